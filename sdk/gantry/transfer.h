@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Transfer
+ * --------
+ * Moves images: between archives, registries, content and snapshots. Every call runs as a job that the caller made (jobs.h): its
+ * progress goes there, and cancelling the job ends it. The caller finishes the job.
+ *
+ *     gantry_jobs_create (jobs, "import", ns, token, uid, &job, …)
+ *     gantry_transfer_import (transfer, job, ns, fd, options, &names, …)
+ *     gantry_job_finish (job, result, failure)
+ */
+#pragma once
+
+#include <gantry/jobs.h>
+#include <gantry/metadata.h>
+
+G_BEGIN_DECLS
+
+#define GANTRY_TRANSFER_TYPE "org.gantry.transfer.v1"
+
+typedef struct _GantryTransfer GantryTransfer;
+
+typedef struct {
+  size_t size;
+
+  /** Reads an archive (OCI image layout or `docker save`, as tar, plain or compressed) from @fd, which may be a pipe, and makes its
+   * images. @options: (nullable): a{sv}: "name" s (for an archive with one image and no name), "prefix" s (for names by
+   * tag only), "platforms" as (default: this machine's; empty: all), "all-platforms" b, "unpack" b (default TRUE), "snapshotter" s, "digests" b
+   * (also name images "prefix@digest"), "labels" a{ss}. *@ret_names: (transfer full): the images made, in order of the archive.
+   * Blocks: as long as it takes, also on @fd. After a failure or a crash no image of it is visible. Errors: INVALID_ARGUMENT (archive,
+   * option; says where), NOT_FOUND (nothing for the platform), RESOURCE_EXHAUSTED (limits), CANCELLED. Since: 1.0 */
+  gboolean (*import) (GantryTransfer *self, GantryJob *job, const char *ns, int fd, GVariant *options, char ***ret_names,
+                      GCancellable *cancellable, GError **error);
+
+  /** Writes the images @names as one OCI image layout tar (which `docker load` reads too) to @fd. @options: (nullable): a{sv}:
+   * "platforms" as (default: every one that is there), "docker" b (default TRUE: manifest.json too). Blocks: as long as it takes, also on @fd.
+   * Errors: NOT_FOUND (image, content), INVALID_ARGUMENT, CANCELLED. Since: 1.0 */
+  gboolean (*do_export) (GantryTransfer *self, GantryJob *job, const char *ns, const char *const *names, int fd,
+                         GVariant *options, GCancellable *cancellable, GError **error);
+
+  /** Makes the layers of the image @name into snapshots. @options: (nullable): a{sv}: "snapshotter" s, "platform" s.
+   * *@ret_chain_id: (optional) (transfer full): the name of the topmost. An unpack of the same layers under way is shared. Blocks: as
+   * long as it takes. Errors: NOT_FOUND, INVALID_ARGUMENT (a layer), DATA_LOSS (a DiffID differs), CANCELLED. Since: 1.0 */
+  gboolean (*unpack) (GantryTransfer *self, GantryJob *job, const char *ns, const char *name, GVariant *options,
+                      char **ret_chain_id, GCancellable *cancellable, GError **error);
+
+  /** What an image is: *@ret_details: (transfer full): a{sv}: "name" s, "target" (ssta{ss}), "platforms" as, "manifest-digest" s, "config-digest" s,
+   * "config" s (JSON of the platform's image config), "layers" a(sst) (media type, digest, size), "diff-ids" as, "chain-id" s,
+   * "size" t (all blobs), "unpacked" as (snapshotters that have it), "missing" as (blobs not in the store). @platform: (nullable).
+   * Blocks: on local I/O. Errors: NOT_FOUND, INVALID_ARGUMENT, DATA_LOSS. Since: 1.0 */
+  gboolean (*inspect) (GantryTransfer *self, const char *ns, const char *name, const char *platform, GVariant **ret_details,
+                       GCancellable *cancellable, GError **error);
+} GantryTransferVtable;
+
+/** An instance. An implementation embeds it as its first member; it will never grow. */
+struct _GantryTransfer {
+  const GantryTransferVtable *vtable;
+};
+
+static inline gboolean
+gantry_transfer_import (GantryTransfer *self, GantryJob *job, const char *ns, int fd, GVariant *options, char ***ret_names,
+                        GCancellable *cancellable, GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryTransferVtable, import, FALSE);
+  return self->vtable->import (self, job, ns, fd, options, ret_names, cancellable, error);
+}
+
+static inline gboolean
+gantry_transfer_export (GantryTransfer *self, GantryJob *job, const char *ns, const char *const *names, int fd,
+                        GVariant *options, GCancellable *cancellable, GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryTransferVtable, do_export, FALSE);
+  return self->vtable->do_export (self, job, ns, names, fd, options, cancellable, error);
+}
+
+static inline gboolean
+gantry_transfer_unpack (GantryTransfer *self, GantryJob *job, const char *ns, const char *name, GVariant *options,
+                        char **ret_chain_id, GCancellable *cancellable, GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryTransferVtable, unpack, FALSE);
+  return self->vtable->unpack (self, job, ns, name, options, ret_chain_id, cancellable, error);
+}
+
+static inline gboolean
+gantry_transfer_inspect (GantryTransfer *self, const char *ns, const char *name, const char *platform,
+                         GVariant **ret_details, GCancellable *cancellable, GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryTransferVtable, inspect, FALSE);
+  return self->vtable->inspect (self, ns, name, platform, ret_details, cancellable, error);
+}
+
+G_END_DECLS
