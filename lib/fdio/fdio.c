@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -115,15 +116,15 @@ gantry_read_all (int fd, gsize limit, GError **error)
       ssize_t n;
 
       g_byte_array_set_size (array, (guint) (used + chunk));
-      n = read (fd, array->data + used, chunk);
-      if (n < 0 && errno == EINTR)
-        n = 0, chunk = MAX (chunk, 1);
-      else if (n < 0)
+      do
+        n = read (fd, array->data + used, chunk);
+      while (n < 0 && errno == EINTR);
+      if (n < 0)
         {
           gantry_throw_errno (error, errno, "reading");
           return NULL;
         }
-      else if (n == 0)
+      if (n == 0)
         {
           g_byte_array_set_size (array, (guint) used);
           return g_byte_array_free_to_bytes (g_steal_pointer (&array));
