@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "database.h"
+
+#include "schema.h"
+
+#define MAX_QUEUE 65536
+#define MAX_BATCH 512
+#define MAX_READERS 4
+/* Events are trimmed in strides, so that most commits do not touch the old end of the table. */
+#define TRIM_STRIDE 512
+
+struct _Connection {
+  Database *database;
+  sqlite3 *handle;
+  GHashTable *statements; /* of SQL literal (by address) to sqlite3_stmt */
+};
+
+typedef struct {
+  WriteFunc func;
+  gpointer data;
+  GDestroyNotify destroy; /* set for queued writes that nobody waits for */
+  gboolean durable;
+  gboolean waited;
+  gboolean done;
+  gboolean ok;
+  GError *error;
+} Write;
+
+struct _Database {
+  char *path;
+  guint64 max_events;
+
+  GMutex lock;
+  GCond cond; /* a write was queued, or a batch is done */
+  GQueue queue;
+  gboolean closing;
+  GThread *thread;
+  Connection *writer; /* the writer thread's */
+  gboolean synced;    /* the writer's current synchronous setting */
+
+  GPtrArray *announced; /* events of the running transaction; the writer thread's */
+  guint64 last_event;   /* with lock */
+  guint64 next_event;   /* the writer thread's */
+
+  GMutex sink_lock;
+  GantryEventLogSink sink;
+  gpointer sink_data;
+
+  GMutex readers_lock;
+  GCond readers_cond;
+  GPtrArray *idle;
+  guint n_readers;
+};
+
+void
+bind_text (sqlite3_stmt *stmt, int at, const char *text)
+{
+  if (text == NULL)
+    sqlite3_bind_null (stmt, at);
+  else
+    sqlite3_bind_text (stmt, at, text, -1, SQLITE_TRANSIENT);
+}
+
+void
+bind_variant (sqlite3_stmt *stmt, int at, GVariant *value)
+{
+  if (value == NULL)
+    sqlite3_bind_null (stmt, at);
+  else
+    sqlite3_bind_blob64 (stmt, at, g_variant_get_data (value), g_variant_get_size (value), SQLITE_TRANSIENT);
+}
+
+GVariant *
+column_variant (sqlite3_stmt *stmt, int at, const GVariantType *type)
+{
+  g_autoptr (GBytes) bytes = NULL;
+  g_autoptr (GVariant) value = NULL;
+
+  if (sqlite3_column_type (stmt, at) == SQLITE_NULL)
+    return NULL;
+  bytes = g_bytes_new (sqlite3_column_blob (stmt, at), (gsize) sqlite3_column_bytes (stmt, at));
+  value = g_variant_ref_sink (g_variant_new_from_bytes (type, bytes, FALSE));
+  return g_variant_get_normal_form (value);
+}
+
+const char *
+column_text (sqlite3_stmt *stmt, int at)
+{
+  return (const char *) sqlite3_column_text (stmt, at);
+}
+
+gboolean
+connection_throw (Connection *self, const char *what, GError **error)
+{
+  int code = sqlite3_errcode (self->handle);
+  GantryErrorCode class = GANTRY_ERROR_INTERNAL;
+
+  if (code == SQLITE_FULL || code == SQLITE_NOMEM || code == SQLITE_TOOBIG)
+    class = GANTRY_ERROR_RESOURCE_EXHAUSTED;
+  else if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
+    class = GANTRY_ERROR_DATA_LOSS;
+  else if (code == SQLITE_BUSY || code == SQLITE_LOCKED)
+    class = GANTRY_ERROR_ABORTED;
+  return gantry_throw (error, class, "metadata database %s: %s: %s", self->database->path, what,
+                       sqlite3_errmsg (self->handle));
+}
+
+sqlite3_stmt *
+connection_prepare (Connection *self, const char *sql, GError **error)
+{
+  sqlite3_stmt *stmt = g_hash_table_lookup (self->statements, sql);
+
+  if (stmt != NULL)
+    {
+      sqlite3_reset (stmt);
+      sqlite3_clear_bindings (stmt);
+      return stmt;
+    }
+  if (sqlite3_prepare_v3 (self->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt, NULL) != SQLITE_OK)
+    {
+      connection_throw (self, "preparing a statement", error);
+      return NULL;
+    }
+  g_hash_table_insert (self->statements, (gpointer) sql, stmt);
+  return stmt;
+}
+
+gboolean
+connection_run (Connection *self, sqlite3_stmt *stmt, GError **error)
+{
+  int code = sqlite3_step (stmt);
+
+  if (code != SQLITE_DONE && code != SQLITE_ROW)
+    {
+      connection_throw (self, "writing", error);
+      sqlite3_reset (stmt);
+      return FALSE;
+    }
+  sqlite3_reset (stmt);
+  return TRUE;
+}
+
+int
+connection_changes (Connection *self)
+{
+  return sqlite3_changes (self->handle);
+}
+
+static gboolean
+connection_exec (Connection *self, const char *sql, GError **error)
+{
+  if (sqlite3_exec (self->handle, sql, NULL, NULL, NULL) != SQLITE_OK)
+    return connection_throw (self, sql, error);
+  return TRUE;
+}
+
+static void
+connection_free (Connection *self)
+{
+  if (self == NULL)
+    return;
+  g_clear_pointer (&self->statements, g_hash_table_unref);
+  sqlite3_close (self->handle);
+  g_free (self);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Connection, connection_free)
+
+static void
+finalize_statement (gpointer stmt)
+{
+  sqlite3_finalize (stmt);
+}
+
+static Connection *
+connection_new (Database *database, gboolean writer, GError **error)
+{
+  g_autoptr (Connection) self = g_new0 (Connection, 1);
+  int flags = SQLITE_OPEN_NOMUTEX | (writer ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
+
+  self->database = database;
+  self->statements = g_hash_table_new_full (NULL, NULL, NULL, finalize_statement);
+  if (sqlite3_open_v2 (database->path, &self->handle, flags, NULL) != SQLITE_OK)
+    {
+      connection_throw (self, "opening", error);
+      return NULL;
+    }
+  sqlite3_busy_timeout (self->handle, 10000);
+  if (!connection_exec (self, "PRAGMA cache_size=-1024", error)
+      || (writer && !connection_exec (self, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL", error)))
+    return NULL;
+  return g_steal_pointer (&self);
+}
+
+gboolean
+connection_announce (Connection *self, GantryEvent *event, GError **error)
+{
+  Database *database = self->database;
+  sqlite3_stmt *stmt
+      = connection_prepare (self, "INSERT INTO event (seq, time, ns, topic, payload) VALUES (?, ?, ?, ?, ?)", error);
+
+  if (stmt == NULL)
+    return FALSE;
+  event->seq = database->next_event;
+  sqlite3_bind_int64 (stmt, 1, (sqlite3_int64) event->seq);
+  sqlite3_bind_int64 (stmt, 2, event->time_ns);
+  bind_text (stmt, 3, event->ns);
+  bind_text (stmt, 4, event->topic);
+  bind_variant (stmt, 5, event->payload);
+  if (!connection_run (self, stmt, error))
+    return FALSE;
+  database->next_event++;
+  g_ptr_array_add (database->announced, gantry_event_ref (event));
+  return TRUE;
+}
+
+static gboolean
+trim_events (Connection *self, GError **error)
+{
+  Database *database = self->database;
+  sqlite3_stmt *stmt;
+
+  if (database->next_event <= database->max_events || database->next_event % TRIM_STRIDE >= database->announced->len)
+    return TRUE;
+  stmt = connection_prepare (self, "DELETE FROM event WHERE seq < ?", error);
+  if (stmt == NULL)
+    return FALSE;
+  sqlite3_bind_int64 (stmt, 1, (sqlite3_int64) (database->next_event - database->max_events));
+  return connection_run (self, stmt, error);
+}
+
+static void
+run_one (Connection *self, Write *write)
+{
+  guint announced = self->database->announced->len;
+  guint64 next_event = self->database->next_event;
+
+  if (!connection_exec (self, "SAVEPOINT one", &write->error))
+    return;
+  write->ok = write->func (self, write->data, &write->error);
+  if (!write->ok)
+    {
+      g_autoptr (GError) rollback = NULL;
+
+      /* A failed statement may have ended the whole transaction (disk full): then there is nothing to roll back to. */
+      if (!connection_exec (self, "ROLLBACK TO one", &rollback))
+        g_warning ("%s", rollback->message);
+      g_ptr_array_set_size (self->database->announced, (gint) announced);
+      self->database->next_event = next_event;
+    }
+  if (!connection_exec (self, "RELEASE one", write->ok ? &write->error : NULL))
+    write->ok = FALSE;
+}
+
+static gboolean
+run_batch (Database *self, GPtrArray *batch, gboolean durable, GError **error)
+{
+  Connection *connection = self->writer;
+
+  if (durable != self->synced)
+    {
+      if (!connection_exec (connection, durable ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", error))
+        return FALSE;
+      self->synced = durable;
+    }
+  if (!connection_exec (connection, "BEGIN IMMEDIATE", error))
+    return FALSE;
+  for (guint i = 0; i < batch->len; i++)
+    run_one (connection, g_ptr_array_index (batch, i));
+  if (trim_events (connection, error) && connection_exec (connection, "COMMIT", error))
+    return TRUE;
+  connection_exec (connection, "ROLLBACK", NULL);
+  return FALSE;
+}
+
+static void
+tell_sink (Database *self)
+{
+  if (self->announced->len == 0)
+    return;
+  g_mutex_lock (&self->lock);
+  self->last_event = self->next_event - 1;
+  g_mutex_unlock (&self->lock);
+  g_mutex_lock (&self->sink_lock);
+  if (self->sink != NULL)
+    self->sink (self->announced, self->sink_data);
+  g_mutex_unlock (&self->sink_lock);
+  g_ptr_array_set_size (self->announced, 0);
+}
+
+static void
+write_free (Write *write)
+{
+  if (write->error != NULL && !write->waited)
+    g_warning ("a queued write failed: %s", write->error->message);
+  if (write->destroy != NULL)
+    write->destroy (write->data);
+  g_clear_error (&write->error);
+  g_free (write);
+}
+
+/* Fails every write of a batch whose transaction did not commit; with its own error where it has one. */
+static void
+fail_batch (Database *self, GPtrArray *batch, const GError *failure, guint64 next_event)
+{
+  for (guint i = 0; i < batch->len; i++)
+    {
+      Write *write = g_ptr_array_index (batch, i);
+
+      write->ok = FALSE;
+      if (write->error == NULL)
+        write->error = g_error_copy (failure);
+    }
+  g_ptr_array_set_size (self->announced, 0);
+  self->next_event = next_event;
+}
+
+static gboolean
+take_batch (Database *self, GPtrArray *batch)
+{
+  gboolean durable = FALSE;
+
+  while (batch->len < MAX_BATCH && !g_queue_is_empty (&self->queue))
+    {
+      Write *write = g_queue_pop_head (&self->queue);
+
+      durable |= write->durable;
+      g_ptr_array_add (batch, write);
+    }
+  return durable;
+}
+
+static gpointer
+writer_main (gpointer data)
+{
+  Database *self = data;
+  g_autoptr (GPtrArray) batch = g_ptr_array_new ();
+
+  g_mutex_lock (&self->lock);
+  for (;;)
+    {
+      g_autoptr (GError) error = NULL;
+      guint64 next_event = self->next_event;
+      gboolean durable;
+
+      while (g_queue_is_empty (&self->queue) && !self->closing)
+        g_cond_wait (&self->cond, &self->lock);
+      if (g_queue_is_empty (&self->queue))
+        break;
+      durable = take_batch (self, batch);
+      g_mutex_unlock (&self->lock);
+
+      if (run_batch (self, batch, durable, &error))
+        tell_sink (self);
+      else
+        fail_batch (self, batch, error, next_event);
+
+      g_mutex_lock (&self->lock);
+      for (guint i = 0; i < batch->len; i++)
+        {
+          Write *write = g_ptr_array_index (batch, i);
+
+          write->done = TRUE;
+          if (!write->waited)
+            write_free (write);
+        }
+      g_ptr_array_set_size (batch, 0);
+      g_cond_broadcast (&self->cond);
+    }
+  g_mutex_unlock (&self->lock);
+  return NULL;
+}
+
+static gboolean
+enqueue (Database *self, Write *write, GError **error)
+{
+  if (self->closing)
+    return gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "the metadata database is closing");
+  if (g_queue_get_length (&self->queue) >= MAX_QUEUE)
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "more than %d writes are waiting for the metadata database",
+                         MAX_QUEUE);
+  g_queue_push_tail (&self->queue, write);
+  g_cond_broadcast (&self->cond);
+  return TRUE;
+}
+
+gboolean
+database_write (Database *self, gboolean durable, WriteFunc func, gpointer data, GCancellable *cancellable, GError **error)
+{
+  Write write = { .func = func, .data = data, .durable = durable, .waited = TRUE };
+
+  /* Once it is queued it is quick and its outcome must be known, so only the way in can be cancelled. */
+  if (g_cancellable_set_error_if_cancelled (cancellable, error))
+    return FALSE;
+  g_mutex_lock (&self->lock);
+  if (!enqueue (self, &write, error))
+    {
+      g_mutex_unlock (&self->lock);
+      return FALSE;
+    }
+  while (!write.done)
+    g_cond_wait (&self->cond, &self->lock);
+  g_mutex_unlock (&self->lock);
+  if (!write.ok)
+    g_propagate_error (error, write.error);
+  return write.ok;
+}
+
+gboolean
+database_write_later (Database *self, WriteFunc func, gpointer data, GDestroyNotify destroy, GError **error)
+{
+  Write *write = g_new0 (Write, 1);
+  gboolean ok;
+
+  write->func = func;
+  write->data = data;
+  g_mutex_lock (&self->lock);
+  ok = enqueue (self, write, error);
+  if (ok)
+    write->destroy = destroy;
+  g_mutex_unlock (&self->lock);
+  if (!ok)
+    g_free (write);
+  return ok;
+}
+
+Connection *
+database_borrow (Database *self, GError **error)
+{
+  Connection *connection = NULL;
+
+  g_mutex_lock (&self->readers_lock);
+  while (self->idle->len == 0 && self->n_readers >= MAX_READERS)
+    g_cond_wait (&self->readers_cond, &self->readers_lock);
+  if (self->idle->len > 0)
+    connection = g_ptr_array_steal_index_fast (self->idle, self->idle->len - 1);
+  else
+    self->n_readers++;
+  g_mutex_unlock (&self->readers_lock);
+  if (connection != NULL)
+    return connection;
+  connection = connection_new (self, FALSE, error);
+  if (connection == NULL)
+    {
+      g_mutex_lock (&self->readers_lock);
+      self->n_readers--;
+      g_cond_signal (&self->readers_cond);
+      g_mutex_unlock (&self->readers_lock);
+    }
+  return connection;
+}
+
+void
+database_return (Database *self, Connection *connection)
+{
+  g_mutex_lock (&self->readers_lock);
+  g_ptr_array_add (self->idle, connection);
+  g_cond_signal (&self->readers_cond);
+  g_mutex_unlock (&self->readers_lock);
+}
+
+void
+database_set_sink (Database *self, GantryEventLogSink sink, gpointer user_data)
+{
+  g_mutex_lock (&self->sink_lock);
+  self->sink = sink;
+  self->sink_data = user_data;
+  g_mutex_unlock (&self->sink_lock);
+}
+
+guint64
+database_get_last_event (Database *self)
+{
+  guint64 last;
+
+  g_mutex_lock (&self->lock);
+  last = self->last_event;
+  g_mutex_unlock (&self->lock);
+  return last;
+}
+
+static gint64
+query_int (Connection *self, const char *sql, gint64 fallback)
+{
+  sqlite3_stmt *stmt = connection_prepare (self, sql, NULL);
+  gint64 value = fallback;
+
+  if (stmt != NULL && sqlite3_step (stmt) == SQLITE_ROW)
+    value = sqlite3_column_int64 (stmt, 0);
+  if (stmt != NULL)
+    sqlite3_reset (stmt);
+  return value;
+}
+
+static gboolean
+migrate (Connection *self, GError **error)
+{
+  gint64 version = query_int (self, "PRAGMA user_version", 0);
+
+  if (version > (gint64) SCHEMA_VERSION)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "%s has schema version %" G_GINT64_FORMAT ", newer than this Gantry's %d; install the newer Gantry again",
+                         self->database->path, version, (int) SCHEMA_VERSION);
+  for (; version < (gint64) SCHEMA_VERSION; version++)
+    {
+      g_autofree char *done = g_strdup_printf ("PRAGMA user_version=%" G_GINT64_FORMAT "; COMMIT", version + 1);
+
+      if (!connection_exec (self, "BEGIN EXCLUSIVE", error) || !connection_exec (self, schema_migrations[version], error)
+          || !connection_exec (self, done, error))
+        {
+          connection_exec (self, "ROLLBACK", NULL);
+          return FALSE;
+        }
+    }
+  return TRUE;
+}
+
+Database *
+database_open (const char *path, guint64 max_events, GError **error)
+{
+  g_autoptr (Database) self = g_new0 (Database, 1);
+
+  self->path = g_strdup (path);
+  self->max_events = max_events;
+  self->synced = TRUE;
+  g_mutex_init (&self->lock);
+  g_cond_init (&self->cond);
+  g_mutex_init (&self->sink_lock);
+  g_mutex_init (&self->readers_lock);
+  g_cond_init (&self->readers_cond);
+  g_queue_init (&self->queue);
+  self->announced = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_event_unref);
+  self->idle = g_ptr_array_new_with_free_func ((GDestroyNotify) connection_free);
+  self->writer = connection_new (self, TRUE, error);
+  if (self->writer == NULL || !migrate (self->writer, error))
+    return NULL;
+  /* sqlite_sequence remembers the highest number even if all events were trimmed. */
+  self->last_event = (guint64) query_int (self->writer, "SELECT seq FROM sqlite_sequence WHERE name='event'", 0);
+  self->next_event = self->last_event + 1;
+  self->thread = g_thread_new ("metadata", writer_main, self);
+  return g_steal_pointer (&self);
+}
+
+void
+database_close (Database *self)
+{
+  if (self == NULL)
+    return;
+  g_mutex_lock (&self->lock);
+  self->closing = TRUE;
+  g_cond_broadcast (&self->cond);
+  g_mutex_unlock (&self->lock);
+  g_clear_pointer (&self->thread, g_thread_join);
+  g_clear_pointer (&self->idle, g_ptr_array_unref);
+  g_clear_pointer (&self->writer, connection_free);
+  g_clear_pointer (&self->announced, g_ptr_array_unref);
+  g_mutex_clear (&self->lock);
+  g_cond_clear (&self->cond);
+  g_mutex_clear (&self->sink_lock);
+  g_mutex_clear (&self->readers_lock);
+  g_cond_clear (&self->readers_cond);
+  g_free (self->path);
+  g_free (self);
+}
