@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Blobs that are being written. Order of a commit: the data is synced, then renamed to its digest, then the directory is synced,
+ * then the notes go; a crash in between leaves an ingest that can be resumed, or a whole blob and stale notes. */
+#include "content-local.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <fdio.h>
+#include <filter.h>
+#include <openssl/evp.h>
+
+#define MAX_META 8192
+#define REHASH_CHUNK (1024 * 1024)
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (EVP_MD_CTX, EVP_MD_CTX_free)
+
+typedef struct {
+  GantryIngest ingest;
+  gint refs; /* (atomic) */
+  ContentLocal *content;
+  char *ref;
+  char *data_name;
+  char *meta_name;
+  char *algorithm;
+  char *expected;
+  guint64 total;
+  guint64 offset;
+  gint64 started_ns;
+  EVP_MD_CTX *hash;
+  int fd;
+} Ingest;
+
+static char *
+name_of (const char *ref, const char *suffix)
+{
+  g_autofree char *hash = g_compute_checksum_for_string (G_CHECKSUM_SHA256, ref, -1);
+
+  return g_strconcat (hash, suffix, NULL);
+}
+
+static gboolean
+claim (ContentLocal *self, const char *ref, GError **error)
+{
+  gboolean free_now;
+
+  g_mutex_lock (&self->lock);
+  free_now = g_hash_table_add (self->writers, g_strdup (ref));
+  g_mutex_unlock (&self->lock);
+  if (!free_now)
+    return gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "ref %s locked: unavailable", ref);
+  return TRUE;
+}
+
+static void
+release (ContentLocal *self, const char *ref)
+{
+  g_mutex_lock (&self->lock);
+  g_hash_table_remove (self->writers, ref);
+  g_mutex_unlock (&self->lock);
+}
+
+static void
+discard_files (Ingest *self)
+{
+  unlinkat (self->content->ingest_fd, self->meta_name, 0);
+  unlinkat (self->content->ingest_fd, self->data_name, 0);
+}
+
+static GantryIngest *
+ingest_ref (GantryIngest *ingest)
+{
+  g_atomic_int_inc (&((Ingest *) ingest)->refs);
+  return ingest;
+}
+
+static void
+ingest_unref (GantryIngest *ingest)
+{
+  Ingest *self = (Ingest *) ingest;
+
+  if (!g_atomic_int_dec_and_test (&self->refs))
+    return;
+  gantry_fd_clear (&self->fd);
+  EVP_MD_CTX_free (self->hash);
+  release (self->content, self->ref);
+  g_free (self->ref);
+  g_free (self->data_name);
+  g_free (self->meta_name);
+  g_free (self->algorithm);
+  g_free (self->expected);
+  g_free (self);
+}
+
+static gboolean
+ingest_write (GantryIngest *ingest, gconstpointer data, gsize length, GCancellable *cancellable, GError **error)
+{
+  Ingest *self = (Ingest *) ingest;
+
+  if (g_cancellable_set_error_if_cancelled (cancellable, error))
+    return FALSE;
+  if (self->fd < 0)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "ingest %s is closed", self->ref);
+  if (self->total != 0 && length > self->total - self->offset)
+    return gantry_throw (error, GANTRY_ERROR_OUT_OF_RANGE,
+                         "ingest %s gets more than the %" G_GUINT64_FORMAT " bytes that were announced", self->ref, self->total);
+  if (!gantry_write_all (self->fd, data, length, error))
+    {
+      g_prefix_error (error, "ingest %s: ", self->ref);
+      return FALSE;
+    }
+  if (EVP_DigestUpdate (self->hash, data, length) != 1)
+    return gantry_throw (error, GANTRY_ERROR_INTERNAL, "ingest %s: hashing failed", self->ref);
+  self->offset += length;
+  return TRUE;
+}
+
+static gint64
+mtime_ns (int fd)
+{
+  struct stat st;
+
+  return fd >= 0 && fstat (fd, &st) == 0 ? (gint64) st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec : 0;
+}
+
+static gboolean
+ingest_get_status (GantryIngest *ingest, GantryIngestStatus **ret_status, GCancellable *cancellable, GError **error)
+{
+  Ingest *self = (Ingest *) ingest;
+
+  *ret_status = gantry_ingest_status_new (self->ref, self->offset, self->total, self->expected, self->started_ns,
+                                          mtime_ns (self->fd));
+  return TRUE;
+}
+
+/* Hashes the first @length bytes of the data anew and leaves the file there. */
+static gboolean
+rehash (Ingest *self, guint64 length, GCancellable *cancellable, GError **error)
+{
+  g_autofree guint8 *buffer = g_malloc (REHASH_CHUNK);
+  guint64 done = 0;
+
+  if (EVP_DigestInit_ex (self->hash, EVP_get_digestbyname (self->algorithm), NULL) != 1)
+    return gantry_throw (error, GANTRY_ERROR_INTERNAL, "ingest %s: hashing by %s failed", self->ref, self->algorithm);
+  while (done < length)
+    {
+      ssize_t n = pread (self->fd, buffer, (gsize) MIN (length - done, REHASH_CHUNK), (off_t) done);
+
+      if (g_cancellable_set_error_if_cancelled (cancellable, error))
+        return FALSE;
+      if (n < 0 && errno == EINTR)
+        continue;
+      if (n <= 0)
+        return gantry_throw_errno (error, n < 0 ? errno : EIO, "ingest %s: reading it again", self->ref);
+      EVP_DigestUpdate (self->hash, buffer, (gsize) n);
+      done += (guint64) n;
+    }
+  if (lseek (self->fd, (off_t) length, SEEK_SET) < 0)
+    return gantry_throw_errno (error, errno, "ingest %s", self->ref);
+  self->offset = length;
+  return TRUE;
+}
+
+static gboolean
+ingest_truncate (GantryIngest *ingest, guint64 offset, GCancellable *cancellable, GError **error)
+{
+  Ingest *self = (Ingest *) ingest;
+
+  if (offset > self->offset)
+    return gantry_throw (error, GANTRY_ERROR_OUT_OF_RANGE, "ingest %s has only %" G_GUINT64_FORMAT " bytes", self->ref,
+                         self->offset);
+  if (ftruncate (self->fd, (off_t) offset) < 0)
+    return gantry_throw_errno (error, errno, "ingest %s: cutting it back", self->ref);
+  return rehash (self, offset, cancellable, error);
+}
+
+static char *
+current_digest (Ingest *self)
+{
+  g_autoptr (EVP_MD_CTX) copy = EVP_MD_CTX_new ();
+  guint8 raw[EVP_MAX_MD_SIZE];
+  unsigned length = 0;
+  GString *text = g_string_new (self->algorithm);
+
+  g_string_append_c (text, ':');
+  if (copy != NULL && EVP_MD_CTX_copy_ex (copy, self->hash) == 1 && EVP_DigestFinal_ex (copy, raw, &length) == 1)
+    for (unsigned i = 0; i < length; i++)
+      g_string_append_printf (text, "%02x", raw[i]);
+  return g_string_free (text, FALSE);
+}
+
+static gboolean
+ingest_get_digest (GantryIngest *ingest, char **ret_digest, GCancellable *cancellable, GError **error)
+{
+  *ret_digest = current_digest ((Ingest *) ingest);
+  return TRUE;
+}
+
+static gboolean
+verify (Ingest *self, guint64 expected_size, const char *expected_digest, const char *digest, GError **error)
+{
+  if (expected_size != 0 && expected_size != self->offset)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "unexpected commit size %" G_GUINT64_FORMAT ", expected %" G_GUINT64_FORMAT ": failed precondition",
+                         self->offset, expected_size);
+  if (expected_digest != NULL && strcmp (expected_digest, digest) != 0)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "unexpected commit digest %s, expected %s: failed precondition", digest, expected_digest);
+  return TRUE;
+}
+
+static gboolean
+publish (Ingest *self, const char *path, const char *digest, GError **error)
+{
+  ContentLocal *content = self->content;
+  gantry_autofd int dir_fd = -1;
+
+  if (fchmod (self->fd, 0444) < 0 || fdatasync (self->fd) < 0)
+    return gantry_throw_errno (error, errno, "syncing content %s", digest);
+  dir_fd = gantry_open_beneath (content->blobs_fd, self->algorithm, O_RDONLY | O_DIRECTORY, 0);
+  if (dir_fd < 0
+      || renameat2 (content->ingest_fd, self->data_name, content->blobs_fd, path, RENAME_NOREPLACE) < 0)
+    return gantry_throw_errno (error, errno, "publishing content %s", digest);
+  if (fsync (dir_fd) < 0)
+    return gantry_throw_errno (error, errno, "syncing the directory of content %s", digest);
+  unlinkat (content->ingest_fd, self->meta_name, 0);
+  return TRUE;
+}
+
+static gboolean
+ingest_commit (GantryIngest *ingest, guint64 expected_size, const char *expected_digest, GVariant *labels,
+               char **ret_digest, GCancellable *cancellable, GError **error)
+{
+  Ingest *self = (Ingest *) ingest;
+  g_autofree char *digest = NULL;
+  g_autofree char *path = NULL;
+  g_autoptr (GError) local = NULL;
+  gboolean ok;
+
+  if (g_cancellable_set_error_if_cancelled (cancellable, error))
+    return FALSE;
+  if (self->fd < 0)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "ingest %s is closed", self->ref);
+  digest = current_digest (self);
+  if (!verify (self, expected_size, expected_digest != NULL ? expected_digest : self->expected, digest, error)
+      || !content_local_path (digest, &path, error))
+    {
+      discard_files (self);
+      gantry_fd_clear (&self->fd);
+      return FALSE;
+    }
+  ok = publish (self, path, digest, &local);
+  if (gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
+    {
+      discard_files (self);
+      g_clear_error (&local);
+      gantry_throw (&local, GANTRY_ERROR_ALREADY_EXISTS, "content %s: already exists", digest);
+    }
+  if (ok || gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
+    {
+      gantry_fd_clear (&self->fd);
+      if (ret_digest != NULL)
+        *ret_digest = g_steal_pointer (&digest);
+    }
+  if (!ok)
+    g_propagate_error (error, g_steal_pointer (&local));
+  return ok;
+}
+
+static const GantryIngestVtable ingest_vtable = {
+  .size = sizeof (GantryIngestVtable),
+  .ref = ingest_ref,
+  .unref = ingest_unref,
+  .write = ingest_write,
+  .get_status = ingest_get_status,
+  .truncate = ingest_truncate,
+  .commit = ingest_commit,
+  .get_digest = ingest_get_digest,
+};
+
+/* Reads the notes. *@ret_status has no offset. Returns: FALSE without an error if there are none. */
+static gboolean
+read_meta (ContentLocal *self, const char *meta_name, char **ret_ref, guint64 *ret_total, char **ret_expected,
+           gint64 *ret_started)
+{
+  g_autoptr (GKeyFile) file = g_key_file_new ();
+  g_autoptr (GBytes) bytes = gantry_read_file_at (self->ingest_fd, meta_name, MAX_META, NULL);
+
+  if (bytes == NULL || !g_key_file_load_from_bytes (file, bytes, G_KEY_FILE_NONE, NULL))
+    return FALSE;
+  *ret_ref = g_key_file_get_string (file, "Ingest", "Ref", NULL);
+  if (*ret_ref == NULL)
+    return FALSE;
+  *ret_total = g_key_file_get_uint64 (file, "Ingest", "Total", NULL);
+  *ret_expected = g_key_file_get_string (file, "Ingest", "Expected", NULL);
+  *ret_started = g_key_file_get_int64 (file, "Ingest", "Started", NULL);
+  return TRUE;
+}
+
+static gboolean
+write_meta (Ingest *self, GError **error)
+{
+  g_autoptr (GKeyFile) file = g_key_file_new ();
+  g_autofree char *text = NULL;
+  gsize length;
+
+  g_key_file_set_string (file, "Ingest", "Ref", self->ref);
+  g_key_file_set_uint64 (file, "Ingest", "Total", self->total);
+  g_key_file_set_int64 (file, "Ingest", "Started", self->started_ns);
+  if (self->expected != NULL)
+    g_key_file_set_string (file, "Ingest", "Expected", self->expected);
+  text = g_key_file_to_data (file, &length, NULL);
+  return gantry_replace_file_at (self->content->ingest_fd, self->meta_name, text, length, 0600, FALSE, error);
+}
+
+static gboolean
+open_files (Ingest *self, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *old_ref = NULL, *old_expected = NULL;
+  gint64 old_started = 0;
+  guint64 old_total = 0;
+  struct stat st;
+  gboolean resumed
+      = read_meta (self->content, self->meta_name, &old_ref, &old_total, &old_expected, &old_started);
+
+  if (resumed && self->total != 0 && old_total != 0 && self->total != old_total)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "ingest %s was begun for %" G_GUINT64_FORMAT " bytes; abort it first", self->ref, old_total);
+  if (resumed && self->expected != NULL && old_expected != NULL && strcmp (self->expected, old_expected) != 0)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "ingest %s was begun for %s; abort it first", self->ref,
+                         old_expected);
+  self->fd = openat (self->content->ingest_fd, self->data_name,
+                     O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (resumed ? 0 : O_TRUNC), 0600);
+  if (self->fd < 0 || fstat (self->fd, &st) < 0)
+    return gantry_throw_errno (error, errno, "opening ingest %s", self->ref);
+  self->started_ns = resumed ? old_started : gantry_now_ns ();
+  if (self->total == 0)
+    self->total = old_total;
+  if (self->expected == NULL)
+    self->expected = g_steal_pointer (&old_expected);
+  return (resumed || write_meta (self, error)) && rehash (self, (guint64) st.st_size, cancellable, error);
+}
+
+gboolean
+ingest_open (GantryContent *content, const char *ref, guint64 total, const char *expected_digest, GantryIngest **ret_ingest,
+             GCancellable *cancellable, GError **error)
+{
+  ContentLocal *self = (ContentLocal *) content;
+  g_autofree char *path = NULL;
+  Ingest *ingest;
+
+  if (ref == NULL || ref[0] == '\0' || strlen (ref) > 2 * GANTRY_MAX_NAME)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "an ingest ref must have 1 to %d characters: invalid argument",
+                         2 * GANTRY_MAX_NAME);
+  if (expected_digest != NULL && !content_local_path (expected_digest, &path, error))
+    return FALSE;
+  if (expected_digest != NULL && content_local_has (self, expected_digest))
+    return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "content %s: already exists", expected_digest);
+  if (!claim (self, ref, error))
+    return FALSE;
+  ingest = g_new0 (Ingest, 1);
+  ingest->ingest.vtable = &ingest_vtable;
+  ingest->refs = 1;
+  ingest->content = self;
+  ingest->fd = -1;
+  ingest->ref = g_strdup (ref);
+  ingest->data_name = name_of (ref, ".data");
+  ingest->meta_name = name_of (ref, ".meta");
+  ingest->algorithm = path != NULL ? g_strndup (path, strcspn (path, "/")) : g_strdup ("sha256");
+  ingest->expected = g_strdup (expected_digest);
+  ingest->total = total;
+  ingest->hash = EVP_MD_CTX_new ();
+  if (!open_files (ingest, cancellable, error))
+    {
+      ingest_unref (&ingest->ingest);
+      return FALSE;
+    }
+  *ret_ingest = &ingest->ingest;
+  return TRUE;
+}
+
+static GantryIngestStatus *
+read_status (ContentLocal *self, const char *meta_name)
+{
+  g_autofree char *ref = NULL, *expected = NULL, *data_name = NULL;
+  struct stat st = { 0 };
+  guint64 total;
+  gint64 started;
+
+  if (!read_meta (self, meta_name, &ref, &total, &expected, &started))
+    return NULL;
+  data_name = name_of (ref, ".data");
+  if (fstatat (self->ingest_fd, data_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return NULL;
+  return gantry_ingest_status_new (ref, (guint64) st.st_size, total, expected, started,
+                                   (gint64) st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec);
+}
+
+gboolean
+ingest_status (GantryContent *content, const char *ref, GantryIngestStatus **ret_status, GCancellable *cancellable,
+               GError **error)
+{
+  g_autofree char *meta_name = name_of (ref, ".meta");
+  GantryIngestStatus *status = read_status ((ContentLocal *) content, meta_name);
+
+  if (status == NULL)
+    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "ingest ref \"%s\": not found", ref);
+  *ret_status = status;
+  return TRUE;
+}
+
+static const char *
+status_field (const char *const *path, guint n_path, gpointer object)
+{
+  return n_path == 1 && strcmp (path[0], "ref") == 0 ? ((GantryIngestStatus *) object)->ref : NULL;
+}
+
+gboolean
+ingest_list (GantryContent *content, const char *const *filters, GPtrArray **ret_statuses, GCancellable *cancellable,
+             GError **error)
+{
+  ContentLocal *self = (ContentLocal *) content;
+  g_autoptr (GantryFilter) filter = gantry_filter_new (filters, error);
+  g_autoptr (GPtrArray) statuses = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_ingest_status_unref);
+  struct dirent *entry;
+  DIR *dir;
+  int fd;
+
+  if (filter == NULL)
+    return FALSE;
+  fd = openat (self->ingest_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  dir = fd >= 0 ? fdopendir (fd) : NULL;
+  if (dir == NULL)
+    {
+      gantry_fd_clear (&fd);
+      return gantry_throw_errno (error, errno, "listing ingests");
+    }
+  while ((entry = readdir (dir)) != NULL)
+    {
+      GantryIngestStatus *status = NULL;
+
+      if (g_str_has_suffix (entry->d_name, ".meta") && entry->d_name[0] != '.')
+        status = read_status (self, entry->d_name);
+      if (status != NULL && gantry_filter_match (filter, status_field, status))
+        g_ptr_array_add (statuses, status);
+      else
+        gantry_ingest_status_unref (status);
+    }
+  closedir (dir);
+  *ret_statuses = g_steal_pointer (&statuses);
+  return TRUE;
+}
+
+gboolean
+ingest_abort (GantryContent *content, const char *ref, GCancellable *cancellable, GError **error)
+{
+  ContentLocal *self = (ContentLocal *) content;
+  g_autofree char *meta_name = name_of (ref, ".meta"), *data_name = name_of (ref, ".data");
+  gboolean found;
+
+  if (!claim (self, ref, error))
+    return FALSE;
+  found = unlinkat (self->ingest_fd, meta_name, 0) == 0;
+  found |= unlinkat (self->ingest_fd, data_name, 0) == 0;
+  release (self, ref);
+  if (!found)
+    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "ingest ref \"%s\": not found", ref);
+  return TRUE;
+}
