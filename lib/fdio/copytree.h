@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <gio/gio.h>
+
+/** Copies all that is in the directory @from into the directory @to: contents (by reflink where the file system can), owners, modes, times,
+ * extended attributes, hard links, devices, sparse areas; the directory's own attributes, too. Symlinks are copied, never followed. Both
+ * are directory fds that stay the caller's. Blocks: on local I/O. Errors: of it, CANCELLED. */
+gboolean gantry_copy_tree (int from, int to, GCancellable *cancellable, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "snapdirs.h"
+
+#include <dirent.h>
+#include <string.h>
+
+#include <fdio.h>
+
+char *
+snap_dirs_fs_path (SnapDirs *self, guint64 number)
+{
+  return g_strdup_printf ("%s/%" G_GUINT64_FORMAT "/fs", self->path, number);
+}
+
+static void
+number_name (guint64 number, char name[32])
+{
+  g_snprintf (name, 32, "%" G_GUINT64_FORMAT, number);
+}
+
+static gboolean
+make_directory (SnapDirs *self, guint64 number, GantrySnapshotKind kind, GArray *ancestors, GCancellable *cancellable,
+                GError **error)
+{
+  gantry_autofd int fd = -1;
+  char name[32];
+
+  number_name (number, name);
+  if (mkdirat (self->fd, name, 0700) < 0)
+    return gantry_throw_errno (error, errno, "making the directory of a snapshot");
+  fd = openat (self->fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0 || mkdirat (fd, "fs", 0755) < 0)
+    return gantry_throw_errno (error, errno, "making the directory of a snapshot");
+  return self->ops->fill (self, fd, kind, ancestors, cancellable, error);
+}
+
+static void
+remove_directory (SnapDirs *self, guint64 number)
+{
+  g_autoptr (GError) error = NULL;
+  char name[32];
+
+  number_name (number, name);
+  if (!gantry_remove_tree_at (self->fd, name, &error))
+    gantry_host_log (self->host, GANTRY_LOG_WARNING, "snapshot directory %s/%s stays for the next cleanup: %s", self->path,
+                     name, error->message);
+}
+
+/* The numbers of @parent and its ancestors. Returns: (transfer full), or NULL with @error. */
+static GArray *
+lineage_of (SnapDirs *self, const char *parent, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GantrySnapshotEntry) entry = NULL;
+  g_autoptr (GArray) lineage = g_array_new (FALSE, FALSE, sizeof (guint64));
+
+  if (parent == NULL)
+    return g_steal_pointer (&lineage);
+  if (!gantry_snapshot_index_get (self->index, self->id, parent, &entry, cancellable, error))
+    {
+      g_prefix_error (error, "parent ");
+      return NULL;
+    }
+  if (entry->info->kind != GANTRY_SNAPSHOT_COMMITTED)
+    {
+      gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "parent snapshot %s is not committed", parent);
+      return NULL;
+    }
+  g_array_append_val (lineage, entry->number);
+  g_array_append_vals (lineage, entry->ancestors->data, entry->ancestors->len);
+  return g_steal_pointer (&lineage);
+}
+
+/* Takes a number and notes that its directory is not in the index yet. Numbers are noted in order. */
+static gboolean
+begin (SnapDirs *self, guint64 *ret_number, GCancellable *cancellable, GError **error)
+{
+  gboolean ok;
+
+  g_mutex_lock (&self->lock);
+  ok = gantry_snapshot_index_allocate (self->index, self->id, ret_number, cancellable, error);
+  if (ok)
+    g_array_append_val (self->pending, *ret_number);
+  g_mutex_unlock (&self->lock);
+  return ok;
+}
+
+static void
+end (SnapDirs *self, guint64 number)
+{
+  g_mutex_lock (&self->lock);
+  for (guint i = 0; i < self->pending->len; i++)
+    if (g_array_index (self->pending, guint64, i) == number)
+      {
+        g_array_remove_index (self->pending, i);
+        break;
+      }
+  g_mutex_unlock (&self->lock);
+}
+
+static gboolean
+create (SnapDirs *self, GantrySnapshotKind kind, const char *key, const char *parent, GVariant *labels,
+        GPtrArray **ret_mounts, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GArray) lineage = NULL;
+  g_autoptr (GantrySnapshotEntry) entry = NULL;
+  guint64 number;
+  gboolean ok;
+
+  if (parent != NULL && parent[0] == '\0')
+    parent = NULL;
+  /* Seen early, so that a losing prepare of a big native snapshot copies nothing; the index decides for good. */
+  if (gantry_snapshot_index_get (self->index, self->id, key, &entry, cancellable, NULL))
+    return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "snapshot \"%s\": already exists", key);
+  lineage = lineage_of (self, parent, cancellable, error);
+  if (lineage == NULL || !begin (self, &number, cancellable, error))
+    return FALSE;
+  ok = make_directory (self, number, kind, lineage, cancellable, error)
+       && gantry_snapshot_index_insert (self->index, self->id, number, kind, key, parent, labels, &entry, cancellable, error);
+  if (!ok)
+    remove_directory (self, number);
+  end (self, number);
+  if (!ok)
+    return FALSE;
+  if (ret_mounts != NULL)
+    *ret_mounts = self->ops->mounts (self, entry);
+  return TRUE;
+}
+
+static gboolean
+snap_prepare (GantrySnapshotter *snapshotter, const char *key, const char *parent, GVariant *labels, GPtrArray **ret_mounts,
+              GCancellable *cancellable, GError **error)
+{
+  return create ((SnapDirs *) snapshotter, GANTRY_SNAPSHOT_ACTIVE, key, parent, labels, ret_mounts, cancellable, error);
+}
+
+static gboolean
+snap_view (GantrySnapshotter *snapshotter, const char *key, const char *parent, GVariant *labels, GPtrArray **ret_mounts,
+           GCancellable *cancellable, GError **error)
+{
+  return create ((SnapDirs *) snapshotter, GANTRY_SNAPSHOT_VIEW, key, parent, labels, ret_mounts, cancellable, error);
+}
+
+static unsigned
+snap_capabilities (GantrySnapshotter *snapshotter)
+{
+  return ((SnapDirs *) snapshotter)->capabilities;
+}
+
+static gboolean
+snap_stat (GantrySnapshotter *snapshotter, const char *key, GantrySnapshotInfo **ret_info, GCancellable *cancellable,
+           GError **error)
+{
+  SnapDirs *self = (SnapDirs *) snapshotter;
+  g_autoptr (GantrySnapshotEntry) entry = NULL;
+
+  if (!gantry_snapshot_index_get (self->index, self->id, key, &entry, cancellable, error))
+    return FALSE;
+  *ret_info = gantry_snapshot_info_ref (entry->info);
+  return TRUE;
+}
+
+static gboolean
+snap_update (GantrySnapshotter *snapshotter, const char *key, GVariant *labels, const char *const *mask,
+             GantrySnapshotInfo **ret_info, GCancellable *cancellable, GError **error)
+{
+  SnapDirs *self = (SnapDirs *) snapshotter;
+  g_autoptr (GantrySnapshotEntry) entry = NULL;
+
+  if (!gantry_snapshot_index_update (self->index, self->id, key, labels, mask, &entry, cancellable, error)
+      || !gantry_snapshot_index_sync (self->index, cancellable, error))
+    return FALSE;
+  if (ret_info != NULL)
+    *ret_info = gantry_snapshot_info_ref (entry->info);
+  return TRUE;
+}
+
+static gboolean
+snap_usage (GantrySnapshotter *snapshotter, const char *key, guint64 *ret_bytes, guint64 *ret_inodes,
+            GCancellable *cancellable, GError **error)
+{
+  SnapDirs *self = (SnapDirs *) snapshotter;
+  g_autoptr (GantrySnapshotEntry) entry = NULL;
+  g_autofree char *name = NULL;
+
+  if (!gantry_snapshot_index_get (self->index, self->id, key, &entry, cancellable, error))
+    return FALSE;
+  name = g_strdup_printf ("%" G_GUINT64_FORMAT "/fs", entry->number);
+  return gantry_disk_usage_at (self->fd, name, ret_bytes, ret_inodes, error);
+}
+
+static gboolean
+snap_mounts (GantrySnapshotter *snapshotter, const char *key, GPtrArray **ret_mounts, GCancellable *cancellable,
+             GError **error)
+{
+  SnapDirs *self = (SnapDirs *) snapshotter;
+  g_autoptr (GantrySnapshotEntry) entry = NULL;
+
+  if (!gantry_snapshot_index_get (self->index, self->id, key, &entry, cancellable, error))
+    return FALSE;
+  if (entry->info->kind == GANTRY_SNAPSHOT_COMMITTED)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "snapshot %s is committed and can't be mounted; make a view of it", key);
+  *ret_mounts = self->ops->mounts (self, entry);
+  return TRUE;
+}
+
+static gboolean
+snap_commit (GantrySnapshotter *snapshotter, const char *name, const char *key, const char *parent, GVariant *labels,
+             GCancellable *cancellable, GError **error)
+{
+  SnapDirs *self = (SnapDirs *) snapshotter;
+
+  if (parent != NULL && parent[0] == '\0')
+    parent = NULL;
+  return gantry_snapshot_index_commit (self->index, self->id, name, key, parent, labels, 0, 0, cancellable, error);
+}
+
+typedef struct {
+  SnapDirs *self;
+  guint64 number;
+} Removal;
+
+static void
+run_removal (gpointer data, gpointer unused)
+{
+  Removal *removal = data;
+
+  remove_directory (removal->self, removal->number);
+}
+
+static gboolean
+snap_remove (GantrySnapshotter *snapshotter, const char *key, GCancellable *cancellable, GError **error)
+{
+  SnapDirs *self = (SnapDirs *) snapshotter;
+  Removal *removal;
+  guint64 number;
+
+  if (!gantry_snapshot_index_remove (self->index, self->id, key, &number, cancellable, error))
+    return FALSE;
+  removal = g_new (Removal, 1);
+  removal->self = self;
+  removal->number = number;
+  if (!gantry_host_submit (self->host, GANTRY_POOL_IO, run_removal, removal, g_free, NULL))
+    {
+      remove_directory (self, number);
+      g_free (removal);
+    }
+  return TRUE;
+}
+
+typedef struct {
+  GantrySnapshotFunc func;
+  gpointer user_data;
+} Walk;
+
+static gboolean
+on_entry (GantrySnapshotEntry *entry, gpointer user_data)
+{
+  Walk *walk = user_data;
+
+  return walk->func (entry->info, walk->user_data);
+}
+
+static gboolean
+snap_walk (GantrySnapshotter *snapshotter, const char *const *filters, GantrySnapshotFunc func, gpointer user_data,
+           GCancellable *cancellable, GError **error)
+{
+  SnapDirs *self = (SnapDirs *) snapshotter;
+  Walk walk = { func, user_data };
+
+  return gantry_snapshot_index_walk (self->index, self->id, filters, on_entry, &walk, cancellable, error);
+}
+
+static gboolean
+collect_number (GantrySnapshotEntry *entry, gpointer user_data)
+{
+  g_hash_table_add (user_data, g_memdup2 (&entry->number, sizeof entry->number));
+  return TRUE;
+}
+
+/* Removes the directories up to @last that no entry names. Those above may belong to a prepare under way. */
+static gboolean
+remove_orphans (SnapDirs *self, guint64 last, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GHashTable) known = g_hash_table_new_full (g_int64_hash, g_int64_equal, g_free, NULL);
+  struct dirent *entry;
+  DIR *dir;
+  int fd;
+
+  if (!gantry_snapshot_index_walk (self->index, self->id, NULL, collect_number, known, cancellable, error))
+    return FALSE;
+  fd = openat (self->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  dir = fd >= 0 ? fdopendir (fd) : NULL;
+  if (dir == NULL)
+    {
+      gantry_fd_clear (&fd);
+      return gantry_throw_errno (error, errno, "reading %s", self->path);
+    }
+  while ((entry = readdir (dir)) != NULL)
+    {
+      guint64 number;
+
+      if (g_ascii_string_to_unsigned (entry->d_name, 10, 1, G_MAXINT64, &number, NULL) && number <= last
+          && !g_hash_table_contains (known, &number))
+        remove_directory (self, number);
+    }
+  closedir (dir);
+  return TRUE;
+}
+
+static gboolean
+snap_cleanup (GantrySnapshotter *snapshotter, GCancellable *cancellable, GError **error)
+{
+  SnapDirs *self = (SnapDirs *) snapshotter;
+
+  guint64 oldest;
+
+  /* A directory that a prepare under way has made is not in the index yet; numbers below the oldest such are safe to judge. */
+  g_mutex_lock (&self->lock);
+  oldest = self->pending->len > 0 ? g_array_index (self->pending, guint64, 0) - 1 : G_MAXINT64;
+  if (oldest == G_MAXINT64 && !gantry_snapshot_index_allocate (self->index, self->id, &oldest, cancellable, error))
+    {
+      g_mutex_unlock (&self->lock);
+      return FALSE;
+    }
+  g_mutex_unlock (&self->lock);
+  return remove_orphans (self, oldest, cancellable, error);
+}
+
+static const GantrySnapshotterVtable vtable = {
+  .size = sizeof (GantrySnapshotterVtable),
+  .get_capabilities = snap_capabilities,
+  .stat = snap_stat,
+  .update = snap_update,
+  .usage = snap_usage,
+  .mounts = snap_mounts,
+  .prepare = snap_prepare,
+  .view = snap_view,
+  .commit = snap_commit,
+  .remove = snap_remove,
+  .walk = snap_walk,
+  .cleanup = snap_cleanup,
+};
+
+gboolean
+snap_dirs_init (SnapDirs *self, const GantryHost *host, const SnapDirsOps *ops, unsigned capabilities, GError **error)
+{
+  guint64 last;
+
+  self->snapshotter.vtable = &vtable;
+  self->host = host;
+  self->ops = ops;
+  self->capabilities = capabilities;
+  self->id = host->get_id (host);
+  g_mutex_init (&self->lock);
+  self->pending = g_array_new (FALSE, FALSE, sizeof (guint64));
+  self->index = gantry_host_lookup (host, GANTRY_SNAPSHOT_INDEX_TYPE, NULL, error);
+  if (self->index == NULL)
+    return FALSE;
+  self->fd = gantry_host_get_dir_fd (host, GANTRY_DIR_PERSISTENT, error);
+  if (self->fd < 0)
+    return FALSE;
+  self->path = gantry_host_get_dir_path (host, GANTRY_DIR_PERSISTENT, error);
+  /* The number that comes next also says which directories are from an earlier life. */
+  return self->path != NULL && gantry_snapshot_index_allocate (self->index, self->id, &last, NULL, error)
+         && remove_orphans (self, last, NULL, error);
+}
+
+void
+snap_dirs_clear (SnapDirs *self)
+{
+  g_mutex_clear (&self->lock);
+  g_clear_pointer (&self->pending, g_array_unref);
+  g_strfreev (self->mount_options);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What snapshotters that keep one directory a snapshot have in common: numbered directories in step with the snapshot index, orphans
+ * of a crash, removal in the background. A snapshotter on top says how a directory is filled and how it is mounted.
+ *
+ *     <plugin's directory>/<number>/fs      the snapshot's own files
+ *     <plugin's directory>/<number>/work    whatever else the snapshotter wants there
+ */
+#pragma once
+
+#include <gantry/snapshot-index.h>
+
+typedef struct _SnapDirs SnapDirs;
+
+typedef struct {
+  /** Fills the new directory @dir_fd (which has an empty "fs") of @kind on @ancestors (numbers, nearest first).
+   * Blocks: on local I/O. */
+  gboolean (*fill) (SnapDirs *self, int dir_fd, GantrySnapshotKind kind, GArray *ancestors, GCancellable *cancellable,
+                    GError **error);
+  /** How to mount @entry. Returns: (transfer full) (element-type GantryMount). */
+  GPtrArray *(*mounts) (SnapDirs *self, GantrySnapshotEntry *entry);
+} SnapDirsOps;
+
+struct _SnapDirs {
+  GantrySnapshotter snapshotter;
+  const GantryHost *host;
+  const SnapDirsOps *ops;
+  GantrySnapshotIndex *index;
+  const char *id;   /* the plugin's, which names its part of the index */
+  const char *path; /* the plugin's directory */
+  int fd;
+  unsigned capabilities;
+  char **mount_options; /* for the snapshotter on top */
+  GMutex lock;
+  GArray *pending; /* with lock: numbers whose directories are being made, in order */
+};
+
+/** Makes one; the caller sets nothing more. Errors: of the directory and the index. */
+gboolean snap_dirs_init (SnapDirs *self, const GantryHost *host, const SnapDirsOps *ops, unsigned capabilities, GError **error);
+void snap_dirs_clear (SnapDirs *self);
+
+/** The path of the files of snapshot @number. Returns: (transfer full). */
+char *snap_dirs_fs_path (SnapDirs *self, guint64 number);
