@@ -282,6 +282,25 @@ check_namespace_empty (Connection *connection, const char *ns, GError **error)
 }
 
 static gboolean
+check_no_children (Connection *connection, GantryRecord *record, GError **error)
+{
+  sqlite3_stmt *stmt = connection_prepare (connection,
+                                           "SELECT 1 FROM edge WHERE ns=? AND to_kind='snapshot' AND to_id=?"
+                                           " AND from_kind='snapshot' AND owner_kind='snapshot' LIMIT 1",
+                                           error);
+  gboolean children;
+
+  if (stmt == NULL)
+    return FALSE;
+  bind_text (stmt, 1, record->ns);
+  bind_text (stmt, 2, record->id);
+  children = sqlite3_step (stmt) == SQLITE_ROW;
+  sqlite3_reset (stmt);
+  return !children
+         || gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "cannot remove snapshot with child: failed precondition");
+}
+
+static gboolean
 lease_change (Connection *connection, const char *ns, const char *lease, const char *kind, const char *id, gboolean add,
               GError **error)
 {
@@ -435,7 +454,9 @@ apply_one (Connection *connection, Apply *apply, GantryChange *change, GError **
     {
       apply->garbage = TRUE;
       if ((strcmp (given->kind, GANTRY_KIND_NAMESPACE) == 0 && !check_namespace_empty (connection, given->id, error))
-          || !erase_record (connection, old, error) || !announce (connection, change, old, TRUE, error))
+          || (strcmp (given->kind, GANTRY_KIND_SNAPSHOT) == 0 && !check_no_children (connection, old, error))
+          || !erase_record (connection, old, error) || !garbage_remember_record (connection, old, error)
+          || !announce (connection, change, old, TRUE, error))
         return NULL;
       return g_steal_pointer (&old);
     }

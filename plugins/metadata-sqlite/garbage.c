@@ -155,6 +155,16 @@ remember (Connection *connection, GantryGarbage *garbage, guint position, GError
   return connection_run (connection, stmt, error);
 }
 
+gboolean
+garbage_remember_record (Connection *connection, GantryRecord *record, GError **error)
+{
+  g_autoptr (GantryGarbage) garbage = garbage_of (record);
+
+  if (garbage == NULL || (garbage->snapshotter == NULL && content_elsewhere (connection, record->id)))
+    return TRUE;
+  return remember (connection, garbage, 0, error);
+}
+
 /* Children first: a snapshot goes after all dead ones that name it as their parent. */
 static void
 sort_children_first (GPtrArray *dead)

@@ -49,6 +49,9 @@ gboolean edges_write (Connection *connection, GantryRecord *record, GError **err
 gboolean edges_remove (Connection *connection, const char *ns, const char *kind, const char *id, GError **error);
 
 /* garbage.c */
+
+/** Notes that the backend has to remove what the content or snapshot record @record, just erased, stood for. */
+gboolean garbage_remember_record (Connection *connection, GantryRecord *record, GError **error);
 gboolean garbage_collect (GantryMetadata *self, gboolean dry_run, GPtrArray **ret_garbage, GCancellable *cancellable,
                           GError **error);
 gboolean garbage_pending (GantryMetadata *self, GPtrArray **ret_garbage, GCancellable *cancellable, GError **error);

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Garbage collection: metadata says what no root reaches, the backends remove it. What metadata has given up is remembered there until
+ * the backend has removed it, so a crash in between loses nothing. */
+#include "store-local.h"
+
+#include <string.h>
+
+#define BATCH 64
+/* Leases and images may expire without anybody changing anything. */
+#define INTERVAL_SECONDS 300
+
+static gboolean
+remove_one (StoreLocal *self, GantryGarbage *garbage, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GError) local = NULL;
+  gboolean ok;
+
+  if (strcmp (garbage->kind, GANTRY_KIND_CONTENT) == 0)
+    {
+      GantryContent *content = store_local_content (self, NULL, error);
+
+      if (content == NULL)
+        return FALSE;
+      ok = gantry_content_remove (content, garbage->backend, cancellable, &local);
+    }
+  else
+    {
+      GantrySnapshotter *snapshotter = store_local_snapshotter (self, garbage->snapshotter, NULL, error);
+
+      if (snapshotter == NULL)
+        return FALSE;
+      ok = gantry_snapshotter_remove (snapshotter, garbage->backend, cancellable, &local);
+    }
+  if (ok || gantry_error_is (local, GANTRY_ERROR_NOT_FOUND))
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&local));
+  return FALSE;
+}
+
+/* One batch, with the blobs lock. *@ret_more: whether another one is worth a try. */
+static gboolean
+drain_batch (StoreLocal *self, gboolean *ret_more, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GPtrArray) pending = NULL;
+  g_autoptr (GPtrArray) done = g_ptr_array_new ();
+  guint tried;
+
+  if (!gantry_metadata_pending_garbage (self->metadata, &pending, cancellable, error))
+    return FALSE;
+  tried = MIN (pending->len, BATCH);
+  for (guint i = 0; i < tried; i++)
+    {
+      g_autoptr (GError) local = NULL;
+      GantryGarbage *garbage = g_ptr_array_index (pending, i);
+
+      if (remove_one (self, garbage, cancellable, &local))
+        g_ptr_array_add (done, garbage);
+      else if (!gantry_error_is (local, GANTRY_ERROR_FAILED_PRECONDITION))
+        gantry_host_log (self->host, GANTRY_LOG_WARNING, "garbage %s %s stays for now: %s", garbage->kind, garbage->backend,
+                         local->message);
+    }
+  *ret_more = pending->len > tried && done->len > 0;
+  return done->len == 0 || gantry_metadata_collected (self->metadata, done, cancellable, error);
+}
+
+gboolean
+collector_drain (StoreLocal *self, GCancellable *cancellable, GError **error)
+{
+  gboolean more = TRUE, ok = TRUE;
+
+  while (ok && more)
+    {
+      g_rw_lock_writer_lock (&self->blobs_lock);
+      ok = drain_batch (self, &more, cancellable, error);
+      g_rw_lock_writer_unlock (&self->blobs_lock);
+    }
+  return ok;
+}
+
+gboolean
+collector_collect (GantryStore *store, gboolean dry_run, GPtrArray **ret_garbage, GCancellable *cancellable, GError **error)
+{
+  StoreLocal *self = (StoreLocal *) store;
+  g_autoptr (GPtrArray) garbage = NULL;
+
+  if (!gantry_metadata_collect (self->metadata, dry_run, &garbage, cancellable, error)
+      || (!dry_run && !collector_drain (self, cancellable, error)))
+    return FALSE;
+  if (ret_garbage != NULL)
+    *ret_garbage = g_steal_pointer (&garbage);
+  return TRUE;
+}
+
+static void
+run_collection (gpointer data, gpointer unused)
+{
+  StoreLocal *self = data;
+  g_autoptr (GError) error = NULL;
+  guint64 hint = gantry_metadata_get_garbage_hint (self->metadata);
+
+  if (!collector_collect (&self->store, FALSE, NULL, NULL, &error))
+    gantry_host_log (self->host, GANTRY_LOG_WARNING, "collecting garbage failed and will be tried again: %s", error->message);
+  g_mutex_lock (&self->lock);
+  self->seen_hint = hint;
+  self->collecting = FALSE;
+  g_cond_broadcast (&self->cond);
+  g_mutex_unlock (&self->lock);
+  collector_schedule (self, INTERVAL_SECONDS);
+}
+
+static gboolean
+on_timer (gpointer data)
+{
+  StoreLocal *self = data;
+  gboolean start;
+
+  g_mutex_lock (&self->lock);
+  g_clear_pointer (&self->timer, g_source_unref);
+  start = !self->collecting && !self->closing;
+  self->collecting |= start;
+  g_mutex_unlock (&self->lock);
+  if (!start)
+    return G_SOURCE_REMOVE;
+  if (!gantry_host_submit (self->host, GANTRY_POOL_IO, run_collection, self, NULL, NULL))
+    {
+      g_mutex_lock (&self->lock);
+      self->collecting = FALSE;
+      g_mutex_unlock (&self->lock);
+      collector_schedule (self, 1);
+    }
+  return G_SOURCE_REMOVE;
+}
+
+void
+collector_schedule (StoreLocal *self, guint seconds)
+{
+  g_mutex_lock (&self->lock);
+  if (!self->closing)
+    {
+      gint64 at = g_get_monotonic_time () + (gint64) seconds * G_USEC_PER_SEC;
+
+      if (self->timer != NULL && g_source_get_ready_time (self->timer) > at)
+        {
+          g_source_destroy (self->timer);
+          g_clear_pointer (&self->timer, g_source_unref);
+        }
+      if (self->timer == NULL)
+        {
+          self->timer = g_timeout_source_new (seconds * 1000);
+          g_source_set_callback (self->timer, on_timer, self, NULL);
+          g_source_attach (self->timer, self->host->get_main_context (self->host));
+        }
+    }
+  g_mutex_unlock (&self->lock);
+}
+
+void
+collector_stop (StoreLocal *self)
+{
+  g_mutex_lock (&self->lock);
+  self->closing = TRUE;
+  if (self->timer != NULL)
+    g_source_destroy (self->timer);
+  g_clear_pointer (&self->timer, g_source_unref);
+  while (self->collecting)
+    g_cond_wait (&self->cond, &self->lock);
+  g_mutex_unlock (&self->lock);
+}
+
+typedef struct {
+  StoreLocal *self;
+  GPtrArray *problems;
+  GHashTable *known; /* of backend names that records have */
+  GPtrArray *unknown;
+} Check;
+
+static gboolean
+check_blob_record (GantryRecord *record, gpointer user_data)
+{
+  Check *check = user_data;
+  g_autoptr (GantryContentInfo) info = NULL;
+  g_autoptr (GVariant) size = gantry_record_get_field (record, "size", G_VARIANT_TYPE_UINT64);
+  GantryContent *content = store_local_content (check->self, NULL, NULL);
+
+  g_hash_table_add (check->known, g_strdup (record->id));
+  if (content == NULL || !gantry_content_info (content, record->id, &info, NULL, NULL))
+    g_ptr_array_add (check->problems, g_strdup_printf ("namespace %s has content %s, but the blob is missing; pull it again",
+                                                       record->ns, record->id));
+  else if (size != NULL && g_variant_get_uint64 (size) != info->blob_size)
+    g_ptr_array_add (check->problems, g_strdup_printf ("content %s has %" G_GUINT64_FORMAT " bytes instead of %" G_GUINT64_FORMAT,
+                                                       record->id, info->blob_size, g_variant_get_uint64 (size)));
+  return TRUE;
+}
+
+static gboolean
+check_blob (GantryContentInfo *info, gpointer user_data)
+{
+  Check *check = user_data;
+
+  if (!g_hash_table_contains (check->known, info->digest))
+    g_ptr_array_add (check->unknown, g_strdup (info->digest));
+  return TRUE;
+}
+
+static gboolean
+check_content (Check *check, gboolean repair, GCancellable *cancellable, GError **error)
+{
+  GantryContent *content = store_local_content (check->self, NULL, error);
+  gboolean ok;
+
+  if (content == NULL)
+    return FALSE;
+  g_rw_lock_writer_lock (&check->self->blobs_lock);
+  ok = gantry_metadata_list (check->self->metadata, GANTRY_KIND_CONTENT, NULL, NULL, NULL, 0, check_blob_record, check,
+                             cancellable, error)
+       && gantry_content_walk (content, NULL, check_blob, check, cancellable, error);
+  for (guint i = 0; ok && i < check->unknown->len; i++)
+    {
+      const char *digest = g_ptr_array_index (check->unknown, i);
+
+      g_ptr_array_add (check->problems, g_strdup_printf ("blob %s belongs to no namespace%s", digest,
+                                                         repair && gantry_content_remove (content, digest, NULL, NULL)
+                                                             ? " (removed)"
+                                                             : ""));
+    }
+  g_rw_lock_writer_unlock (&check->self->blobs_lock);
+  return ok;
+}
+
+static gboolean
+check_snapshot_record (GantryRecord *record, gpointer user_data)
+{
+  Check *check = user_data;
+  g_autoptr (GantrySnapshotInfo) info = NULL;
+  g_autofree char *id = g_strndup (record->id, strcspn (record->id, "/"));
+  const char *backend = gantry_record_get_string (record, "backend");
+  GantrySnapshotter *snapshotter = store_local_snapshotter (check->self, id, NULL, NULL);
+
+  if (backend == NULL)
+    return TRUE;
+  g_hash_table_add (check->known, g_strconcat (id, "/", backend, NULL));
+  if (snapshotter != NULL && !gantry_snapshotter_stat (snapshotter, backend, &info, NULL, NULL))
+    g_ptr_array_add (check->problems,
+                     g_strdup_printf ("namespace %s has snapshot %s, but the snapshotter has not", record->ns, record->id));
+  return TRUE;
+}
+
+static gboolean
+check_snapshot (GantrySnapshotInfo *info, gpointer user_data)
+{
+  g_ptr_array_add (user_data, gantry_snapshot_info_ref (info));
+  return TRUE;
+}
+
+static gboolean
+check_snapshotter (Check *check, GantryBinding *binding, gboolean repair, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GPtrArray) infos = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_snapshot_info_unref);
+  GantrySnapshotter *snapshotter = binding->instance;
+
+  if (!gantry_snapshotter_walk (snapshotter, NULL, check_snapshot, infos, cancellable, error))
+    return FALSE;
+  for (guint i = 0; i < infos->len; i++)
+    {
+      GantrySnapshotInfo *info = g_ptr_array_index (infos, i);
+      g_autofree char *name = g_strconcat (binding->id, "/", info->name, NULL);
+
+      if (!g_hash_table_contains (check->known, name))
+        g_ptr_array_add (check->problems,
+                         g_strdup_printf ("snapshot %s belongs to no namespace%s", name,
+                                          repair && gantry_snapshotter_remove (snapshotter, info->name, NULL, NULL)
+                                              ? " (removed)"
+                                              : ""));
+    }
+  return TRUE;
+}
+
+gboolean
+collector_check (GantryStore *store, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error)
+{
+  StoreLocal *self = (StoreLocal *) store;
+  g_auto (GStrv) database = NULL;
+  g_autoptr (GPtrArray) problems = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GPtrArray) unknown = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GHashTable) known = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  g_autoptr (GPtrArray) snapshotters = gantry_host_lookup_all (self->host, GANTRY_SNAPSHOTTER_TYPE, error);
+  Check check = { self, problems, known, unknown };
+
+  if (snapshotters == NULL || !collector_drain (self, cancellable, error)
+      || !gantry_metadata_verify (self->metadata, &database, cancellable, error)
+      || !check_content (&check, repair, cancellable, error)
+      || !gantry_metadata_list (self->metadata, GANTRY_KIND_SNAPSHOT, NULL, NULL, NULL, 0, check_snapshot_record, &check,
+                                cancellable, error))
+    return FALSE;
+  for (guint i = 0; i < snapshotters->len; i++)
+    if (!check_snapshotter (&check, g_ptr_array_index (snapshotters, i), repair, cancellable, error))
+      return FALSE;
+  for (gsize i = 0; database[i] != NULL; i++)
+    g_ptr_array_add (problems, g_strdup (database[i]));
+  g_ptr_array_add (problems, NULL);
+  *ret_problems = (char **) g_ptr_array_free (g_steal_pointer (&problems), FALSE);
+  return TRUE;
+}

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The content of one namespace: a record says that the namespace has a blob, the backend has its bytes. A blob's record is written
+ * after the blob is whole and synced, so a record never names what is not there. */
+#include "store-local.h"
+
+#include <string.h>
+
+typedef struct {
+  GantryContent content;
+  gint refs; /* (atomic) */
+  StoreLocal *store;
+  GantryContent *backend;
+  char *ns;
+  char *lease; /* (nullable) */
+} View;
+
+typedef struct {
+  GantryIngest ingest;
+  gint refs; /* (atomic) */
+  View *view;
+  GantryIngest *backend;
+  char *ref;
+} IngestView;
+
+static GantryContent *
+view_ref (GantryContent *content)
+{
+  g_atomic_int_inc (&((View *) content)->refs);
+  return content;
+}
+
+static void
+view_unref (GantryContent *content)
+{
+  View *self = (View *) content;
+
+  if (!g_atomic_int_dec_and_test (&self->refs))
+    return;
+  g_free (self->ns);
+  g_free (self->lease);
+  g_free (self);
+}
+
+static GantryContentInfo *
+info_from_record (GantryRecord *record)
+{
+  g_autoptr (GVariant) size = gantry_record_get_field (record, "size", G_VARIANT_TYPE_UINT64);
+
+  return gantry_content_info_new (record->id, size != NULL ? g_variant_get_uint64 (size) : 0, record->created_ns,
+                                  record->updated_ns, record->labels);
+}
+
+static gboolean
+view_info (GantryContent *content, const char *digest, GantryContentInfo **ret_info, GCancellable *cancellable,
+           GError **error)
+{
+  View *self = (View *) content;
+  g_autoptr (GantryRecord) record = NULL;
+
+  if (!gantry_metadata_get (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, digest, &record, cancellable, error))
+    return FALSE;
+  *ret_info = info_from_record (record);
+  return TRUE;
+}
+
+typedef struct {
+  GantryContentFunc func;
+  gpointer user_data;
+} Walk;
+
+static gboolean
+on_record (GantryRecord *record, gpointer user_data)
+{
+  Walk *walk = user_data;
+  g_autoptr (GantryContentInfo) info = info_from_record (record);
+
+  return walk->func (info, walk->user_data);
+}
+
+static gboolean
+view_walk (GantryContent *content, const char *const *filters, GantryContentFunc func, gpointer user_data,
+           GCancellable *cancellable, GError **error)
+{
+  View *self = (View *) content;
+  Walk walk = { func, user_data };
+
+  return gantry_metadata_list (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, filters, NULL, 0, on_record, &walk,
+                               cancellable, error);
+}
+
+static gboolean
+view_update (GantryContent *content, const char *digest, GVariant *labels, const char *const *mask,
+             GantryContentInfo **ret_info, GCancellable *cancellable, GError **error)
+{
+  static const char *const all[] = { "labels", NULL };
+  View *self = (View *) content;
+  g_autoptr (GantryRecord) record = gantry_record_new (GANTRY_KIND_CONTENT, self->ns, digest, labels, NULL);
+  g_autoptr (GantryChange) change = gantry_change_new (GANTRY_CHANGE_UPDATE, record);
+  g_autoptr (GantryRecord) updated = NULL;
+
+  change->mask = g_strdupv ((char **) (mask != NULL && mask[0] != NULL ? mask : all));
+  if (!gantry_metadata_apply_one (self->store->metadata, change, &updated, cancellable, error))
+    return FALSE;
+  if (ret_info != NULL)
+    *ret_info = info_from_record (updated);
+  collector_schedule (self->store, 1);
+  return TRUE;
+}
+
+static gboolean
+view_remove (GantryContent *content, const char *digest, GCancellable *cancellable, GError **error)
+{
+  View *self = (View *) content;
+  g_autoptr (GantryRecord) record = gantry_record_new (GANTRY_KIND_CONTENT, self->ns, digest, NULL, NULL);
+  g_autoptr (GantryChange) change = gantry_change_new (GANTRY_CHANGE_DELETE, record);
+
+  if (!gantry_metadata_apply_one (self->store->metadata, change, NULL, cancellable, error))
+    return FALSE;
+  collector_schedule (self->store, 0);
+  return TRUE;
+}
+
+static gboolean
+view_open_blob (GantryContent *content, const char *digest, int *ret_fd, guint64 *ret_size, GCancellable *cancellable,
+                GError **error)
+{
+  View *self = (View *) content;
+  g_autoptr (GantryRecord) record = NULL;
+
+  return gantry_metadata_get (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, digest, &record, cancellable, error)
+         && gantry_content_open_blob (self->backend, digest, ret_fd, ret_size, cancellable, error);
+}
+
+/* Makes the namespace's record of a blob that the backend has; with the blobs lock shared. */
+static gboolean
+adopt (View *self, const char *digest, guint64 size, GVariant *labels, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GantryRecord) record = NULL;
+  g_autoptr (GantryChange) change = NULL;
+  GVariantDict fields;
+
+  g_variant_dict_init (&fields, NULL);
+  g_variant_dict_insert (&fields, "size", "t", size);
+  record = gantry_record_new (GANTRY_KIND_CONTENT, self->ns, digest, labels, g_variant_dict_end (&fields));
+  change = gantry_change_new (GANTRY_CHANGE_CREATE, record);
+  change->lease = g_strdup (self->lease);
+  return gantry_metadata_apply_one (self->store->metadata, change, NULL, cancellable, error);
+}
+
+/* Has the lease hold a blob that was there before. */
+static gboolean
+hold (View *self, const char *digest, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GantryRecord) record = NULL;
+  g_autoptr (GantryChange) change = NULL;
+
+  if (self->lease == NULL)
+    return TRUE;
+  record = gantry_record_new (GANTRY_KIND_CONTENT, self->ns, digest, NULL, NULL);
+  change = gantry_change_new (GANTRY_CHANGE_LEASE_ADD, record);
+  change->lease = g_strdup (self->lease);
+  return gantry_metadata_apply_one (self->store->metadata, change, NULL, cancellable, error);
+}
+
+static GantryIngest *
+ingest_view_ref (GantryIngest *ingest)
+{
+  g_atomic_int_inc (&((IngestView *) ingest)->refs);
+  return ingest;
+}
+
+static void
+ingest_view_unref (GantryIngest *ingest)
+{
+  IngestView *self = (IngestView *) ingest;
+
+  if (!g_atomic_int_dec_and_test (&self->refs))
+    return;
+  gantry_ingest_unref (self->backend);
+  view_unref (&self->view->content);
+  g_free (self->ref);
+  g_free (self);
+}
+
+static gboolean
+ingest_view_write (GantryIngest *ingest, gconstpointer data, gsize length, GCancellable *cancellable, GError **error)
+{
+  return gantry_ingest_write (((IngestView *) ingest)->backend, data, length, cancellable, error);
+}
+
+/* The status as the namespace sees it: with its own ref. */
+static GantryIngestStatus *
+own_status (GantryIngestStatus *status, const char *ref)
+{
+  return gantry_ingest_status_new (ref, status->offset, status->total, status->expected_digest, status->started_ns,
+                                   status->updated_ns);
+}
+
+static gboolean
+ingest_view_get_status (GantryIngest *ingest, GantryIngestStatus **ret_status, GCancellable *cancellable, GError **error)
+{
+  IngestView *self = (IngestView *) ingest;
+  g_autoptr (GantryIngestStatus) status = NULL;
+
+  if (!gantry_ingest_get_status (self->backend, &status, cancellable, error))
+    return FALSE;
+  *ret_status = own_status (status, self->ref);
+  return TRUE;
+}
+
+static gboolean
+ingest_view_truncate (GantryIngest *ingest, guint64 offset, GCancellable *cancellable, GError **error)
+{
+  return gantry_ingest_truncate (((IngestView *) ingest)->backend, offset, cancellable, error);
+}
+
+static gboolean
+ingest_view_get_digest (GantryIngest *ingest, char **ret_digest, GCancellable *cancellable, GError **error)
+{
+  return gantry_ingest_get_digest (((IngestView *) ingest)->backend, ret_digest, cancellable, error);
+}
+
+static gboolean
+ingest_view_commit (GantryIngest *ingest, guint64 expected_size, const char *expected_digest, GVariant *labels,
+                    char **ret_digest, GCancellable *cancellable, GError **error)
+{
+  IngestView *self = (IngestView *) ingest;
+  View *view = self->view;
+  g_autoptr (GVariant) held = labels != NULL ? g_variant_ref_sink (labels) : NULL;
+  g_autoptr (GantryIngestStatus) status = NULL;
+  g_autoptr (GError) local = NULL;
+  g_autofree char *digest = NULL;
+  gboolean ok;
+
+  if (!gantry_ingest_get_status (self->backend, &status, cancellable, error))
+    return FALSE;
+  g_rw_lock_reader_lock (&view->store->blobs_lock);
+  ok = gantry_ingest_commit (self->backend, expected_size, expected_digest, NULL, &digest, cancellable, &local)
+       || gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS);
+  if (ok)
+    {
+      g_clear_error (&local);
+      ok = adopt (view, digest, status->offset, held, cancellable, &local);
+      if (gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
+        {
+          g_autoptr (GError) not_held = NULL;
+
+          /* The caller hears that it exists; what its lease holds must be true all the same. */
+          if (!hold (view, digest, cancellable, &not_held))
+            {
+              g_clear_error (&local);
+              local = g_steal_pointer (&not_held);
+            }
+        }
+    }
+  g_rw_lock_reader_unlock (&view->store->blobs_lock);
+  if (ret_digest != NULL && digest != NULL
+      && (ok || gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS)))
+    *ret_digest = g_steal_pointer (&digest);
+  if (!ok)
+    g_propagate_error (error, g_steal_pointer (&local));
+  return ok;
+}
+
+static const GantryIngestVtable ingest_vtable = {
+  .size = sizeof (GantryIngestVtable),
+  .ref = ingest_view_ref,
+  .unref = ingest_view_unref,
+  .write = ingest_view_write,
+  .get_status = ingest_view_get_status,
+  .truncate = ingest_view_truncate,
+  .commit = ingest_view_commit,
+  .get_digest = ingest_view_get_digest,
+};
+
+/* Whether the namespace has @digest now, if need be because another one has it. Returns: FALSE with or without an error. */
+static gboolean
+have_blob (View *self, const char *digest, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GantryRecord) record = NULL;
+  g_autoptr (GantryContentInfo) info = NULL;
+  gboolean ok = FALSE;
+
+  if (gantry_metadata_get (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, digest, &record, cancellable, NULL))
+    return hold (self, digest, cancellable, error);
+  if (self->store->isolated)
+    return FALSE;
+  g_rw_lock_reader_lock (&self->store->blobs_lock);
+  if (gantry_content_info (self->backend, digest, &info, cancellable, NULL))
+    ok = adopt (self, digest, info->blob_size, NULL, cancellable, error);
+  g_rw_lock_reader_unlock (&self->store->blobs_lock);
+  return ok;
+}
+
+static char *
+backend_ref (View *self, const char *ref)
+{
+  return g_strconcat (self->ns, "/", ref, NULL);
+}
+
+static gboolean
+view_open_ingest (GantryContent *content, const char *ref, guint64 total, const char *expected_digest,
+                  GantryIngest **ret_ingest, GCancellable *cancellable, GError **error)
+{
+  View *self = (View *) content;
+  g_autoptr (GError) local = NULL;
+  g_autofree char *full = NULL;
+  GantryIngest *backend = NULL;
+  IngestView *ingest;
+
+  if (ref == NULL || ref[0] == '\0' || strlen (ref) > GANTRY_MAX_NAME)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "an ingest ref must have 1 to %d characters: invalid argument",
+                         GANTRY_MAX_NAME);
+  if (expected_digest != NULL)
+    {
+      if (have_blob (self, expected_digest, cancellable, &local))
+        return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "content %s: already exists", expected_digest);
+      if (local != NULL)
+        {
+          g_propagate_error (error, g_steal_pointer (&local));
+          return FALSE;
+        }
+    }
+  full = backend_ref (self, ref);
+  if (!gantry_content_open_ingest (self->backend, full, total, expected_digest, &backend, cancellable, error))
+    return FALSE;
+  ingest = g_new0 (IngestView, 1);
+  ingest->ingest.vtable = &ingest_vtable;
+  ingest->refs = 1;
+  ingest->view = (View *) view_ref (content);
+  ingest->backend = backend;
+  ingest->ref = g_strdup (ref);
+  *ret_ingest = &ingest->ingest;
+  return TRUE;
+}
+
+static gboolean
+view_list_ingests (GantryContent *content, const char *const *filters, GPtrArray **ret_statuses, GCancellable *cancellable,
+                   GError **error)
+{
+  View *self = (View *) content;
+  g_autoptr (GPtrArray) all = NULL;
+  g_autoptr (GPtrArray) own = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_ingest_status_unref);
+  g_autofree char *prefix = backend_ref (self, "");
+
+  if (!gantry_content_list_ingests (self->backend, filters, &all, cancellable, error))
+    return FALSE;
+  for (guint i = 0; i < all->len; i++)
+    {
+      GantryIngestStatus *status = g_ptr_array_index (all, i);
+
+      if (g_str_has_prefix (status->ref, prefix))
+        g_ptr_array_add (own, own_status (status, status->ref + strlen (prefix)));
+    }
+  *ret_statuses = g_steal_pointer (&own);
+  return TRUE;
+}
+
+static gboolean
+view_ingest_status (GantryContent *content, const char *ref, GantryIngestStatus **ret_status, GCancellable *cancellable,
+                    GError **error)
+{
+  View *self = (View *) content;
+  g_autofree char *full = backend_ref (self, ref);
+  g_autoptr (GantryIngestStatus) status = NULL;
+
+  if (!gantry_content_ingest_status (self->backend, full, &status, cancellable, error))
+    return FALSE;
+  *ret_status = own_status (status, ref);
+  return TRUE;
+}
+
+static gboolean
+view_abort_ingest (GantryContent *content, const char *ref, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *full = backend_ref ((View *) content, ref);
+
+  return gantry_content_abort_ingest (((View *) content)->backend, full, cancellable, error);
+}
+
+static const GantryContentVtable vtable = {
+  .size = sizeof (GantryContentVtable),
+  .ref = view_ref,
+  .unref = view_unref,
+  .info = view_info,
+  .walk = view_walk,
+  .update = view_update,
+  .remove = view_remove,
+  .open_blob = view_open_blob,
+  .open_ingest = view_open_ingest,
+  .list_ingests = view_list_ingests,
+  .ingest_status = view_ingest_status,
+  .abort_ingest = view_abort_ingest,
+};
+
+gboolean
+content_view_open (GantryStore *store, const char *ns, const char *lease, const char *content_id,
+                   GantryContent **ret_content, GCancellable *cancellable, GError **error)
+{
+  StoreLocal *self = (StoreLocal *) store;
+  GantryContent *backend = store_local_content (self, content_id, error);
+  View *view;
+
+  if (backend == NULL)
+    return FALSE;
+  if (ns == NULL || ns[0] == '\0')
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "a namespace is required: invalid argument");
+  view = g_new0 (View, 1);
+  view->content.vtable = &vtable;
+  view->refs = 1;
+  view->store = self;
+  view->backend = backend;
+  view->ns = g_strdup (ns);
+  view->lease = g_strdup (lease);
+  *ret_content = &view->content;
+  return TRUE;
+}
