@@ -44,6 +44,12 @@ gantry_open_in_root (int dfd, const char *path, int flags, mode_t mode)
 }
 
 int
+gantry_open_no_links (int dfd, const char *path, int flags, mode_t mode)
+{
+  return open_resolved (dfd, path, flags, mode, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+}
+
+int
 gantry_open_dir_at (int dfd, const char *path, mode_t mode, GError **error)
 {
   gantry_autofd int fd = -1;

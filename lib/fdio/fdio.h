@@ -38,6 +38,9 @@ int gantry_open_beneath (int dfd, const char *path, int flags, mode_t mode);
 /** Opens @path as if @dfd were the root directory (RESOLVE_IN_ROOT, no magic links). Otherwise as gantry_open_beneath (). */
 int gantry_open_in_root (int dfd, const char *path, int flags, mode_t mode);
 
+/** Opens @path beneath @dfd, following no symlink at all. Otherwise as gantry_open_beneath (). */
+int gantry_open_no_links (int dfd, const char *path, int flags, mode_t mode);
+
 /** Opens the directory @path below @dfd, making what is missing of it with @mode. Returns: (transfer full): an fd, or -1 with @error. */
 int gantry_open_dir_at (int dfd, const char *path, mode_t mode, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

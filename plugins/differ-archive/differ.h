@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <gantry/differ.h>
+
+#include "unpack-common.h"
+
+/** Makes a differ whose worker is @program (copied). Returns: (transfer full). */
+GantryDiffer *differ_archive_new (const char *program, const UnpackLimits *limits);
+
+/** Accepts NULL. */
+void differ_archive_free (GantryDiffer *differ);

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * gantry-unpack: applies one layer, or makes one, in a sandbox. Started by differ-archive; not a program for people.
+ */
+#include <locale.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <openssl/crypto.h>
+
+#include "fdio.h"
+#include "unpack-common.h"
+#include "unpack-extract.h"
+#include "unpack-mount.h"
+#include "unpack-sandbox.h"
+
+static void
+answer (guint8 kind, guint64 number, const char *text)
+{
+  g_autofree char *valid = g_utf8_make_valid (text, -1);
+  g_autoptr (GVariant) variant = g_variant_ref_sink (g_variant_new ("(yts)", kind, number, valid));
+  ssize_t n;
+
+  do
+    n = send (UNPACK_SOCKET_FD, g_variant_get_data (variant), g_variant_get_size (variant), MSG_NOSIGNAL);
+  while (n < 0 && errno == EINTR);
+  /* Nobody waits for the result any more. */
+  if (n < 0)
+    _exit (2);
+}
+
+static void
+answer_progress (guint64 bytes, gpointer user_data)
+{
+  answer (UNPACK_ANSWER_PROGRESS, bytes, "");
+}
+
+static void
+answer_error (const GError *error)
+{
+  int code = gantry_error_classify (error);
+
+  answer (UNPACK_ANSWER_ERROR, code < 0 ? GANTRY_ERROR_INTERNAL : (guint64) code, error->message);
+}
+
+static GVariant *
+receive_request (GError **error)
+{
+  g_autofree char *buffer = g_malloc (UNPACK_MAX_PACKET);
+  g_autoptr (GBytes) bytes = NULL;
+  ssize_t n = recv (UNPACK_SOCKET_FD, buffer, UNPACK_MAX_PACKET, 0);
+
+  if (n <= 0)
+    {
+      gantry_throw_errno (error, n < 0 ? errno : EPIPE, "receiving the request");
+      return NULL;
+    }
+  bytes = g_bytes_new (buffer, (gsize) n);
+  return g_variant_ref_sink (g_variant_new_from_bytes (UNPACK_REQUEST_TYPE, bytes, FALSE));
+}
+
+static void
+read_limits (GVariant *request, UnpackLimits *limits)
+{
+  for (const UnpackLimitName *entry = unpack_limit_names; entry->name != NULL; entry++)
+    g_variant_lookup (request, entry->name, "t", &UNPACK_LIMIT (limits, entry));
+}
+
+static GPtrArray *
+read_mounts (GVariant *request, const char *key, GError **error)
+{
+  g_autoptr (GVariant) mounts = g_variant_lookup_value (request, key, UNPACK_MOUNTS_TYPE);
+
+  if (mounts == NULL || g_variant_n_children (mounts) == 0)
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "there are no mounts to work on");
+      return NULL;
+    }
+  return unpack_mounts_from_variant (mounts);
+}
+
+static gboolean
+read_id_map (GVariant *request, const char *key, GArray *map, GError **error)
+{
+  const char *text = NULL;
+
+  return !g_variant_lookup (request, key, "&s", &text) || unpack_id_map_parse (text, map, error);
+}
+
+static gboolean
+open_target (GPtrArray *mounts, UnpackTarget *target, GError **error)
+{
+  UnpackMount *mount = g_ptr_array_index (mounts, 0);
+
+  target->lower_fd = -1;
+  target->flavor = UNPACK_PLAIN;
+  target->opaque_xattr = "trusted.overlay.opaque";
+  if (!unpack_mounts_are_overlay (mounts))
+    {
+      target->root_fd = unpack_mount_all ("root", mounts, FALSE, error);
+      return target->root_fd >= 0;
+    }
+  target->flavor = UNPACK_OVERLAY;
+  if (unpack_mount_get_option (mount, "userxattr") != NULL)
+    target->opaque_xattr = "user.overlay.opaque";
+  target->root_fd = unpack_mount_upper ("root", mount, FALSE, error);
+  if (target->root_fd < 0)
+    return FALSE;
+  target->lower_fd = unpack_mount_lower ("lower", mount, error);
+  return target->lower_fd >= 0;
+}
+
+static gboolean
+apply (GVariant *request, const UnpackLimits *limits, GError **error)
+{
+  g_autoptr (GPtrArray) mounts = read_mounts (request, "mounts", error);
+  g_autoptr (GArray) uid_map = g_array_new (FALSE, FALSE, sizeof (UnpackIdRange));
+  g_autoptr (GArray) gid_map = g_array_new (FALSE, FALSE, sizeof (UnpackIdRange));
+  UnpackTarget target = { .uid_map = uid_map, .gid_map = gid_map, .sync = TRUE, .limits = *limits };
+  g_autoptr (UnpackStream) stream = NULL;
+  g_autofree char *digest = NULL;
+  guint64 size;
+
+  g_variant_lookup (request, "sync", "b", &target.sync);
+  if (mounts == NULL || !read_id_map (request, "uid-map", uid_map, error)
+      || !read_id_map (request, "gid-map", gid_map, error))
+    return FALSE;
+  if (!unpack_mount_isolate (error) || !open_target (mounts, &target, error) || !unpack_mount_enter (error)
+      || !unpack_sandbox_close (error))
+    return FALSE;
+  stream = unpack_stream_new (UNPACK_BLOB_FD, limits->max_bytes, answer_progress, NULL);
+  if (!unpack_extract (&target, stream, &digest, &size, error))
+    return FALSE;
+  answer (UNPACK_ANSWER_DONE, size, digest);
+  return TRUE;
+}
+
+static gboolean
+run (GError **error)
+{
+  UnpackLimits limits = UNPACK_LIMITS_INIT;
+  g_autoptr (GVariant) request = receive_request (error);
+  const char *operation = "";
+
+  if (request == NULL)
+    return FALSE;
+  read_limits (request, &limits);
+  g_variant_lookup (request, "operation", "&s", &operation);
+  if (!unpack_sandbox_begin (&limits, error))
+    return FALSE;
+  if (strcmp (operation, "apply") == 0)
+    return apply (request, &limits, error);
+  return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "the unpack worker has no operation \"%s\"", operation);
+}
+
+int
+main (int argc, char *argv[])
+{
+  g_autoptr (GError) error = NULL;
+  struct stat st;
+
+  if (fstat (UNPACK_SOCKET_FD, &st) < 0 || !S_ISSOCK (st.st_mode))
+    {
+      fprintf (stderr, "gantry-unpack is started by gantryd to unpack layers; it can't be run by hand\n");
+      return 64;
+    }
+  /* Names in the C locale would have to be ASCII. */
+  setlocale (LC_CTYPE, "C.UTF-8");
+  OPENSSL_init_crypto (OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+  if (!run (&error))
+    answer_error (error);
+  /* Not exit (): there is nothing to flush, and handlers would make calls that are not allowed. */
+  _exit (error != NULL ? 1 : 0);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Drives differ-archive without a daemon, for the Python tests and the benchmark:
+ *
+ *     differ-tool WORKER apply LAYER TYPE SOURCE OPTIONS [KEY=VALUE…]
+ *
+ * OPTIONS are a mount's, comma-separated. KEY is a limit, "uid-map", "gid-map" or "sync". Prints the DiffID and the size, or an error as
+ * "CODE: message" with exit status 1.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "differ.h"
+#include "fdio.h"
+
+typedef struct {
+  GantryContent content;
+  const char *path;
+} FileContent;
+
+static gboolean
+open_blob (GantryContent *content, const char *digest, int *ret_fd, guint64 *ret_size, GCancellable *cancellable,
+           GError **error)
+{
+  FileContent *self = (FileContent *) content;
+  int fd = open (self->path, O_RDONLY | O_CLOEXEC);
+  struct stat st;
+
+  if (fd < 0 || fstat (fd, &st) < 0)
+    return gantry_throw_errno (error, errno, "opening %s", self->path);
+  *ret_fd = fd;
+  *ret_size = (guint64) st.st_size;
+  return TRUE;
+}
+
+static const GantryContentVtable content_vtable = { .size = sizeof content_vtable, .open_blob = open_blob };
+
+static gboolean
+parse_setting (const char *text, UnpackLimits *limits, GVariantDict *options)
+{
+  g_auto (GStrv) parts = g_strsplit (text, "=", 2);
+
+  if (g_strv_length (parts) != 2)
+    return FALSE;
+  for (const UnpackLimitName *entry = unpack_limit_names; entry->name != NULL; entry++)
+    if (strcmp (parts[0], entry->name) == 0)
+      {
+        UNPACK_LIMIT (limits, entry) = g_ascii_strtoull (parts[1], NULL, 10);
+        return TRUE;
+      }
+  if (strcmp (parts[0], "sync") == 0)
+    g_variant_dict_insert (options, "sync", "b", strcmp (parts[1], "yes") == 0);
+  else
+    g_variant_dict_insert (options, parts[0], "s", parts[1]);
+  return TRUE;
+}
+
+static GPtrArray *
+parse_mounts (const char *type, const char *source, const char *options)
+{
+  GPtrArray *mounts = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_mount_unref);
+  g_auto (GStrv) list = g_strsplit (options, ",", -1);
+
+  g_ptr_array_add (mounts, gantry_mount_new (type, source, NULL, (const char *const *) list));
+  return mounts;
+}
+
+static gboolean
+apply (char *argv[], GError **error)
+{
+  UnpackLimits limits = UNPACK_LIMITS_INIT;
+  g_auto (GVariantDict) dict = G_VARIANT_DICT_INIT (NULL);
+  FileContent content = { .content.vtable = &content_vtable, .path = argv[3] };
+  g_autoptr (GPtrArray) mounts = parse_mounts (argv[4], argv[5], argv[6]);
+  g_autoptr (GantryDescriptor) layer = gantry_descriptor_new ("application/vnd.oci.image.layer.v1.tar+gzip", "sha256:test", 0, NULL);
+  g_autoptr (GantryDescriptor) diff = NULL;
+  g_autoptr (GVariant) options = NULL;
+  GantryDiffer *differ;
+  gboolean ok;
+
+  for (int i = 7; argv[i] != NULL; i++)
+    if (!parse_setting (argv[i], &limits, &dict))
+      return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "%s is not KEY=VALUE", argv[i]);
+  options = g_variant_ref_sink (g_variant_dict_end (&dict));
+  differ = differ_archive_new (argv[1], &limits);
+  ok = gantry_differ_apply (differ, layer, &content.content, mounts, options, NULL, NULL, &diff, NULL, error);
+  differ_archive_free (differ);
+  if (ok)
+    printf ("%s %" G_GUINT64_FORMAT "\n", diff->digest, diff->blob_size);
+  return ok;
+}
+
+int
+main (int argc, char *argv[])
+{
+  g_autoptr (GError) error = NULL;
+
+  if (argc >= 7 && strcmp (argv[2], "apply") == 0)
+    {
+      if (apply (argv, &error))
+        return 0;
+      fprintf (stderr, "%s: %s\n", gantry_error_code_to_name (gantry_error_classify (error)), error->message);
+      return 1;
+    }
+  fprintf (stderr, "usage: differ-tool WORKER apply LAYER TYPE SOURCE OPTIONS [KEY=VALUE…]\n");
+  return 64;
+}
