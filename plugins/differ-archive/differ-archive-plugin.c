@@ -7,8 +7,8 @@
 static const GantryProvide provide_differ = { sizeof provide_differ, GANTRY_DIFFER_TYPE };
 static const GantryProvide *const provides[] = { &provide_differ, NULL };
 static const char *const config_keys[] = {
-  "Worker",    "MaxEntries", "MaxBytes",      "MaxPath", "MaxDepth", "MaxDevices",
-  "MaxXattrs", "MaxMemory",  "MaxCpuSeconds", NULL,
+  "Worker",     "MaxEntries", "MaxBytes",  "MaxPath",       "MaxDepth",
+  "MaxDevices", "MaxXattrs",  "MaxMemory", "MaxCpuSeconds", NULL,
 };
 
 /* In the build tree the worker lies next to the module, in a folder of the module's name. */
@@ -46,7 +46,8 @@ differ_archive_init (const GantryHost *host, gpointer *ret_instance, GError **er
         return FALSE;
     }
   if (access (worker, X_OK) < 0)
-    return gantry_throw_errno (error, errno, "the unpack worker %s can't be run; set Worker to where it is", worker);
+    return gantry_throw_errno (error, errno, "the unpack worker %s can't be run; set Worker to where it is",
+                               worker);
   *ret_instance = differ_archive_new (worker, &limits);
   return TRUE;
 }

@@ -6,14 +6,15 @@
 
 #define LAYER_TAR "application/vnd.oci.image.layer.v1.tar"
 
-typedef struct {
+typedef struct
+{
   GantryDiffer differ;
   char *program;
   UnpackLimits limits;
 } DifferArchive;
 
-/* OCI image-spec 1.1, media-types.md, and Docker image manifest v2, schema 2. How the tar is compressed is told by its bytes, as
- * by every other unpacker: old tools labelled it wrong. */
+/* OCI image-spec 1.1, media-types.md, and Docker image manifest v2, schema 2. How the tar is compressed is
+ * told by its bytes, as by every other unpacker: old tools labelled it wrong. */
 static const char *const apply_types[] = {
   LAYER_TAR,
   LAYER_TAR "+gzip",
@@ -48,8 +49,9 @@ mounts_to_variant (GPtrArray *mounts)
       const GantryMount *mount = g_ptr_array_index (mounts, i);
 
       g_variant_builder_add (&builder, "(^ay^ay^ay^aay)", mount->type != NULL ? mount->type : "",
-                             mount->source != NULL ? mount->source : "", mount->target != NULL ? mount->target : "",
-                             mount->options != NULL ? (const char *const *) mount->options : no_options);
+                             mount->source != NULL ? mount->source : "",
+                             mount->target != NULL ? mount->target : "",
+                             mount->options != NULL ? (const char *const *)mount->options : no_options);
     }
   return g_variant_builder_end (&builder);
 }
@@ -63,15 +65,17 @@ add_limits (DifferArchive *self, GVariantDict *request)
 
 /* Copies the option @key if it is given. Returns: FALSE if it has another type. */
 static gboolean
-copy_option (GVariant *options, const char *key, const GVariantType *type, GVariantDict *request, GError **error)
+copy_option (GVariant *options, const char *key, const GVariantType *type, GVariantDict *request,
+             GError **error)
 {
   g_autoptr (GVariant) value = options != NULL ? g_variant_lookup_value (options, key, NULL) : NULL;
 
   if (value == NULL)
     return TRUE;
   if (!g_variant_is_of_type (value, type))
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the option %s of a differ is not of type %.*s", key,
-                         (int) g_variant_type_get_string_length (type), g_variant_type_peek_string (type));
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "the option %s of a differ is not of type %.*s", key,
+                         (int)g_variant_type_get_string_length (type), g_variant_type_peek_string (type));
   g_variant_dict_insert_value (request, key, value);
   return TRUE;
 }
@@ -92,11 +96,11 @@ make_apply_request (DifferArchive *self, GPtrArray *mounts, GVariant *options, G
 }
 
 static gboolean
-apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GPtrArray *mounts, GVariant *options,
-       GantryDifferProgressFunc progress, gpointer user_data, GantryDescriptor **ret_diff, GCancellable *cancellable,
-       GError **error)
+apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GPtrArray *mounts,
+       GVariant *options, GantryDifferProgressFunc progress, gpointer user_data, GantryDescriptor **ret_diff,
+       GCancellable *cancellable, GError **error)
 {
-  DifferArchive *self = (DifferArchive *) differ;
+  DifferArchive *self = (DifferArchive *)differ;
   WorkerJob job = { .program = self->program, .progress_func = progress, .user_data = user_data };
   g_autoptr (GVariant) request = NULL;
   g_autofree char *digest = NULL;
@@ -107,9 +111,11 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
     return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "layers of media type %s can't be unpacked",
                          layer->media_type != NULL ? layer->media_type : "(none)");
   if (mounts->len == 0)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "there are no mounts to unpack layer %s to", layer->digest);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "there are no mounts to unpack layer %s to",
+                         layer->digest);
   request = make_apply_request (self, mounts, options, error);
-  if (request == NULL || !gantry_content_open_blob (content, layer->digest, &fd, &blob_size, cancellable, error))
+  if (request == NULL
+      || !gantry_content_open_blob (content, layer->digest, &fd, &blob_size, cancellable, error))
     return FALSE;
   job.request = request;
   job.blob_fd = fd;
@@ -142,7 +148,7 @@ differ_archive_new (const char *program, const UnpackLimits *limits)
 void
 differ_archive_free (GantryDiffer *differ)
 {
-  DifferArchive *self = (DifferArchive *) differ;
+  DifferArchive *self = (DifferArchive *)differ;
 
   if (self == NULL)
     return;

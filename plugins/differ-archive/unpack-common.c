@@ -3,12 +3,12 @@
 
 #include <string.h>
 
-#define MAX_SHOWN 200
+#define MAX_SHOWN  200
 #define MAX_RANGES 340 /* as many as the kernel takes in a uid_map */
 
-#define LIMIT(name_, member_, min_, max_)                                                                            \
-  {                                                                                                                  \
-    .name = (name_), .offset = G_STRUCT_OFFSET (UnpackLimits, member_), .min = (min_), .max = (max_)                  \
+#define LIMIT(name_, member_, min_, max_)                                                                    \
+  {                                                                                                          \
+    .name = (name_), .offset = G_STRUCT_OFFSET (UnpackLimits, member_), .min = (min_), .max = (max_)         \
   }
 
 const UnpackLimitName unpack_limit_names[] = {
@@ -44,7 +44,8 @@ unpack_id_map_parse (const char *text, GArray *map, GError **error)
   g_auto (GStrv) parts = g_strsplit (text, ",", MAX_RANGES + 1);
 
   if (g_strv_length (parts) > MAX_RANGES)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "an id map has more than %d ranges", MAX_RANGES);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "an id map has more than %d ranges",
+                         MAX_RANGES);
   for (gsize i = 0; parts[i] != NULL; i++)
     {
       UnpackIdRange range = { 0 };
@@ -62,23 +63,25 @@ unpack_id_map_lookup (GArray *map, gint64 id, guint32 *ret_id, GError **error)
 {
   /* -1 means "leave it" to chown(2), so it is no id. */
   if (id < 0 || id >= G_MAXUINT32)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "%" G_GINT64_FORMAT " is not a user or group id", id);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "%" G_GINT64_FORMAT " is not a user or group id", id);
   if (map == NULL || map->len == 0)
     {
-      *ret_id = (guint32) id;
+      *ret_id = (guint32)id;
       return TRUE;
     }
   for (guint i = 0; i < map->len; i++)
     {
       const UnpackIdRange *range = &g_array_index (map, UnpackIdRange, i);
 
-      if ((guint64) id >= range->inside && (guint64) id - range->inside < range->count)
+      if ((guint64)id >= range->inside && (guint64)id - range->inside < range->count)
         {
-          *ret_id = (guint32) (range->outside + ((guint64) id - range->inside));
+          *ret_id = (guint32)(range->outside + ((guint64)id - range->inside));
           return TRUE;
         }
     }
-  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the id %" G_GINT64_FORMAT " is not in the id map", id);
+  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                       "the id %" G_GINT64_FORMAT " is not in the id map", id);
 }
 
 char *
@@ -94,7 +97,7 @@ unpack_show_name (const char *name)
 
       /* g_strescape () leaves the bytes that it is told: those above ASCII, which are readable here. */
       for (int c = 128; c < 256; c++)
-        g_string_append_c (high, (char) c);
+        g_string_append_c (high, (char)c);
       escaped = g_strescape (head, high->str);
       g_string_free (high, TRUE);
       shown = g_steal_pointer (&escaped);
@@ -123,12 +126,12 @@ append_component (GString *clean, const char *part, gsize length)
       if (clean->len == 0)
         return FALSE;
       slash = strrchr (clean->str, '/');
-      g_string_truncate (clean, slash != NULL ? (gsize) (slash - clean->str) : 0);
+      g_string_truncate (clean, slash != NULL ? (gsize)(slash - clean->str) : 0);
       return TRUE;
     }
   if (clean->len > 0)
     g_string_append_c (clean, '/');
-  g_string_append_len (clean, part, (gssize) length);
+  g_string_append_len (clean, part, (gssize)length);
   return TRUE;
 }
 
@@ -140,8 +143,8 @@ unpack_clean_name (const char *name, const UnpackLimits *limits, GError **error)
 
   if (length > limits->max_path)
     {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "its name is longer than %" G_GUINT64_FORMAT " bytes",
-                    limits->max_path);
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                    "its name is longer than %" G_GUINT64_FORMAT " bytes", limits->max_path);
       return NULL;
     }
   clean = g_string_sized_new (length + 1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What the unpack worker's parts and the module that starts it share: limits, id maps, names and the messages between them.
+ * What the unpack worker's parts and the module that starts it share: limits, id maps, names and the messages
+ * between them.
  */
 #pragma once
 
@@ -8,41 +9,43 @@
 
 #include <gantry/error.h>
 
-/* One request goes to the worker, any number of answers come back, each one packet on a SOCK_SEQPACKET pair. A request is
- * a{sv}; an answer is (yts): what it is, a number, a text. */
+/* One request goes to the worker, any number of answers come back, each one packet on a SOCK_SEQPACKET pair.
+ * A request is a{sv}; an answer is (yts): what it is, a number, a text. */
 #define UNPACK_REQUEST_TYPE G_VARIANT_TYPE ("a{sv}")
-#define UNPACK_ANSWER_TYPE G_VARIANT_TYPE ("(yts)")
-#define UNPACK_MOUNTS_TYPE G_VARIANT_TYPE ("a(ayayayaay)")
-#define UNPACK_MAX_PACKET (192 * 1024)
+#define UNPACK_ANSWER_TYPE  G_VARIANT_TYPE ("(yts)")
+#define UNPACK_MOUNTS_TYPE  G_VARIANT_TYPE ("a(ayayayaay)")
+#define UNPACK_MAX_PACKET   (192 * 1024)
 
 #define UNPACK_ANSWER_PROGRESS 'p' /* bytes read or written so far */
-#define UNPACK_ANSWER_DONE 'd'     /* size and digest of the uncompressed tar */
-#define UNPACK_ANSWER_ERROR 'e'    /* GantryErrorCode and message */
+#define UNPACK_ANSWER_DONE     'd' /* size and digest of the uncompressed tar */
+#define UNPACK_ANSWER_ERROR    'e' /* GantryErrorCode and message */
 
 /* The descriptors that a worker starts with, besides 0 to 2. */
 #define UNPACK_SOCKET_FD 3
-#define UNPACK_BLOB_FD 4 /* the layer: read by apply, written by compare */
+#define UNPACK_BLOB_FD   4 /* the layer: read by apply, written by compare */
 
-typedef struct {
+typedef struct
+{
   guint64 max_entries;
-  guint64 max_bytes;      /* of the uncompressed tar, and of all files with their holes */
-  guint64 max_path;       /* bytes of one name */
-  guint64 max_depth;      /* directories below each other */
+  guint64 max_bytes; /* of the uncompressed tar, and of all files with their holes */
+  guint64 max_path;  /* bytes of one name */
+  guint64 max_depth; /* directories below each other */
   guint64 max_devices;
-  guint64 max_xattrs;     /* bytes of names and values of one entry */
-  guint64 max_memory;     /* of the worker's address space */
+  guint64 max_xattrs; /* bytes of names and values of one entry */
+  guint64 max_memory; /* of the worker's address space */
   guint64 max_cpu_seconds;
 } UnpackLimits;
 
-#define UNPACK_LIMITS_INIT                                                                                           \
-  {                                                                                                                  \
-    .max_entries = 4000000, .max_bytes = 256 * G_GUINT64_CONSTANT (1073741824), .max_path = 4095, .max_depth = 512,  \
-    .max_devices = 4096, .max_xattrs = 256 * 1024, .max_memory = 2 * G_GUINT64_CONSTANT (1073741824),                \
-    .max_cpu_seconds = 3600                                                                                          \
+#define UNPACK_LIMITS_INIT                                                                                   \
+  {                                                                                                          \
+    .max_entries = 4000000, .max_bytes = 256 * G_GUINT64_CONSTANT (1073741824), .max_path = 4095,            \
+    .max_depth = 512, .max_devices = 4096, .max_xattrs = 256 * 1024,                                         \
+    .max_memory = 2 * G_GUINT64_CONSTANT (1073741824), .max_cpu_seconds = 3600                               \
   }
 
 /* Every limit by its name in a request; the table ends with a NULL name. */
-typedef struct {
+typedef struct
+{
   const char *name;
   gsize offset;
   guint64 min, max;
@@ -50,22 +53,27 @@ typedef struct {
 
 extern const UnpackLimitName unpack_limit_names[];
 
-#define UNPACK_LIMIT(limits, entry) (*(guint64 *) (gpointer) ((char *) (limits) + (entry)->offset))
+#define UNPACK_LIMIT(limits, entry) (*(guint64 *)(gpointer)((char *)(limits) + (entry)->offset))
 
 /* A mapping of ids in the layer to ids on disk. */
-typedef struct {
+typedef struct
+{
   guint64 inside, outside, count;
 } UnpackIdRange;
 
 /** Reads "0:100000:65536[,…]" into @map (element-type UnpackIdRange). Errors: INVALID_ARGUMENT. */
 gboolean unpack_id_map_parse (const char *text, GArray *map, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/** What @id of the layer is on disk. An empty map changes nothing. Errors: INVALID_ARGUMENT (not an id, or not mapped). */
-gboolean unpack_id_map_lookup (GArray *map, gint64 id, guint32 *ret_id, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/** What @id of the layer is on disk. An empty map changes nothing. Errors: INVALID_ARGUMENT (not an id, or
+ * not mapped). */
+gboolean unpack_id_map_lookup (GArray *map, gint64 id, guint32 *ret_id,
+                               GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /** @name as it can be shown in a message: short and printable. Returns: (transfer full). */
 char *unpack_show_name (const char *name);
 
-/** Cleans the name of an entry lexically: no leading or double slashes, no "." and "..", "" for the root itself.
- * Errors: INVALID_ARGUMENT (it leaves the root, or is longer than @limits allow). Returns: (transfer full). */
-char *unpack_clean_name (const char *name, const UnpackLimits *limits, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/** Cleans the name of an entry lexically: no leading or double slashes, no "." and "..", "" for the root
+ * itself. Errors: INVALID_ARGUMENT (it leaves the root, or is longer than @limits allow). Returns: (transfer
+ * full). */
+char *unpack_clean_name (const char *name, const UnpackLimits *limits,
+                         GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -8,9 +8,15 @@
 #include "fdio.h"
 #include <gantry/error.h>
 
-typedef enum { DECODE_PLAIN, DECODE_GZIP, DECODE_ZSTD } DecodeKind;
+typedef enum
+{
+  DECODE_PLAIN,
+  DECODE_GZIP,
+  DECODE_ZSTD
+} DecodeKind;
 
-struct _UnpackDecoder {
+struct _UnpackDecoder
+{
   UnpackInput input;
   DecodeKind kind;
   UnpackGzip *gzip;
@@ -31,9 +37,9 @@ unpack_input_fill (UnpackInput *self, GError **error)
   if (n < 0)
     return gantry_throw_errno (error, errno, "reading the layer");
   self->at = 0;
-  self->end = (gsize) n;
+  self->end = (gsize)n;
   self->eof = n == 0;
-  self->total += (guint64) n;
+  self->total += (guint64)n;
   return TRUE;
 }
 
@@ -63,8 +69,8 @@ fill_head (UnpackInput *input, GError **error)
       if (n < 0)
         return gantry_throw_errno (error, errno, "reading the layer");
       input->eof = n == 0;
-      input->end += (gsize) n;
-      input->total += (guint64) n;
+      input->end += (gsize)n;
+      input->total += (guint64)n;
     }
   return TRUE;
 }
@@ -105,8 +111,8 @@ read_plain (UnpackDecoder *self, guint8 *out, gsize size, gsize *ret_length, GEr
   while (n < 0 && errno == EINTR);
   if (n < 0)
     return gantry_throw_errno (error, errno, "reading the layer");
-  input->total += (guint64) n;
-  *ret_length = (gsize) n;
+  input->total += (guint64)n;
+  *ret_length = (gsize)n;
   return TRUE;
 }
 

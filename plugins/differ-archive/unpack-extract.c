@@ -11,10 +11,12 @@
 #include "unpack-whiteout.h"
 #include "unpack-xattr.h"
 
-/* Files from this size on are sent to the disk at once, so that the sync at the end finds little left to do. */
+/* Files from this size on are sent to the disk at once, so that the sync at the end finds little left to do.
+ */
 #define EARLY_WRITE_SIZE (512 * 1024)
 
-typedef struct {
+typedef struct
+{
   const UnpackTarget *target;
   UnpackStream *stream;
   UnpackTree *tree;
@@ -26,7 +28,8 @@ typedef struct {
 } Extraction;
 
 /* One entry of the archive, cleaned. */
-typedef struct {
+typedef struct
+{
   struct archive_entry *ae;
   char *path;       /* "a/b" */
   char *dir;        /* "a" */
@@ -47,7 +50,8 @@ entry_clear (Entry *entry)
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Entry, entry_clear)
 
-/* Makes room for the entry: what is there was made by a lower layer, or by an earlier entry of the same name. */
+/* Makes room for the entry: what is there was made by a lower layer, or by an earlier entry of the same name.
+ */
 static gboolean
 make_room (Extraction *self, Entry *entry, GError **error)
 {
@@ -108,7 +112,8 @@ finish_special (Extraction *self, Entry *entry, GError **error)
       && fchownat (entry->dfd, entry->base, entry->uid, entry->gid, AT_SYMLINK_NOFOLLOW) < 0)
     return gantry_throw_errno (error, errno, "setting its owner");
   /* Changing the owner takes set-id bits away. Not for links, which have no mode. */
-  if (entry->type != S_IFLNK && (entry->mode & 07000) != 0 && fchmodat (entry->dfd, entry->base, entry->mode, 0) < 0)
+  if (entry->type != S_IFLNK && (entry->mode & 07000) != 0
+      && fchmodat (entry->dfd, entry->base, entry->mode, 0) < 0)
     return gantry_throw_errno (error, errno, "setting its mode");
   if (!set_xattrs (self, entry, -1, error))
     return FALSE;
@@ -184,7 +189,7 @@ write_block (int fd, const guint8 *data, gsize length, gint64 offset, GError **e
         return gantry_throw_errno (error, errno, "writing it");
       data += n;
       offset += n;
-      length -= (gsize) n;
+      length -= (gsize)n;
     }
   return TRUE;
 }
@@ -208,11 +213,11 @@ write_data (Extraction *self, Entry *entry, int fd, GError **error)
         break;
       if (r < ARCHIVE_WARN)
         return throw_archive (self, error);
-      if (offset < 0 || offset > size || (gint64) length > size - offset)
+      if (offset < 0 || offset > size || (gint64)length > size - offset)
         return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "its data goes beyond its size");
       if (!write_block (fd, data, length, offset, error))
         return FALSE;
-      end = MAX (end, offset + (gint64) length);
+      end = MAX (end, offset + (gint64)length);
     }
   if (end < size && ftruncate (fd, size) < 0)
     return gantry_throw_errno (error, errno, "setting its size");
@@ -263,13 +268,15 @@ extract_symlink (Extraction *self, Entry *entry, GError **error)
 static gboolean
 extract_special (Extraction *self, Entry *entry, GError **error)
 {
-  dev_t device = entry->type == S_IFIFO ? 0 : makedev (archive_entry_rdevmajor (entry->ae),
-                                                       archive_entry_rdevminor (entry->ae));
+  dev_t device = entry->type == S_IFIFO
+                     ? 0
+                     : makedev (archive_entry_rdevmajor (entry->ae), archive_entry_rdevminor (entry->ae));
   mode_t mode = entry->type | (entry->mode & 0777);
 
   if (entry->type != S_IFIFO && ++self->n_devices > self->target->limits.max_devices)
     return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
-                         "the layer has more than %" G_GUINT64_FORMAT " devices; raise MaxDevices if it is to be trusted",
+                         "the layer has more than %" G_GUINT64_FORMAT
+                         " devices; raise MaxDevices if it is to be trusted",
                          self->target->limits.max_devices);
   if (mknodat (entry->dfd, entry->base, mode, device) < 0)
     {
@@ -288,8 +295,9 @@ same_file (int a_dfd, const char *a, int b_dfd, const char *b)
 {
   struct stat sa, sb;
 
-  return fstatat (a_dfd, a, &sa, AT_SYMLINK_NOFOLLOW) == 0 && fstatat (b_dfd, b, &sb, AT_SYMLINK_NOFOLLOW) == 0
-         && sa.st_ino == sb.st_ino && sa.st_dev == sb.st_dev;
+  return fstatat (a_dfd, a, &sa, AT_SYMLINK_NOFOLLOW) == 0
+         && fstatat (b_dfd, b, &sb, AT_SYMLINK_NOFOLLOW) == 0 && sa.st_ino == sb.st_ino
+         && sa.st_dev == sb.st_dev;
 }
 
 static gboolean
@@ -297,10 +305,13 @@ check_link_target (Extraction *self, int dfd, const char *base, const char *show
 {
   struct stat st;
 
-  if (base[0] == '\0' || fstatat (dfd, base, &st, AT_SYMLINK_NOFOLLOW) < 0 || unpack_is_whiteout (self->target, &st))
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "it is a hard link to %s, which the layer has not", shown);
+  if (base[0] == '\0' || fstatat (dfd, base, &st, AT_SYMLINK_NOFOLLOW) < 0
+      || unpack_is_whiteout (self->target, &st))
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "it is a hard link to %s, which the layer has not", shown);
   if (S_ISDIR (st.st_mode))
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "it is a hard link to the directory %s", shown);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "it is a hard link to the directory %s",
+                         shown);
   return TRUE;
 }
 
@@ -319,7 +330,7 @@ extract_hardlink (Extraction *self, Entry *entry, const char *target, GError **e
       return FALSE;
     }
   slash = strrchr (path, '/');
-  dir = slash != NULL ? g_strndup (path, (gsize) (slash - path)) : g_strdup ("");
+  dir = slash != NULL ? g_strndup (path, (gsize)(slash - path)) : g_strdup ("");
   base = slash != NULL ? slash + 1 : path;
   dfd = unpack_tree_enter (self->link_tree, dir, FALSE, error);
   if (dfd < 0)
@@ -351,7 +362,8 @@ throw_archive (Extraction *self, GError **error)
 {
   const char *text = archive_error_string (self->archive);
 
-  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the tar archive is broken: %s", text != NULL ? text : "?");
+  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the tar archive is broken: %s",
+                       text != NULL ? text : "?");
 }
 
 static gboolean
@@ -371,16 +383,19 @@ read_metadata (Extraction *self, Entry *entry, GError **error)
 static gboolean
 count_bytes (Extraction *self, Entry *entry, GError **error)
 {
-  gint64 size = entry->type == S_IFREG && archive_entry_hardlink (entry->ae) == NULL ? archive_entry_size (entry->ae) : 0;
+  gint64 size = entry->type == S_IFREG && archive_entry_hardlink (entry->ae) == NULL
+                    ? archive_entry_size (entry->ae)
+                    : 0;
 
   if (size < 0)
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "it has no valid size");
-  if ((guint64) size > self->target->limits.max_bytes - self->n_bytes)
+  if ((guint64)size > self->target->limits.max_bytes - self->n_bytes)
     return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
-                         "with its %" G_GINT64_FORMAT " bytes the layer's files are larger than %" G_GUINT64_FORMAT
+                         "with its %" G_GINT64_FORMAT
+                         " bytes the layer's files are larger than %" G_GUINT64_FORMAT
                          " bytes; raise MaxBytes if it is to be trusted",
                          size, self->target->limits.max_bytes);
-  self->n_bytes += (guint64) size;
+  self->n_bytes += (guint64)size;
   return TRUE;
 }
 
@@ -426,7 +441,8 @@ extract_whiteout (Extraction *self, Entry *entry, GError **error)
     }
   if (!unpack_whiteout (self->target, self->tree, entry->dfd, entry->base, error))
     return FALSE;
-  return in_overlay || (unpack_tree_forget (self->tree, error) && unpack_tree_forget (self->link_tree, error));
+  return in_overlay
+         || (unpack_tree_forget (self->tree, error) && unpack_tree_forget (self->link_tree, error));
 }
 
 static gboolean
@@ -438,7 +454,7 @@ extract_named (Extraction *self, Entry *entry, const char *name, GError **error)
   if (entry->path == NULL)
     return FALSE;
   slash = strrchr (entry->path, '/');
-  entry->dir = slash != NULL ? g_strndup (entry->path, (gsize) (slash - entry->path)) : g_strdup ("");
+  entry->dir = slash != NULL ? g_strndup (entry->path, (gsize)(slash - entry->path)) : g_strdup ("");
   entry->base = slash != NULL ? slash + 1 : entry->path;
   if (!read_metadata (self, entry, error) || !count_bytes (self, entry, error))
     return FALSE;
@@ -457,8 +473,8 @@ extract_entry (Extraction *self, struct archive_entry *ae, GError **error)
   const char *name = archive_entry_pathname (ae);
 
   if (name == NULL)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "entry %" G_GUINT64_FORMAT " of the layer has no name",
-                         self->n_entries);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "entry %" G_GUINT64_FORMAT " of the layer has no name", self->n_entries);
   if (!extract_named (self, &entry, name, error))
     {
       g_autofree char *shown = unpack_show_name (name);
@@ -509,7 +525,7 @@ read_stream (struct archive *archive, void *user_data, const void **ret_data)
       return ARCHIVE_FATAL;
     }
   *ret_data = data;
-  return (la_ssize_t) length;
+  return (la_ssize_t)length;
 }
 
 static struct archive *
@@ -517,14 +533,14 @@ open_archive (Extraction *self, GError **error)
 {
   struct archive *archive = archive_read_new ();
 
-  /* Names are bytes, whatever the locale. */
-  if (archive_read_support_format_tar (archive) != ARCHIVE_OK || archive_read_support_format_empty (archive) != ARCHIVE_OK
-      || archive_read_set_format_option (archive, "tar", "hdrcharset", "BINARY") != ARCHIVE_OK
+  if (archive_read_support_format_tar (archive) != ARCHIVE_OK
+      || archive_read_support_format_empty (archive) != ARCHIVE_OK
       || archive_read_open (archive, self, NULL, read_stream, NULL) != ARCHIVE_OK)
     {
       const char *text = archive_error_string (archive);
 
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the layer is not a tar archive: %s", text != NULL ? text : "?");
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the layer is not a tar archive: %s",
+                    text != NULL ? text : "?");
       archive_read_free (archive);
       return NULL;
     }
@@ -546,10 +562,11 @@ prefer_stream_error (UnpackStream *stream, GError **error)
 }
 
 gboolean
-unpack_extract (const UnpackTarget *target, UnpackStream *stream, char **ret_digest, guint64 *ret_size, GError **error)
+unpack_extract (const UnpackTarget *target, UnpackStream *stream, char **ret_digest, guint64 *ret_size,
+                GError **error)
 {
-  g_autoptr (UnpackTree) tree = unpack_tree_new (target->root_fd, target->lower_fd, target->flavor, target->opaque_xattr,
-                                                 target->limits.max_depth);
+  g_autoptr (UnpackTree) tree = unpack_tree_new (target->root_fd, target->lower_fd, target->flavor,
+                                                 target->opaque_xattr, target->limits.max_depth);
   g_autoptr (UnpackTree) link_tree = unpack_tree_new (target->root_fd, target->lower_fd, UNPACK_OVERLAY,
                                                       target->opaque_xattr, target->limits.max_depth);
   Extraction self = { .target = target, .stream = stream, .tree = tree, .link_tree = link_tree };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Applies a layer's tar to a directory. The layer may be hostile: whatever it holds, nothing outside the directory is touched.
+ * Applies a layer's tar to a directory. The layer may be hostile: whatever it holds, nothing outside the
+ * directory is touched.
  */
 #pragma once
 
@@ -8,18 +9,20 @@
 #include "unpack-stream.h"
 #include "unpack-tree.h"
 
-typedef struct {
-  int root_fd;              /* borrowed */
-  int lower_fd;             /* what an overlay shows below root_fd, or -1; borrowed */
+typedef struct
+{
+  int root_fd;  /* borrowed */
+  int lower_fd; /* what an overlay shows below root_fd, or -1; borrowed */
   UnpackFlavor flavor;
   const char *opaque_xattr; /* of UNPACK_OVERLAY */
   GArray *uid_map;          /* (nullable): of UnpackIdRange */
   GArray *gid_map;
-  gboolean sync;            /* durable on return */
+  gboolean sync; /* durable on return */
   UnpackLimits limits;
 } UnpackTarget;
 
 /** Applies @stream and reads it to its end. *@ret_digest: (transfer full): of the tar.
- * Errors: INVALID_ARGUMENT (broken or hostile; names the entry), RESOURCE_EXHAUSTED, those of the file system. */
-gboolean unpack_extract (const UnpackTarget *target, UnpackStream *stream, char **ret_digest, guint64 *ret_size,
-                         GError **error) G_GNUC_WARN_UNUSED_RESULT;
+ * Errors: INVALID_ARGUMENT (broken or hostile; names the entry), RESOURCE_EXHAUSTED, those of the file
+ * system. */
+gboolean unpack_extract (const UnpackTarget *target, UnpackStream *stream, char **ret_digest,
+                         guint64 *ret_size, GError **error) G_GNUC_WARN_UNUSED_RESULT;

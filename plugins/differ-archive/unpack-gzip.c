@@ -14,7 +14,8 @@ typedef struct inflate_state Inflate;
 typedef z_stream Inflate;
 #endif
 
-struct _UnpackGzip {
+struct _UnpackGzip
+{
   Inflate inflate;
   gboolean in_member;
   gboolean first;
@@ -36,14 +37,15 @@ inflate_stop (Inflate *self)
 
 /* One step. Returns: NULL, or what is wrong. */
 static const char *
-inflate_step (Inflate *self, UnpackInput *input, guint8 *out, gsize size, gsize *ret_length, gboolean *ret_end)
+inflate_step (Inflate *self, UnpackInput *input, guint8 *out, gsize size, gsize *ret_length,
+              gboolean *ret_end)
 {
   int r;
 
   self->next_in = input->data + input->at;
-  self->avail_in = (guint32) (input->end - input->at);
+  self->avail_in = (guint32)(input->end - input->at);
   self->next_out = out;
-  self->avail_out = (guint32) size;
+  self->avail_out = (guint32)size;
   r = isal_inflate (self);
   if (r == ISAL_INCORRECT_CHECKSUM)
     return "wrong checksum";
@@ -73,14 +75,15 @@ inflate_stop (Inflate *self)
 }
 
 static const char *
-inflate_step (Inflate *self, UnpackInput *input, guint8 *out, gsize size, gsize *ret_length, gboolean *ret_end)
+inflate_step (Inflate *self, UnpackInput *input, guint8 *out, gsize size, gsize *ret_length,
+              gboolean *ret_end)
 {
   int r;
 
   self->next_in = input->data + input->at;
-  self->avail_in = (uInt) (input->end - input->at);
+  self->avail_in = (uInt)(input->end - input->at);
   self->next_out = out;
-  self->avail_out = (uInt) size;
+  self->avail_out = (uInt)size;
   r = inflate (self, Z_NO_FLUSH);
   if (r != Z_OK && r != Z_STREAM_END && r != Z_BUF_ERROR)
     return self->msg != NULL ? self->msg : "invalid block or header";
@@ -112,7 +115,8 @@ skip_padding (UnpackInput *input, GError **error)
       while (input->at < input->end && input->data[input->at] == 0)
         input->at++;
       if (input->at < input->end)
-        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the layer has garbage after its gzip data");
+        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                             "the layer has garbage after its gzip data");
     }
   return FALSE;
 }
@@ -134,7 +138,8 @@ read_member (UnpackGzip *self, UnpackInput *input, guint8 *out, gsize size, gsiz
 }
 
 gboolean
-unpack_gzip_read (UnpackGzip *self, UnpackInput *input, guint8 *out, gsize size, gsize *ret_length, GError **error)
+unpack_gzip_read (UnpackGzip *self, UnpackInput *input, guint8 *out, gsize size, gsize *ret_length,
+                  GError **error)
 {
   gsize length = 0;
 

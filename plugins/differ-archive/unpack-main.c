@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gantry-unpack: applies one layer, or makes one, in a sandbox. Started by differ-archive; not a program for people.
+ * gantry-unpack: applies one layer, or makes one, in a sandbox. Started by differ-archive; not a program for
+ * people.
  */
 #include <locale.h>
 #include <poll.h>
@@ -43,7 +44,7 @@ answer_error (const GError *error)
 {
   int code = gantry_error_classify (error);
 
-  answer (UNPACK_ANSWER_ERROR, code < 0 ? GANTRY_ERROR_INTERNAL : (guint64) code, error->message);
+  answer (UNPACK_ANSWER_ERROR, code < 0 ? GANTRY_ERROR_INTERNAL : (guint64)code, error->message);
 }
 
 static GVariant *
@@ -58,7 +59,7 @@ receive_request (GError **error)
       gantry_throw_errno (error, n < 0 ? errno : EPIPE, "receiving the request");
       return NULL;
     }
-  bytes = g_bytes_new (buffer, (gsize) n);
+  bytes = g_bytes_new (buffer, (gsize)n);
   return g_variant_ref_sink (g_variant_new_from_bytes (UNPACK_REQUEST_TYPE, bytes, FALSE));
 }
 
@@ -153,7 +154,8 @@ run (GError **error)
     return FALSE;
   if (strcmp (operation, "apply") == 0)
     return apply (request, &limits, error);
-  return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "the unpack worker has no operation \"%s\"", operation);
+  return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "the unpack worker has no operation \"%s\"",
+                       operation);
 }
 
 int

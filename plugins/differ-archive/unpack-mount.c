@@ -8,19 +8,31 @@
 #include "fdio.h"
 #include "unpack-common.h"
 
-#define MAX_DATA 4095 /* of mount(2): a page with its NUL */
+#define MAX_DATA     4095 /* of mount(2): a page with its NUL */
 #define MAX_FSCONFIG 255
 
-static const struct {
+static const struct
+{
   const char *name;
   unsigned long set, clear;
 } mount_flags[] = {
-  { "ro", MS_RDONLY, 0 },          { "rw", 0, MS_RDONLY },         { "nosuid", MS_NOSUID, 0 },
-  { "suid", 0, MS_NOSUID },        { "nodev", MS_NODEV, 0 },       { "dev", 0, MS_NODEV },
-  { "noexec", MS_NOEXEC, 0 },      { "exec", 0, MS_NOEXEC },       { "bind", MS_BIND, 0 },
-  { "rbind", MS_BIND | MS_REC, 0 }, { "noatime", MS_NOATIME, 0 },  { "nodiratime", MS_NODIRATIME, 0 },
-  { "relatime", MS_RELATIME, 0 },  { "sync", MS_SYNCHRONOUS, 0 },  { "dirsync", MS_DIRSYNC, 0 },
-  { "defaults", 0, 0 },            { "strictatime", MS_STRICTATIME, 0 },
+  { "ro", MS_RDONLY, 0 },
+  { "rw", 0, MS_RDONLY },
+  { "nosuid", MS_NOSUID, 0 },
+  { "suid", 0, MS_NOSUID },
+  { "nodev", MS_NODEV, 0 },
+  { "dev", 0, MS_NODEV },
+  { "noexec", MS_NOEXEC, 0 },
+  { "exec", 0, MS_NOEXEC },
+  { "bind", MS_BIND, 0 },
+  { "rbind", MS_BIND | MS_REC, 0 },
+  { "noatime", MS_NOATIME, 0 },
+  { "nodiratime", MS_NODIRATIME, 0 },
+  { "relatime", MS_RELATIME, 0 },
+  { "sync", MS_SYNCHRONOUS, 0 },
+  { "dirsync", MS_DIRSYNC, 0 },
+  { "defaults", 0, 0 },
+  { "strictatime", MS_STRICTATIME, 0 },
 };
 
 void
@@ -38,12 +50,13 @@ unpack_mount_free (UnpackMount *self)
 GPtrArray *
 unpack_mounts_from_variant (GVariant *variant)
 {
-  GPtrArray *mounts = g_ptr_array_new_with_free_func ((GDestroyNotify) unpack_mount_free);
+  GPtrArray *mounts = g_ptr_array_new_with_free_func ((GDestroyNotify)unpack_mount_free);
   GVariantIter iter;
   UnpackMount mount = { 0 };
 
   g_variant_iter_init (&iter, variant);
-  while (g_variant_iter_next (&iter, "(^ay^ay^ay^aay)", &mount.type, &mount.source, &mount.target, &mount.options))
+  while (g_variant_iter_next (&iter, "(^ay^ay^ay^aay)", &mount.type, &mount.source, &mount.target,
+                              &mount.options))
     g_ptr_array_add (mounts, g_memdup2 (&mount, sizeof mount));
   return mounts;
 }
@@ -70,7 +83,8 @@ unpack_mounts_are_overlay (GPtrArray *mounts)
   UnpackMount *mount = mounts->len == 1 ? g_ptr_array_index (mounts, 0) : NULL;
 
   return mount != NULL && strcmp (mount->type, "overlay") == 0 && mount->target[0] == '\0'
-         && unpack_mount_get_option (mount, "upperdir") != NULL && unpack_mount_get_option (mount, "lowerdir") != NULL;
+         && unpack_mount_get_option (mount, "upperdir") != NULL
+         && unpack_mount_get_option (mount, "lowerdir") != NULL;
 }
 
 static gboolean
@@ -89,8 +103,9 @@ parse_flag (const char *option, unsigned long *flags)
 static gboolean
 is_user_option (const char *option)
 {
-  return g_str_has_prefix (option, "uidmap=") || g_str_has_prefix (option, "gidmap=") || g_str_has_prefix (option, "x-")
-         || g_str_has_prefix (option, "X-") || strcmp (option, "loop") == 0;
+  return g_str_has_prefix (option, "uidmap=") || g_str_has_prefix (option, "gidmap=")
+         || g_str_has_prefix (option, "x-") || g_str_has_prefix (option, "X-")
+         || strcmp (option, "loop") == 0;
 }
 
 gboolean
@@ -109,7 +124,8 @@ unpack_mount_isolate (GError **error)
       || fsconfig (fs_fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
     return gantry_throw_errno (error, errno, "making the unpack worker's root");
   root_fd = fsmount (fs_fd, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-  if (root_fd < 0 || move_mount (root_fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 || fchdir (root_fd) < 0)
+  if (root_fd < 0 || move_mount (root_fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0
+      || fchdir (root_fd) < 0)
     return gantry_throw_errno (error, errno, "mounting the unpack worker's root");
   return TRUE;
 }
@@ -134,19 +150,21 @@ mount_bind (const char *source, const char *at, unsigned long flags, GError **er
   return TRUE;
 }
 
-/* Old kernels take all of an overlay's lower directories as one string of at most a page; since 6.5 they can be
- * given one by one. */
+/* Old kernels take all of an overlay's lower directories as one string of at most a page; since 6.5 they can
+ * be given one by one. */
 static gboolean
 mount_long_overlay (const char *at, char **lowers, const char *upper, const char *work, GError **error)
 {
   gantry_autofd int fs_fd = fsopen ("overlay", FSOPEN_CLOEXEC);
   gantry_autofd int fd = -1;
-  unsigned attr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | (upper == NULL ? MOUNT_ATTR_RDONLY : 0);
+  unsigned attr
+      = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | (upper == NULL ? MOUNT_ATTR_RDONLY : 0);
 
   if (fs_fd < 0)
     return gantry_throw_errno (error, errno, "opening the overlay file system");
   for (gsize i = 0; lowers[i] != NULL; i++)
-    if (strlen (lowers[i]) > MAX_FSCONFIG || fsconfig (fs_fd, FSCONFIG_SET_STRING, "lowerdir+", lowers[i], 0) < 0)
+    if (strlen (lowers[i]) > MAX_FSCONFIG
+        || fsconfig (fs_fd, FSCONFIG_SET_STRING, "lowerdir+", lowers[i], 0) < 0)
       return gantry_throw_errno (error, errno, "adding the lower directory %s", lowers[i]);
   if (upper != NULL
       && (fsconfig (fs_fd, FSCONFIG_SET_STRING, "upperdir", upper, 0) < 0
@@ -215,7 +233,8 @@ unpack_mount_all (const char *name, GPtrArray *mounts, gboolean read_only, GErro
       /* A target lies in what was mounted before it, which may hold links: only plain names are taken. */
       if (strstr (mount->target, "..") != NULL)
         {
-          gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the mount target %s is not below the root", mount->target);
+          gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the mount target %s is not below the root",
+                        mount->target);
           return -1;
         }
       at = g_build_filename (name, mount->target, NULL);

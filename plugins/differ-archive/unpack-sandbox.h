@@ -9,6 +9,6 @@
 /** Ends the process when its parent ends, closes what was inherited by accident, and sets resource limits. */
 gboolean unpack_sandbox_begin (const UnpackLimits *limits, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/** Drops capabilities and system calls. Afterwards only the trees that are open can be reached, and no network, process or
- * mount at all. */
+/** Drops capabilities and system calls. Afterwards only the trees that are open can be reached, and no
+ * network, process or mount at all. */
 gboolean unpack_sandbox_close (GError **error) G_GNUC_WARN_UNUSED_RESULT;

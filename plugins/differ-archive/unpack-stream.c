@@ -7,13 +7,19 @@
 #include <gantry/error.h>
 
 /* Small enough to stay in the cache between the threads, enough of them to even out their speeds. */
-#define BLOCK_SIZE (256 * 1024)
-#define N_BLOCKS 16
+#define BLOCK_SIZE     (256 * 1024)
+#define N_BLOCKS       16
 #define PROGRESS_BYTES (2 * 1024 * 1024)
 
-typedef enum { READER_HASH, READER_TAR, N_READERS } Reader;
+typedef enum
+{
+  READER_HASH,
+  READER_TAR,
+  N_READERS
+} Reader;
 
-struct _UnpackStream {
+struct _UnpackStream
+{
   int fd;
   guint64 max_bytes;
   UnpackProgressFunc progress;
@@ -23,13 +29,13 @@ struct _UnpackStream {
   GCond changed;
   guint8 *data;
   gsize lengths[N_BLOCKS];
-  guint64 written;          /* blocks */
-  guint64 read[N_READERS];  /* blocks given back */
-  gboolean end;             /* no block follows */
-  gboolean stop;            /* nobody wants more */
+  guint64 written;         /* blocks */
+  guint64 read[N_READERS]; /* blocks given back */
+  gboolean end;            /* no block follows */
+  gboolean stop;           /* nobody wants more */
   GError *error;
 
-  gboolean holds_block;     /* the tar reader has one */
+  gboolean holds_block; /* the tar reader has one */
   guint64 size;
   EVP_MD_CTX *hash;
   GThread *decode_thread;
@@ -77,7 +83,8 @@ decode_block (UnpackStream *self, UnpackDecoder *decoder, gsize *ret_length, GEr
     return FALSE;
   if (self->size + *ret_length > self->max_bytes)
     return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
-                         "the layer is larger than %" G_GUINT64_FORMAT " bytes when unpacked; raise MaxBytes if it "
+                         "the layer is larger than %" G_GUINT64_FORMAT
+                         " bytes when unpacked; raise MaxBytes if it "
                          "is to be trusted",
                          self->max_bytes);
   return TRUE;

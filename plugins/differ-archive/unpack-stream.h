@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The bytes of a layer's tar: one thread reads and decompresses the blob into a ring of blocks, a second one hashes them, and
- * the caller takes them in the same order without a copy.
+ * The bytes of a layer's tar: one thread reads and decompresses the blob into a ring of blocks, a second one
+ * hashes them, and the caller takes them in the same order without a copy.
  */
 #pragma once
 
@@ -17,12 +17,12 @@ UnpackStream *unpack_stream_new (int fd, guint64 max_bytes, UnpackProgressFunc p
 
 /** The next block, valid until the next call. Blocks until there is one. Returns: FALSE with @error;
  * *@ret_length is 0 at the end. */
-gboolean unpack_stream_next (UnpackStream *self, const guint8 **ret_data, gsize *ret_length, GError **error)
-    G_GNUC_WARN_UNUSED_RESULT;
+gboolean unpack_stream_next (UnpackStream *self, const guint8 **ret_data, gsize *ret_length,
+                             GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /** Reads what is left and waits for the threads. *@ret_digest: (transfer full): "sha256:…" of the tar. */
-gboolean unpack_stream_finish (UnpackStream *self, char **ret_digest, guint64 *ret_size, GError **error)
-    G_GNUC_WARN_UNUSED_RESULT;
+gboolean unpack_stream_finish (UnpackStream *self, char **ret_digest, guint64 *ret_size,
+                               GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /** What went wrong with the stream itself. Returns: (transfer full) (nullable). */
 GError *unpack_stream_dup_error (UnpackStream *self);

@@ -13,18 +13,21 @@
 #define MAX_LINKS 40 /* the kernel's own limit */
 
 /* An open directory on the way from the root to the current one. */
-typedef struct {
+typedef struct
+{
   int fd;
   gsize path_length; /* of the tree's path up to and with this directory */
   gboolean dirty;    /* something was made in it, so its times are off */
   gid_t group;       /* that new files in it get */
 } Level;
 
-typedef struct {
+typedef struct
+{
   struct timespec times[2];
 } Times;
 
-struct _UnpackTree {
+struct _UnpackTree
+{
   int root_fd;
   int lower_fd;
   UnpackFlavor flavor;
@@ -39,7 +42,7 @@ struct _UnpackTree {
 };
 
 #define LEVEL(self, i) (&g_array_index ((self)->levels, Level, (i)))
-#define TOP(self) LEVEL (self, (self)->levels->len - 1)
+#define TOP(self)      LEVEL (self, (self)->levels->len - 1)
 
 static gboolean
 is_empty_dir (int dfd)
@@ -144,7 +147,8 @@ static gboolean
 is_prefix (const GString *prefix, const char *path)
 {
   return prefix->len == 0
-         || (strncmp (prefix->str, path, prefix->len) == 0 && (path[prefix->len] == '/' || path[prefix->len] == '\0'));
+         || (strncmp (prefix->str, path, prefix->len) == 0
+             && (path[prefix->len] == '/' || path[prefix->len] == '\0'));
 }
 
 /* What is below, where an overlay shows it. */
@@ -162,7 +166,8 @@ hides_lower (UnpackTree *self)
   return FALSE;
 }
 
-/* Opens @name of the current directory in the lower tree without following it. Returns: an O_PATH fd or -1. */
+/* Opens @name of the current directory in the lower tree without following it. Returns: an O_PATH fd or -1.
+ */
 static int
 open_in_lower (UnpackTree *self, const char *name)
 {
@@ -246,12 +251,14 @@ follow (UnpackTree *self, int dfd, const char *name, GString *pending, guint *li
   g_autofree char *target = NULL;
 
   if (++*links > MAX_LINKS)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "its directory leads through more than %d links", MAX_LINKS);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "its directory leads through more than %d links", MAX_LINKS);
   target = read_link (dfd, name, error);
   if (target == NULL)
     return FALSE;
   if (pending->len + strlen (target) > 2 * PATH_MAX)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "its directory's links make a path that is too long");
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "its directory's links make a path that is too long");
   g_string_prepend_c (pending, '/');
   g_string_prepend (pending, target);
   return target[0] != '/' || leave_to_root (self, error);
@@ -259,7 +266,8 @@ follow (UnpackTree *self, int dfd, const char *name, GString *pending, guint *li
 
 /* @name is not in the tree. */
 static gboolean
-step_missing (UnpackTree *self, const char *name, gboolean create, GString *pending, guint *links, GError **error)
+step_missing (UnpackTree *self, const char *name, gboolean create, GString *pending, guint *links,
+              GError **error)
 {
   gantry_autofd int lower = open_in_lower (self, name);
   struct stat st;
@@ -280,7 +288,8 @@ step_missing (UnpackTree *self, const char *name, gboolean create, GString *pend
 
 /* @name is there, but is no directory. */
 static gboolean
-step_other (UnpackTree *self, const char *name, gboolean create, GString *pending, guint *links, GError **error)
+step_other (UnpackTree *self, const char *name, gboolean create, GString *pending, guint *links,
+            GError **error)
 {
   int dfd = TOP (self)->fd;
   struct stat st;
@@ -333,7 +342,7 @@ walk (UnpackTree *self, const char *path, gboolean create, GError **error)
 
       if (length == 0)
         return TRUE;
-      g_string_erase (pending, 0, (gssize) (skip + length));
+      g_string_erase (pending, 0, (gssize)(skip + length));
       if (!step (self, name, create, pending, &links, error))
         return FALSE;
     }
@@ -374,7 +383,8 @@ unpack_tree_enter (UnpackTree *self, const char *path, gboolean create, GError *
 int
 unpack_tree_enter_child (UnpackTree *self, const char *name, GError **error)
 {
-  g_autofree char *asked = self->asked[0] != '\0' ? g_strconcat (self->asked, "/", name, NULL) : g_strdup (name);
+  g_autofree char *asked
+      = self->asked[0] != '\0' ? g_strconcat (self->asked, "/", name, NULL) : g_strdup (name);
   int fd = gantry_open_beneath (TOP (self)->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 
   if (fd < 0)
@@ -423,7 +433,7 @@ unpack_tree_forget (UnpackTree *self, GError **error)
 static gint64
 inode_key (const struct stat *st)
 {
-  return (gint64) st->st_ino ^ ((gint64) st->st_dev << 48);
+  return (gint64)st->st_ino ^ ((gint64)st->st_dev << 48);
 }
 
 gboolean

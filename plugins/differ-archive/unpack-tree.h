@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The tree that a layer is unpacked into: finds and makes the parent directories of entries. It keeps the directories of the
- * current path open, so that an entry next to the last one costs no look-up, and sets the directories' times when it leaves
- * them. Symlinks are followed as if the tree were the root file system, never by the kernel.
+ * The tree that a layer is unpacked into: finds and makes the parent directories of entries. It keeps the
+ * directories of the current path open, so that an entry next to the last one costs no look-up, and sets the
+ * directories' times when it leaves them. Symlinks are followed as if the tree were the root file system,
+ * never by the kernel.
  *
  * Used by one thread. Nobody else may change the tree meanwhile.
  */
@@ -13,23 +14,27 @@
 #include <glib.h>
 
 /* How "this hides what is below" is written down. */
-typedef enum {
+typedef enum
+{
   UNPACK_PLAIN = 0,   /* what is below is in the tree itself: delete it */
   UNPACK_OVERLAY = 1, /* the tree is an overlay's upperdir: mark it */
 } UnpackFlavor;
 
 typedef struct _UnpackTree UnpackTree;
 
-/** Begins at the directory @root_fd (borrowed). @lower_fd (borrowed): what an overlay shows below it, or -1. @opaque_xattr: how
- * an overlay marks a directory that hides those below it. */
-UnpackTree *unpack_tree_new (int root_fd, int lower_fd, UnpackFlavor flavor, const char *opaque_xattr, guint64 max_depth);
+/** Begins at the directory @root_fd (borrowed). @lower_fd (borrowed): what an overlay shows below it, or -1.
+ * @opaque_xattr: how an overlay marks a directory that hides those below it. */
+UnpackTree *unpack_tree_new (int root_fd, int lower_fd, UnpackFlavor flavor, const char *opaque_xattr,
+                             guint64 max_depth);
 
-/** Enters the directory with the clean name @path. With @create missing ones are made; otherwise a missing one is NOT_FOUND.
- * Returns: (transfer none): its fd, valid until the next call, or -1. Errors: INVALID_ARGUMENT (not a directory, too many
- * links, too deep). */
-int unpack_tree_enter (UnpackTree *self, const char *path, gboolean create, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/** Enters the directory with the clean name @path. With @create missing ones are made; otherwise a missing
+ * one is NOT_FOUND. Returns: (transfer none): its fd, valid until the next call, or -1. Errors:
+ * INVALID_ARGUMENT (not a directory, too many links, too deep). */
+int unpack_tree_enter (UnpackTree *self, const char *path, gboolean create,
+                       GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/** Enters the directory @name of the current one, which is there and is no symlink. Returns: as unpack_tree_enter (). */
+/** Enters the directory @name of the current one, which is there and is no symlink. Returns: as
+ * unpack_tree_enter (). */
 int unpack_tree_enter_child (UnpackTree *self, const char *name, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /** The group that files made in the current directory get: 0, or the directory's with set-group-id. */
@@ -45,7 +50,8 @@ void unpack_tree_set_times (UnpackTree *self, const struct timespec times[2]);
 gboolean unpack_tree_forget (UnpackTree *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /** Remembers that @name in @dfd comes from this layer, if that matters. Returns: FALSE with @error. */
-gboolean unpack_tree_claim (UnpackTree *self, int dfd, const char *name, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+gboolean unpack_tree_claim (UnpackTree *self, int dfd, const char *name,
+                            GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /** Whether something with this status comes from this layer. */
 gboolean unpack_tree_is_claimed (UnpackTree *self, const struct stat *st);

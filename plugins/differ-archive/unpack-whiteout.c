@@ -26,7 +26,8 @@ unpack_in_aufs_metadata (const char *path)
       gsize length = strcspn (part, "/");
 
       if (g_str_has_prefix (part, UNPACK_WHITEOUT_META)
-          && (length != strlen (UNPACK_WHITEOUT_OPAQUE) || strncmp (part, UNPACK_WHITEOUT_OPAQUE, length) != 0))
+          && (length != strlen (UNPACK_WHITEOUT_OPAQUE)
+              || strncmp (part, UNPACK_WHITEOUT_OPAQUE, length) != 0))
         return TRUE;
       if (part[length] == '\0')
         return FALSE;
@@ -110,7 +111,7 @@ hide_in_overlay (const UnpackTarget *target, int dfd, const char *name, GError *
 gboolean
 unpack_whiteout (const UnpackTarget *target, UnpackTree *tree, int dfd, const char *base, GError **error)
 {
-  guint depth = (guint) target->limits.max_depth;
+  guint depth = (guint)target->limits.max_depth;
   const char *name = base + strlen (UNPACK_WHITEOUT_PREFIX);
 
   if (strcmp (base, UNPACK_WHITEOUT_OPAQUE) == 0)
@@ -145,7 +146,8 @@ unpack_capability_remap (const void *value, size_t *length, GArray *uid_map, GEr
     return g_memdup2 (value, *length);
   if (!unpack_id_map_lookup (uid_map, 0, &root, error))
     return NULL;
-  data.magic_etc = GUINT32_TO_LE (VFS_CAP_REVISION_3 | (GUINT32_FROM_LE (data.magic_etc) & VFS_CAP_FLAGS_MASK));
+  data.magic_etc
+      = GUINT32_TO_LE (VFS_CAP_REVISION_3 | (GUINT32_FROM_LE (data.magic_etc) & VFS_CAP_FLAGS_MASK));
   data.rootid = GUINT32_TO_LE (root);
   *length = XATTR_CAPS_SZ_3;
   return g_memdup2 (&data, sizeof data);

@@ -7,7 +7,7 @@
 #include "fdio.h"
 #include <gantry/error.h>
 
-#define MAX_LIST 65536  /* the kernel's own limits */
+#define MAX_LIST  65536 /* the kernel's own limits */
 #define MAX_VALUE 65536
 
 gboolean
@@ -19,7 +19,7 @@ unpack_xattr_is_content (const char *name)
 static int
 compare_names (gconstpointer a, gconstpointer b)
 {
-  return strcmp (*(const char *const *) a, *(const char *const *) b);
+  return strcmp (*(const char *const *)a, *(const char *const *)b);
 }
 
 /* Splits the list that listxattr(2) gives. The names point into @list. */
@@ -29,7 +29,7 @@ split_list (const char *list, gsize length)
   GPtrArray *names = g_ptr_array_new ();
 
   for (const char *at = list; at < list + length; at += strlen (at) + 1)
-    g_ptr_array_add (names, (gpointer) at);
+    g_ptr_array_add (names, (gpointer)at);
   g_ptr_array_sort (names, compare_names);
   return names;
 }
@@ -44,7 +44,7 @@ unpack_xattr_copy (int from, int to, GError **error)
 
   if (length < 0 && errno != ENOTSUP)
     return gantry_throw_errno (error, errno, "listing extended attributes");
-  names = split_list (list, (gsize) MAX (length, 0));
+  names = split_list (list, (gsize)MAX (length, 0));
   for (guint i = 0; i < names->len; i++)
     {
       const char *name = g_ptr_array_index (names, i);
@@ -53,14 +53,15 @@ unpack_xattr_copy (int from, int to, GError **error)
       if (!unpack_xattr_is_content (name))
         continue;
       n = fgetxattr (from, name, value, MAX_VALUE);
-      if (n >= 0 && !unpack_xattr_set (-1, NULL, to, name, value, (gsize) n, error))
+      if (n >= 0 && !unpack_xattr_set (-1, NULL, to, name, value, (gsize)n, error))
         return FALSE;
     }
   return TRUE;
 }
 
-/* Attributes of what can't be opened are reached by name from the current directory, for there is no call that starts from a
- * directory's fd. Only this process's one thread of extraction or comparison does so, and nothing else here depends on it. */
+/* Attributes of what can't be opened are reached by name from the current directory, for there is no call
+ * that starts from a directory's fd. Only this process's one thread of extraction or comparison does so, and
+ * nothing else here depends on it. */
 static gboolean
 go_to (int dfd, GError **error)
 {
@@ -80,7 +81,7 @@ unpack_xattr_foreach (int dfd, const char *name, UnpackXattrFunc func, gpointer 
   length = llistxattr (name, list, MAX_LIST);
   if (length < 0 && errno != ENOTSUP)
     return gantry_throw_errno (error, errno, "listing extended attributes");
-  names = split_list (list, (gsize) MAX (length, 0));
+  names = split_list (list, (gsize)MAX (length, 0));
   for (guint i = 0; i < names->len; i++)
     {
       const char *attribute = g_ptr_array_index (names, i);
@@ -88,14 +89,15 @@ unpack_xattr_foreach (int dfd, const char *name, UnpackXattrFunc func, gpointer 
 
       if (n < 0 && errno != ENODATA)
         return gantry_throw_errno (error, errno, "reading the extended attribute %s", attribute);
-      if (n >= 0 && !func (attribute, value, (gsize) n, user_data, error))
+      if (n >= 0 && !func (attribute, value, (gsize)n, user_data, error))
         return FALSE;
     }
   return TRUE;
 }
 
 gboolean
-unpack_xattr_set (int dfd, const char *name, int fd, const char *attribute, const void *value, gsize length, GError **error)
+unpack_xattr_set (int dfd, const char *name, int fd, const char *attribute, const void *value, gsize length,
+                  GError **error)
 {
   int r;
 

@@ -13,13 +13,15 @@ gboolean unpack_xattr_is_content (const char *name);
 gboolean unpack_xattr_copy (int from, int to, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /** Called for each attribute. Returns: FALSE with @error to stop. */
-typedef gboolean (*UnpackXattrFunc) (const char *name, const void *value, gsize length, gpointer user_data, GError **error);
+typedef gboolean (*UnpackXattrFunc) (const char *name, const void *value, gsize length, gpointer user_data,
+                                     GError **error);
 
-/** Calls @func for every attribute of @name in @dfd (its own, if it is a symlink), in the order of their names. */
-gboolean unpack_xattr_foreach (int dfd, const char *name, UnpackXattrFunc func, gpointer user_data, GError **error)
-    G_GNUC_WARN_UNUSED_RESULT;
+/** Calls @func for every attribute of @name in @dfd (its own, if it is a symlink), in the order of their
+ * names. */
+gboolean unpack_xattr_foreach (int dfd, const char *name, UnpackXattrFunc func, gpointer user_data,
+                               GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/** Sets an attribute of @name in @dfd (its own, if it is a symlink) or, if @fd is not -1, of @fd. Attributes that the file
- * system has not are left out, as other unpackers do. */
-gboolean unpack_xattr_set (int dfd, const char *name, int fd, const char *attribute, const void *value, gsize length,
-                           GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/** Sets an attribute of @name in @dfd (its own, if it is a symlink) or, if @fd is not -1, of @fd. Attributes
+ * that the file system has not are left out, as other unpackers do. */
+gboolean unpack_xattr_set (int dfd, const char *name, int fd, const char *attribute, const void *value,
+                           gsize length, GError **error) G_GNUC_WARN_UNUSED_RESULT;

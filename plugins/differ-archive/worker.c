@@ -11,9 +11,10 @@
 #include "unpack-common.h"
 
 #define FIRST_FREE_FD 16 /* out of the way of the numbers that the worker's descriptors get */
-#define DATA_BUFFER (256 * 1024)
+#define DATA_BUFFER   (256 * 1024)
 
-typedef struct {
+typedef struct
+{
   const WorkerJob *job;
   pid_t pid;
   int socket;    /* answers */
@@ -58,8 +59,8 @@ make_socket_pair (int ret_fds[2], GError **error)
 static int
 spawn_with (const WorkerJob *job, int socket, int blob, pid_t *ret_pid)
 {
-  char *argv[] = { (char *) "gantry-unpack", NULL };
-  char *envp[] = { (char *) "LC_CTYPE=C.UTF-8", (char *) "ASAN_OPTIONS=detect_leaks=0", NULL };
+  char *argv[] = { (char *)"gantry-unpack", NULL };
+  char *envp[] = { (char *)"LC_CTYPE=C.UTF-8", (char *)"ASAN_OPTIONS=detect_leaks=0", NULL };
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attr;
   sigset_t none, all;
@@ -123,7 +124,8 @@ send_request (Worker *self, GError **error)
   ssize_t n;
 
   if (size > UNPACK_MAX_PACKET)
-    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the mounts are too long: %" G_GSIZE_FORMAT " bytes", size);
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                         "the mounts are too long: %" G_GSIZE_FORMAT " bytes", size);
   do
     n = send (self->socket, g_variant_get_data (request), size, MSG_NOSIGNAL);
   while (n < 0 && errno == EINTR);
@@ -151,8 +153,9 @@ handle_answer (Worker *self, GVariant *answer, GError **error)
       self->done = TRUE;
       return TRUE;
     case UNPACK_ANSWER_ERROR:
-      return gantry_throw (error, number < GANTRY_ERROR_N_CODES ? (GantryErrorCode) number : GANTRY_ERROR_INTERNAL, "%s",
-                           text);
+      return gantry_throw (error,
+                           number < GANTRY_ERROR_N_CODES ? (GantryErrorCode)number : GANTRY_ERROR_INTERNAL,
+                           "%s", text);
     default:
       return gantry_throw (error, GANTRY_ERROR_INTERNAL, "the unpack worker said something unknown");
     }
@@ -174,7 +177,7 @@ receive_answer (Worker *self, gboolean *ret_end, GError **error)
       *ret_end = TRUE;
       return TRUE;
     }
-  bytes = g_bytes_new (buffer, (gsize) n);
+  bytes = g_bytes_new (buffer, (gsize)n);
   answer = g_variant_ref_sink (g_variant_new_from_bytes (UNPACK_ANSWER_TYPE, bytes, FALSE));
   return handle_answer (self, answer, error);
 }
@@ -193,7 +196,7 @@ receive_data (Worker *self, guint8 *buffer, GError **error)
       gantry_fd_clear (&self->data);
       return TRUE;
     }
-  return self->job->data_func (buffer, (gsize) n, self->job->user_data, error);
+  return self->job->data_func (buffer, (gsize)n, self->job->user_data, error);
 }
 
 static gboolean
@@ -242,14 +245,15 @@ reap (Worker *self, gboolean ok, GError **error)
     return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
                          "unpacking took more processor time than MaxCpuSeconds allows");
   if (r == self->pid && WIFSIGNALED (status))
-    return gantry_throw (error, GANTRY_ERROR_INTERNAL, "the unpack worker was killed by signal %d (%s)", WTERMSIG (status),
-                         g_strsignal (WTERMSIG (status)));
-  return gantry_throw (error, GANTRY_ERROR_INTERNAL, "the unpack worker %s ended without a result (status %d)",
-                       self->job->program, status);
+    return gantry_throw (error, GANTRY_ERROR_INTERNAL, "the unpack worker was killed by signal %d (%s)",
+                         WTERMSIG (status), g_strsignal (WTERMSIG (status)));
+  return gantry_throw (error, GANTRY_ERROR_INTERNAL,
+                       "the unpack worker %s ended without a result (status %d)", self->job->program, status);
 }
 
 gboolean
-worker_run (const WorkerJob *job, char **ret_digest, guint64 *ret_size, GCancellable *cancellable, GError **error)
+worker_run (const WorkerJob *job, char **ret_digest, guint64 *ret_size, GCancellable *cancellable,
+            GError **error)
 {
   g_auto (Worker) self = { .job = job, .socket = -1, .data = -1, .cancel_fd = -1 };
   GPollFD cancel_poll;

@@ -12,16 +12,18 @@ typedef void (*WorkerProgressFunc) (guint64 bytes, gpointer user_data);
 /** Takes what the worker writes. Returns: FALSE with @error to stop it. */
 typedef gboolean (*WorkerDataFunc) (gconstpointer data, gsize length, gpointer user_data, GError **error);
 
-typedef struct {
+typedef struct
+{
   const char *program;
-  GVariant *request; /* UNPACK_REQUEST_TYPE */
-  int blob_fd;       /* what it reads, or -1 */
-  WorkerDataFunc data_func; /* what becomes of what it writes, if blob_fd is -1 */
+  GVariant *request;                /* UNPACK_REQUEST_TYPE */
+  int blob_fd;                      /* what it reads, or -1 */
+  WorkerDataFunc data_func;         /* what becomes of what it writes, if blob_fd is -1 */
   WorkerProgressFunc progress_func; /* (nullable) */
   gpointer user_data;
 } WorkerJob;
 
-/** Runs @job to its end; when this returns the process is gone. *@ret_digest: (transfer full): of the uncompressed tar,
+/** Runs @job to its end; when this returns the process is gone. *@ret_digest: (transfer full): of the
+ * uncompressed tar,
  * *@ret_size: its size. Errors: the worker's; CANCELLED; INTERNAL if it died. */
-gboolean worker_run (const WorkerJob *job, char **ret_digest, guint64 *ret_size, GCancellable *cancellable, GError **error)
-    G_GNUC_WARN_UNUSED_RESULT;
+gboolean worker_run (const WorkerJob *job, char **ret_digest, guint64 *ret_size, GCancellable *cancellable,
+                     GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -4,8 +4,8 @@
  *
  *     differ-tool WORKER apply LAYER TYPE SOURCE OPTIONS [KEY=VALUE…]
  *
- * OPTIONS are a mount's, comma-separated. KEY is a limit, "uid-map", "gid-map" or "sync". Prints the DiffID and the size, or an error as
- * "CODE: message" with exit status 1.
+ * OPTIONS are a mount's, comma-separated. KEY is a limit, "uid-map", "gid-map" or "sync". Prints the DiffID
+ * and the size, or an error as "CODE: message" with exit status 1.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,23 +14,24 @@
 #include "differ.h"
 #include "fdio.h"
 
-typedef struct {
+typedef struct
+{
   GantryContent content;
   const char *path;
 } FileContent;
 
 static gboolean
-open_blob (GantryContent *content, const char *digest, int *ret_fd, guint64 *ret_size, GCancellable *cancellable,
-           GError **error)
+open_blob (GantryContent *content, const char *digest, int *ret_fd, guint64 *ret_size,
+           GCancellable *cancellable, GError **error)
 {
-  FileContent *self = (FileContent *) content;
+  FileContent *self = (FileContent *)content;
   int fd = open (self->path, O_RDONLY | O_CLOEXEC);
   struct stat st;
 
   if (fd < 0 || fstat (fd, &st) < 0)
     return gantry_throw_errno (error, errno, "opening %s", self->path);
   *ret_fd = fd;
-  *ret_size = (guint64) st.st_size;
+  *ret_size = (guint64)st.st_size;
   return TRUE;
 }
 
@@ -59,10 +60,10 @@ parse_setting (const char *text, UnpackLimits *limits, GVariantDict *options)
 static GPtrArray *
 parse_mounts (const char *type, const char *source, const char *options)
 {
-  GPtrArray *mounts = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_mount_unref);
+  GPtrArray *mounts = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_mount_unref);
   g_auto (GStrv) list = g_strsplit (options, ",", -1);
 
-  g_ptr_array_add (mounts, gantry_mount_new (type, source, NULL, (const char *const *) list));
+  g_ptr_array_add (mounts, gantry_mount_new (type, source, NULL, (const char *const *)list));
   return mounts;
 }
 
@@ -73,7 +74,8 @@ apply (char *argv[], GError **error)
   g_auto (GVariantDict) dict = G_VARIANT_DICT_INIT (NULL);
   FileContent content = { .content.vtable = &content_vtable, .path = argv[3] };
   g_autoptr (GPtrArray) mounts = parse_mounts (argv[4], argv[5], argv[6]);
-  g_autoptr (GantryDescriptor) layer = gantry_descriptor_new ("application/vnd.oci.image.layer.v1.tar+gzip", "sha256:test", 0, NULL);
+  g_autoptr (GantryDescriptor) layer
+      = gantry_descriptor_new ("application/vnd.oci.image.layer.v1.tar+gzip", "sha256:test", 0, NULL);
   g_autoptr (GantryDescriptor) diff = NULL;
   g_autoptr (GVariant) options = NULL;
   GantryDiffer *differ;
