@@ -25,6 +25,8 @@ typedef struct
   guint64 n_entries;
   guint64 n_devices;
   guint64 n_bytes;
+  char primer[512]; /* a tar header */
+  gboolean primed;
 } Extraction;
 
 /* One entry of the archive, cleaned. */
@@ -211,7 +213,7 @@ write_data (Extraction *self, Entry *entry, int fd, GError **error)
 
       if (r == ARCHIVE_EOF)
         break;
-      if (r < ARCHIVE_WARN)
+      if (r != ARCHIVE_OK)
         return throw_archive (self, error);
       if (offset < 0 || offset > size || (gint64)length > size - offset)
         return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "its data goes beyond its size");
@@ -315,6 +317,22 @@ check_link_target (Extraction *self, int dfd, const char *base, const char *show
   return TRUE;
 }
 
+static int
+enter_link_dir (Extraction *self, const char *dir, const char *shown, GError **error)
+{
+  g_autoptr (GError) local = NULL;
+  int dfd = unpack_tree_enter (self->link_tree, dir, FALSE, &local);
+
+  /* What the layer has not is the layer's fault, not something that the caller could find elsewhere. */
+  if (dfd < 0)
+    gantry_throw (error,
+                  gantry_error_is (local, GANTRY_ERROR_NOT_FOUND)
+                      ? GANTRY_ERROR_INVALID_ARGUMENT
+                      : (GantryErrorCode)gantry_error_classify (local),
+                  "it is a hard link to %s: %s", shown, local->message);
+  return dfd;
+}
+
 static gboolean
 extract_hardlink (Extraction *self, Entry *entry, const char *target, GError **error)
 {
@@ -332,12 +350,9 @@ extract_hardlink (Extraction *self, Entry *entry, const char *target, GError **e
   slash = strrchr (path, '/');
   dir = slash != NULL ? g_strndup (path, (gsize)(slash - path)) : g_strdup ("");
   base = slash != NULL ? slash + 1 : path;
-  dfd = unpack_tree_enter (self->link_tree, dir, FALSE, error);
+  dfd = enter_link_dir (self, dir, shown, error);
   if (dfd < 0)
-    {
-      g_prefix_error (error, "it is a hard link to \"%s\": ", shown);
-      return FALSE;
-    }
+    return FALSE;
   if (!check_link_target (self, dfd, base, shown, error))
     return FALSE;
   if (linkat (dfd, base, entry->dfd, entry->base, 0) == 0 || same_file (dfd, base, entry->dfd, entry->base))
@@ -485,6 +500,16 @@ extract_entry (Extraction *self, struct archive_entry *ae, GError **error)
   return TRUE;
 }
 
+/* A warning says that something of the entry was left out, which is as bad as an error, but for names that
+ * are not UTF-8: those come as the bytes that they are. */
+static gboolean
+is_about_charset (struct archive *archive)
+{
+  const char *text = archive_error_string (archive);
+
+  return text == NULL || strstr (text, "can't be converted") != NULL;
+}
+
 static gboolean
 extract_all (Extraction *self, GError **error)
 {
@@ -495,7 +520,7 @@ extract_all (Extraction *self, GError **error)
 
       if (r == ARCHIVE_EOF)
         return unpack_tree_finish (self->tree, error);
-      if (r < ARCHIVE_WARN)
+      if (r != ARCHIVE_OK && !(r == ARCHIVE_WARN && is_about_charset (self->archive)))
         {
           throw_archive (self, error);
           g_prefix_error (error, "after %" G_GUINT64_FORMAT " entries: ", self->n_entries);
@@ -511,6 +536,29 @@ extract_all (Extraction *self, GError **error)
     }
 }
 
+/* libarchive (3.6) loses a PAX "linkpath" if neither this header nor one before it has a link name of its
+ * own, as Go writes links to names that have no ASCII letter. So it is given a header with one before the
+ * layer begins. */
+static void
+make_primer (Extraction *self)
+{
+  unsigned sum = 8 * ' ';
+
+  memset (self->primer, 0, sizeof self->primer);
+  self->primer[0] = '.';
+  memcpy (self->primer + 100, "0000755", 8);
+  memcpy (self->primer + 108, "0000000", 8);
+  memcpy (self->primer + 116, "0000000", 8);
+  memcpy (self->primer + 124, "00000000000", 12);
+  memcpy (self->primer + 136, "00000000000", 12);
+  self->primer[156] = '2';
+  self->primer[157] = '.';
+  memcpy (self->primer + 257, "ustar\00000", 8);
+  for (gsize i = 0; i < sizeof self->primer; i++)
+    sum += (guint8)self->primer[i];
+  g_snprintf (self->primer + 148, 8, "%06o", sum);
+}
+
 static la_ssize_t
 read_stream (struct archive *archive, void *user_data, const void **ret_data)
 {
@@ -519,6 +567,12 @@ read_stream (struct archive *archive, void *user_data, const void **ret_data)
   const guint8 *data;
   gsize length;
 
+  if (!self->primed)
+    {
+      self->primed = TRUE;
+      *ret_data = self->primer;
+      return sizeof self->primer;
+    }
   if (!unpack_stream_next (self->stream, &data, &length, &error))
     {
       archive_set_error (archive, EIO, "%s", error->message);
@@ -532,10 +586,12 @@ static struct archive *
 open_archive (Extraction *self, GError **error)
 {
   struct archive *archive = archive_read_new ();
+  struct archive_entry *primer;
 
+  make_primer (self);
   if (archive_read_support_format_tar (archive) != ARCHIVE_OK
-      || archive_read_support_format_empty (archive) != ARCHIVE_OK
-      || archive_read_open (archive, self, NULL, read_stream, NULL) != ARCHIVE_OK)
+      || archive_read_open (archive, self, NULL, read_stream, NULL) != ARCHIVE_OK
+      || archive_read_next_header (archive, &primer) != ARCHIVE_OK)
     {
       const char *text = archive_error_string (archive);
 

@@ -179,6 +179,17 @@ open_in_lower (UnpackTree *self, const char *name)
   return gantry_open_no_links (self->lower_fd, path, O_PATH | O_NOFOLLOW, 0);
 }
 
+gboolean
+unpack_tree_is_in_lower (UnpackTree *self, const char *name)
+{
+  gantry_autofd int fd = -1;
+
+  if (self->lower_fd < 0)
+    return TRUE;
+  fd = open_in_lower (self, name);
+  return fd >= 0;
+}
+
 /* Gives the new directory @fd what the one at @lower_fd has, as an overlay's copy-up does. */
 static gboolean
 copy_up_attributes (UnpackTree *self, int lower_fd, int fd, GError **error)

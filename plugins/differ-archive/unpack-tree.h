@@ -49,6 +49,10 @@ void unpack_tree_set_times (UnpackTree *self, const struct timespec times[2]);
 /** A directory was removed or replaced: what is held open may be stale. */
 gboolean unpack_tree_forget (UnpackTree *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/** Whether an overlay would show something from below as @name in the current directory. TRUE if that is not
+ * known. */
+gboolean unpack_tree_is_in_lower (UnpackTree *self, const char *name);
+
 /** Remembers that @name in @dfd comes from this layer, if that matters. Returns: FALSE with @error. */
 gboolean unpack_tree_claim (UnpackTree *self, int dfd, const char *name,
                             GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -91,11 +91,14 @@ remove_lower (UnpackTree *tree, int dfd, const char *name, guint depth, GError *
 }
 
 static gboolean
-hide_in_overlay (const UnpackTarget *target, int dfd, const char *name, GError **error)
+hide_in_overlay (const UnpackTarget *target, UnpackTree *tree, int dfd, const char *name, GError **error)
 {
   gantry_autofd int fd = -1;
   struct stat st;
 
+  /* A whiteout in a directory that has nothing below it would show as a name that can't be opened. */
+  if (!unpack_tree_is_in_lower (tree, name))
+    return TRUE;
   if (mknodat (dfd, name, S_IFCHR, makedev (0, 0)) == 0)
     return TRUE;
   if (errno != EEXIST || fstatat (dfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -128,7 +131,7 @@ unpack_whiteout (const UnpackTarget *target, UnpackTree *tree, int dfd, const ch
   if (name[0] == '\0' || strcmp (name, ".") == 0 || strcmp (name, "..") == 0)
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "it is a whiteout of nothing");
   if (target->flavor == UNPACK_OVERLAY)
-    return hide_in_overlay (target, dfd, name, error);
+    return hide_in_overlay (target, tree, dfd, name, error);
   return remove_lower (tree, dfd, name, depth, error);
 }
 

@@ -129,7 +129,9 @@ send_request (Worker *self, GError **error)
   do
     n = send (self->socket, g_variant_get_data (request), size, MSG_NOSIGNAL);
   while (n < 0 && errno == EINTR);
-  return n >= 0 || gantry_throw_errno (error, errno, "sending a request to the unpack worker");
+  /* One that has ended already is told better by how it ended. */
+  return n >= 0 || errno == EPIPE
+         || gantry_throw_errno (error, errno, "sending a request to the unpack worker");
 }
 
 static gboolean
