@@ -45,6 +45,10 @@ def record(key, value):
 
 def entry(name, kind=REG, data=b"", pax=None, **fields):
     out = b""
+    pax = dict(pax or {})
+    for key, value in (("path", name), ("linkpath", fields.get("link", b""))):
+        if len(value.encode() if isinstance(value, str) else value) > 100:
+            pax.setdefault(key, value)
     if pax:
         body = b"".join(record(key, value) for key, value in pax.items())
         out += header("PaxHeaders/x", PAX, len(body)) + pad(body)
