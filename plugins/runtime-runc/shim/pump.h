@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A pump copies one fd to several: it reads when all have taken what it read before, so the slowest sets the pace and the memory is one
+ * buffer. With no sink it reads and drops. It ends by itself when its source does. */
+#pragma once
+
+#include <stdbool.h>
+
+typedef struct Pump Pump;
+
+/** Makes one; takes over @source. @owner: (nullable): set to NULL when the pump ends. Returns: NULL if it can't. */
+Pump *pump_new (int source, Pump **owner);
+/** Adds a sink; takes over @fd. Returns: false if there are too many. */
+bool pump_add_sink (Pump *pump, int fd);
+/** Adds a bounded log: @path is moved to "<path>.1" when it has grown large. */
+bool pump_add_log (Pump *pump, const char *path);
+void pump_free (Pump *pump);
+/** Nobody owns it any more; it ends by itself. */
+void pump_disown (Pump *pump);
+/** How many pumps there are. */
+unsigned pump_count (void);

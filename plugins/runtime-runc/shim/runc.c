@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Calls of the OCI runtime's command line (runc, crun: same verbs and options). */
+#include "shim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MAX_ARGS 32
+#define MAX_OUTPUT (1024 * 1024)
+#define MAX_LOG (64 * 1024)
+
+/* A file in the bundle, whole, cut at @limit. Returns: (transfer full) NUL-terminated, or NULL. */
+static char *
+read_file (const char *path, size_t limit, size_t *ret_length)
+{
+  int fd = open (path, O_RDONLY | O_CLOEXEC);
+  char *text = NULL;
+  size_t length = 0;
+  ssize_t n = 0;
+
+  if (fd < 0)
+    return NULL;
+  text = malloc (limit + 1);
+  while (text != NULL && length < limit && (n = read (fd, text + length, limit - length)) > 0)
+    length += (size_t) n;
+  close (fd);
+  if (text == NULL)
+    return NULL;
+  text[length] = '\0';
+  if (ret_length != NULL)
+    *ret_length = length;
+  return text;
+}
+
+/* Takes the JSON string that starts at @at (behind its quote) into @out. */
+static void
+unescape (const char *at, char *out, size_t size)
+{
+  size_t n = 0;
+
+  for (; *at != '\0' && *at != '"' && n + 1 < size; at++)
+    {
+      if (*at != '\\' || at[1] == '\0')
+        out[n++] = *at;
+      else
+        {
+          at++;
+          out[n++] = *at == 'n' || *at == 't' || *at == 'r' ? ' ' : *at;
+        }
+    }
+  out[n] = '\0';
+}
+
+/* The last error in the runtime's log of JSON lines: {"level":"error","msg":"…"}. */
+static bool
+take_log (const char *path, Error *error, const char *verb, int status)
+{
+  char *log = read_file (path, MAX_LOG, NULL);
+  char message[MAX_ERROR - 64] = "";
+  const char *at = log;
+  int code = CODE_UNKNOWN;
+
+  while (at != NULL && (at = strstr (at, "\"level\":\"error\"")) != NULL)
+    {
+      const char *line_end = strchr (at, '\n');
+      const char *text = strstr (at, "\"msg\":\"");
+
+      if (text != NULL && (line_end == NULL || text < line_end))
+        unescape (text + strlen ("\"msg\":\""), message, sizeof message);
+      at++;
+    }
+  /* crun writes plain text. */
+  if (message[0] == '\0' && log != NULL && log[0] != '\0' && log[0] != '{')
+    snprintf (message, sizeof message, "%.900s", log);
+  free (log);
+  if (strstr (message, "executable file not found") != NULL || strstr (message, "no such file or directory") != NULL)
+    code = CODE_NOT_FOUND;
+  if (message[0] == '\0')
+    return fail (error, CODE_UNKNOWN, "OCI runtime %s failed with status %d and said nothing", verb, status);
+  return fail (error, code, "OCI runtime %s failed: %s", verb, message);
+}
+
+static void
+child_exec (const char *const *argv, const int *fds, int output)
+{
+  sigset_t none;
+  int null = open ("/dev/null", O_RDWR | O_CLOEXEC);
+  int streams[3];
+
+  for (int i = 0; i < 3; i++)
+    streams[i] = fds != NULL && fds[i] >= 0 ? fds[i] : i == 1 && output >= 0 ? output : null;
+  /* Lifted above 2 first, so that no dup2 () overwrites one that is still needed. */
+  for (int i = 0; i < 3; i++)
+    streams[i] = fcntl (streams[i], F_DUPFD_CLOEXEC, 10);
+  for (int i = 0; i < 3; i++)
+    if (streams[i] < 0 || dup2 (streams[i], i) < 0)
+      _exit (126);
+  sigemptyset (&none);
+  sigprocmask (SIG_SETMASK, &none, NULL);
+  signal (SIGPIPE, SIG_DFL);
+  execvp (argv[0], (char *const *) argv);
+  _exit (errno == ENOENT ? 127 : 126);
+}
+
+static void
+read_output (int fd, PbBuffer *output)
+{
+  char chunk[4096];
+  ssize_t n;
+
+  while ((n = read (fd, chunk, sizeof chunk)) != 0)
+    {
+      if (n < 0 && errno != EINTR)
+        break;
+      if (n > 0 && output->length < MAX_OUTPUT)
+        pb_append (output, chunk, (size_t) n);
+    }
+}
+
+/* fork () of this small process costs less than a vfork () helper would save. Returns: the wait status, or -1. */
+static int
+spawn_and_wait (const char *const *argv, const int *fds, PbBuffer *output)
+{
+  int pipe_fds[2] = { -1, -1 };
+  int status = -1;
+  pid_t pid;
+
+  if (output != NULL && pipe2 (pipe_fds, O_CLOEXEC) < 0)
+    return -1;
+  pid = vfork ();
+  if (pid == 0)
+    child_exec (argv, fds, pipe_fds[1]);
+  if (output != NULL)
+    {
+      close (pipe_fds[1]);
+      if (pid > 0)
+        read_output (pipe_fds[0], output);
+      close (pipe_fds[0]);
+    }
+  if (pid < 0)
+    return -1;
+  while (waitpid (pid, &status, 0) < 0)
+    if (errno != EINTR)
+      return -1;
+  return status;
+}
+
+bool
+runc_run (Container *container, const char *const *args, const int *fds, PbBuffer *output, Error *error)
+{
+  const char *argv[MAX_ARGS + 10];
+  char log[4096];
+  size_t n = 0;
+  int status;
+
+  snprintf (log, sizeof log, "%s/log.json", container->bundle);
+  unlink (log);
+  argv[n++] = container->runtime;
+  argv[n++] = "--root";
+  argv[n++] = container->root;
+  argv[n++] = "--log";
+  argv[n++] = log;
+  argv[n++] = "--log-format";
+  argv[n++] = "json";
+  if (container->systemd_cgroup)
+    argv[n++] = "--systemd-cgroup";
+  for (size_t i = 0; args[i] != NULL && i < MAX_ARGS; i++)
+    argv[n++] = args[i];
+  argv[n] = NULL;
+  status = spawn_and_wait (argv, fds, output);
+  if (status == 0)
+    return true;
+  if (status < 0)
+    return fail_errno (error, "starting the OCI runtime %s", container->runtime);
+  if (WIFEXITED (status) && WEXITSTATUS (status) == 127)
+    return fail (error, CODE_NOT_FOUND, "OCI runtime %s is not installed", container->runtime);
+  return take_log (log, error, args[0], WIFEXITED (status) ? WEXITSTATUS (status) : 128 + WTERMSIG (status));
+}
+
+static bool
+read_pid (const char *path, pid_t *ret_pid, Error *error)
+{
+  char *text = read_file (path, 32, NULL);
+  long pid = text != NULL ? strtol (text, NULL, 10) : 0;
+
+  free (text);
+  unlink (path);
+  if (pid <= 0)
+    return fail (error, CODE_INTERNAL, "the OCI runtime wrote no pid into %s", path);
+  *ret_pid = (pid_t) pid;
+  return true;
+}
+
+/* Runs a verb that makes a process: with its streams, or with a console that is taken over. */
+static bool
+run_with_stdio (Process *process, const char *const *args, size_t n_args, const char *pid_file, Error *error)
+{
+  Container *container = process->container;
+  const char *argv[MAX_ARGS];
+  char socket_path[MAX_ERROR];
+  int fds[3] = { -1, -1, -1 };
+  int listener = -1;
+  size_t n = 0;
+  bool ok;
+
+  if (process->stdio.terminal && (listener = console_listen (container, socket_path, error)) < 0)
+    return false;
+  if (!stdio_open (process, fds, error))
+    {
+      if (listener >= 0)
+        close (listener);
+      return false;
+    }
+  argv[n++] = args[0];
+  if (process->stdio.terminal)
+    {
+      argv[n++] = "--console-socket";
+      argv[n++] = socket_path;
+    }
+  for (size_t i = 1; i < n_args; i++)
+    argv[n++] = args[i];
+  argv[n] = NULL;
+  ok = runc_run (container, argv, fds, NULL, error);
+  stdio_close (fds);
+  if (ok && listener >= 0)
+    {
+      int master = console_receive (listener, error);
+
+      ok = master >= 0 && stdio_take_console (process, master, error);
+    }
+  if (listener >= 0)
+    {
+      close (listener);
+      unlink (socket_path);
+    }
+  return ok && read_pid (pid_file, &process->pid, error);
+}
+
+bool
+runc_create (Container *container, const char *checkpoint, Error *error)
+{
+  const char *args[MAX_ARGS];
+  char pid_file[4096];
+  size_t n = 0;
+
+  snprintf (pid_file, sizeof pid_file, "%s/init.pid", container->bundle);
+  args[n++] = checkpoint != NULL ? "restore" : "create";
+  if (checkpoint != NULL)
+    {
+      args[n++] = "--detach";
+      args[n++] = "--image-path";
+      args[n++] = checkpoint;
+    }
+  args[n++] = "--bundle";
+  args[n++] = container->bundle;
+  args[n++] = "--pid-file";
+  args[n++] = pid_file;
+  if (container->no_pivot)
+    args[n++] = "--no-pivot";
+  if (container->no_new_keyring && checkpoint == NULL)
+    args[n++] = "--no-new-keyring";
+  args[n++] = container->id;
+  return run_with_stdio (&container->init, args, n, pid_file, error);
+}
+
+bool
+runc_start (Container *container, Error *error)
+{
+  const char *args[] = { "start", container->id, NULL };
+
+  return runc_run (container, args, NULL, NULL, error);
+}
+
+bool
+runc_exec (Process *process, Error *error)
+{
+  Container *container = process->container;
+  char spec_file[4096], pid_file[4096];
+  const char *args[] = { "exec", "--process", spec_file, "--detach", "--pid-file", pid_file, container->id };
+  bool ok;
+  int fd;
+
+  snprintf (spec_file, sizeof spec_file, "%s/%s-process.json", container->bundle, process->exec_id);
+  snprintf (pid_file, sizeof pid_file, "%s/%s.pid", container->bundle, process->exec_id);
+  fd = open (spec_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0)
+    return fail_errno (error, "writing %s", spec_file);
+  ok = write (fd, process->spec, process->spec_length) == (ssize_t) process->spec_length;
+  close (fd);
+  if (!ok)
+    fail (error, CODE_INTERNAL, "writing %s failed", spec_file);
+  ok = ok && run_with_stdio (process, args, sizeof args / sizeof args[0], pid_file, error);
+  unlink (spec_file);
+  return ok;
+}
+
+bool
+runc_delete (Container *container, bool force, Error *error)
+{
+  const char *args[] = { "delete", force ? "--force" : container->id, force ? container->id : NULL, NULL };
+
+  return runc_run (container, args, NULL, NULL, error);
+}
+
+bool
+runc_kill (Container *container, int signal, bool all, Error *error)
+{
+  char number[16];
+  const char *args[] = { "kill", all ? "--all" : container->id, all ? container->id : number, all ? number : NULL, NULL };
+
+  snprintf (number, sizeof number, "%d", signal);
+  return runc_run (container, args, NULL, NULL, error);
+}

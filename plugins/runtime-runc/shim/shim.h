@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * gantry-shim-runc: the parent of a container's processes. One thread, one epoll; everything that waits is a Watch. Calls of the OCI
+ * runtime are waited for in place: they are short, and there is one container to serve.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+#include <wire.h>
+
+#define MAX_ERROR 1024
+#define MAX_FDS 8
+#define MAX_ID 128
+
+/* google.rpc.Code */
+enum {
+  CODE_OK = 0,
+  CODE_UNKNOWN = 2,
+  CODE_INVALID_ARGUMENT = 3,
+  CODE_NOT_FOUND = 5,
+  CODE_ALREADY_EXISTS = 6,
+  CODE_FAILED_PRECONDITION = 9,
+  CODE_UNIMPLEMENTED = 12,
+  CODE_INTERNAL = 13,
+};
+
+/** Why something failed; filled once. */
+typedef struct {
+  int code;
+  char message[MAX_ERROR];
+} Error;
+
+/** Sets @error. Returns: false. */
+bool fail (Error *error, int code, const char *format, ...) __attribute__ ((format (printf, 3, 4)));
+bool fail_errno (Error *error, const char *format, ...) __attribute__ ((format (printf, 2, 3)));
+
+/* loop.c */
+typedef struct Watch Watch;
+typedef void (*WatchFunc) (Watch *watch, uint32_t events);
+struct Watch {
+  int fd;
+  WatchFunc func;
+  void *data;
+};
+bool loop_init (void);
+bool watch_add (Watch *watch, uint32_t events);
+void watch_change (Watch *watch, uint32_t events);
+void watch_remove (Watch *watch); /* does not close the fd */
+/** Waits at most @timeout_ms (-1: for ever) and calls what is ready. */
+void loop_run_once (int timeout_ms);
+
+/* process.c */
+typedef struct Process Process;
+typedef struct Container Container;
+typedef struct Stream Stream;
+
+/** Where the three streams go, as the request has it. */
+typedef struct {
+  char *uri[3];
+  bool terminal;
+  int fds[MAX_FDS];
+  int n_fds;
+} Stdio;
+
+struct Process {
+  Process *next;
+  Container *container;
+  char *exec_id; /* "" for init */
+  char *spec;    /* of an exec: its JSON; freed once it has started */
+  size_t spec_length;
+  Stdio stdio;
+  Stream *streams[3];
+  int console; /* the pty master, or -1 */
+  pid_t pid;
+  bool started;
+  bool exited;
+  uint32_t status;
+  int64_t exited_ns;
+  struct Waiter *waiters;
+  pid_t logger; /* of binary://, or 0 */
+};
+
+struct Container {
+  Container *next;
+  char *id;
+  char *bundle;
+  char *runtime; /* the OCI runtime's program */
+  char *root;    /* its --root */
+  bool systemd_cgroup;
+  bool no_pivot;
+  bool no_new_keyring;
+  bool mounted;
+  bool paused;
+  uint32_t io_uid;
+  uint32_t io_gid;
+  Process init;
+  Process *execs;
+};
+
+extern Container *containers;
+extern const char *shim_namespace;
+
+Container *container_find (const char *id);
+Process *process_find (Container *container, const char *exec_id);
+void process_init (Process *process, Container *container, const char *exec_id);
+void process_clear (Process *process);
+void container_free (Container *container);
+/** Notes that @pid has ended; announces it if it is one of ours. */
+void process_reap (pid_t pid, int wait_status);
+int64_t now_ns (void);
+
+/* runc.c */
+/** Runs "<runtime> --root … --log … <args>" and waits. @fds: three for its streams, or NULL: /dev/null. @output: (nullable): its stdout.
+ * On failure @error has the last error of its log. */
+bool runc_run (Container *container, const char *const *args, const int *fds, PbBuffer *output, Error *error);
+bool runc_create (Container *container, const char *checkpoint, Error *error);
+bool runc_start (Container *container, Error *error);
+bool runc_exec (Process *process, Error *error);
+bool runc_delete (Container *container, bool force, Error *error);
+bool runc_kill (Container *container, int signal, bool all, Error *error);
+
+/* stdio.c */
+/** Opens what @process's stdio names; @ret_fds: three fds to give to the process (or -1 each with a terminal), the caller's to
+ * close by stdio_close (). */
+bool stdio_open (Process *process, int ret_fds[3], Error *error);
+void stdio_close (int fds[3]);
+/** Takes over the console that the OCI runtime made. */
+bool stdio_take_console (Process *process, int master, Error *error);
+/** The process has ended: nothing more will come. */
+void stdio_finish (Process *process);
+bool stdio_attach (Process *process, int *fds, int n_fds, Error *error);
+bool stdio_close_stdin (Process *process, Error *error);
+/** A listening socket for the OCI runtime's --console-socket. @ret_path: MAX_ERROR bytes. */
+int console_listen (Container *container, char *ret_path, Error *error);
+int console_receive (int listener, Error *error);
+
+/* mounts.c */
+bool rootfs_mount (Container *container, const PbField *mounts, size_t n_mounts, Error *error);
+void rootfs_unmount (const char *bundle);
+
+/* server.c */
+bool server_start (int listener);
+/** Whether a connection is open. */
+bool server_busy (void);
+/** Sends @event (an Envelope message) to every watcher and forwards it to the daemon's events address. */
+void server_announce (const char *topic, const char *type, const PbBuffer *event);
+/** Answers a Wait that was put off. */
+void server_complete_wait (struct Waiter *waiter, const Process *process);
+void waiters_complete (Process *process);
+extern bool shim_shutdown;
+
+/* service.c: one request */
+typedef struct {
+  void *connection;
+  uint32_t stream;
+  const char *method;
+  PbReader body;
+  int fds[MAX_FDS];
+  int n_fds;
+  bool deferred; /* the answer comes later */
+  bool watch;    /* this stream gets events from now on */
+  PbBuffer reply;
+} Request;
+bool service_call (Request *request, const char *service, Error *error);
+void waiter_add (Process *process, Request *request);
+void waiters_drop (void *connection);
+
+/* events.c */
+void announce_create (const Container *container, const char *checkpoint);
+void announce_start (const Process *process);
+void announce_exec_added (const Process *process);
+void announce_exit (const Process *process);
+void announce_delete (const Process *process);
+void announce_paused (const Container *container, bool paused);
+void announce_simple (const Container *container, const char *topic, const char *type);

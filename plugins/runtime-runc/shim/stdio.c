@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Where a process's streams go (sdk/gantry/runtime.h, GantryStdio). Without a terminal a FIFO, a file or a passed fd is given to the
+ * process itself and nothing is copied; "stream:" and terminals go through pumps. */
+#include "shim.h"
+
+#include "pump.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define MAX_INPUTS 8
+
+struct Stream {
+  int hold;   /* keeps a FIFO open at our end, or the writing end of a kept stdin, or -1 */
+  Pump *pump; /* of an output that is kept */
+  Pump *inputs[MAX_INPUTS];
+};
+
+static Stream *
+stream_of (Process *process, int i)
+{
+  if (process->streams[i] == NULL)
+    {
+      process->streams[i] = calloc (1, sizeof (Stream));
+      if (process->streams[i] != NULL)
+        process->streams[i]->hold = -1;
+    }
+  return process->streams[i];
+}
+
+static bool
+has_prefix (const char *text, const char *prefix)
+{
+  return strncmp (text, prefix, strlen (prefix)) == 0;
+}
+
+void
+stdio_close (int fds[3])
+{
+  for (int i = 0; i < 3; i++)
+    {
+      if (fds[i] >= 0)
+        close (fds[i]);
+      fds[i] = -1;
+    }
+}
+
+static int
+passed_fd (Process *process, const char *uri, Error *error)
+{
+  long n = strtol (uri + strlen ("fd:"), NULL, 10);
+
+  if (n < 0 || n >= process->stdio.n_fds)
+    {
+      fail (error, CODE_INVALID_ARGUMENT, "stdio \"%s\" names none of the %d descriptors that were passed", uri,
+            process->stdio.n_fds);
+      return -1;
+    }
+  return fcntl (process->stdio.fds[n], F_DUPFD_CLOEXEC, 3);
+}
+
+static const char *
+fifo_path (const char *uri)
+{
+  return has_prefix (uri, "fifo://") ? uri + strlen ("fifo://") : uri;
+}
+
+/* Opens a FIFO (or, as containerd allows, a plain file for output) so that neither end waits for the other: our own end stays open until
+ * the process ends (outputs) or CloseIO (stdin). */
+static int
+open_fifo (Process *process, int i, const char *path, Error *error)
+{
+  Stream *stream = stream_of (process, i);
+  int fd = open (path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+  struct stat st;
+  char again[64];
+
+  if (fd < 0 || stream == NULL)
+    {
+      fail_errno (error, "opening %s", path);
+      if (fd >= 0)
+        close (fd);
+      return -1;
+    }
+  if (fstat (fd, &st) == 0 && !S_ISFIFO (st.st_mode))
+    {
+      fcntl (fd, F_SETFL, O_APPEND);
+      return fd;
+    }
+  stream->hold = fd;
+  /* A description of its own, so that the process's O_NONBLOCK is its own, too. */
+  snprintf (again, sizeof again, "/proc/self/fd/%d", fd);
+  return open (again, (i == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
+}
+
+/* Makes a pipe whose other end is kept: outputs are pumped, stdin is fed by attached clients. */
+static int
+open_kept (Process *process, int i, const char *uri, Error *error)
+{
+  Stream *stream = stream_of (process, i);
+  int fds[2];
+
+  if (stream == NULL || pipe2 (fds, O_CLOEXEC) < 0)
+    {
+      fail_errno (error, "making a pipe");
+      return -1;
+    }
+  if (i == 0)
+    {
+      stream->hold = fds[1];
+      return fds[0];
+    }
+  if (pump_new (fds[0], &stream->pump) == NULL)
+    {
+      close (fds[1]);
+      fail (error, CODE_INTERNAL, "no memory for a stream");
+      return -1;
+    }
+  if (has_prefix (uri, "stream:///") && !pump_add_log (stream->pump, uri + strlen ("stream://")))
+    {
+      close (fds[1]);
+      fail_errno (error, "opening the log %s", uri + strlen ("stream://"));
+      return -1;
+    }
+  return fds[1];
+}
+
+static int
+open_file (const char *path, Error *error)
+{
+  int fd = open (path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+
+  if (fd < 0)
+    fail_errno (error, "opening %s", path);
+  return fd;
+}
+
+static bool
+open_one (Process *process, int i, const char *uri, int *ret_fd, Error *error)
+{
+  if (has_prefix (uri, "fd:"))
+    *ret_fd = passed_fd (process, uri, error);
+  else if (has_prefix (uri, "file://"))
+    *ret_fd = open_file (uri + strlen ("file://"), error);
+  else if (has_prefix (uri, "stream:"))
+    *ret_fd = open_kept (process, i, uri, error);
+  else if (uri[0] == '/' || has_prefix (uri, "fifo://"))
+    *ret_fd = open_fifo (process, i, fifo_path (uri), error);
+  else
+    return fail (error, CODE_INVALID_ARGUMENT,
+                 "stdio \"%.200s\" is not a path, fifo://, file://, binary://, fd: or stream:", uri);
+  return *ret_fd >= 0;
+}
+
+/* The arguments of binary:///path?k=v&k=v are the query's keys and values, in order. */
+static size_t
+binary_args (char *uri, const char **argv, size_t max)
+{
+  char *query = strchr (uri, '?');
+  size_t n = 0;
+
+  argv[n++] = uri + strlen ("binary://");
+  if (query != NULL)
+    *query++ = '\0';
+  for (char *part = query; part != NULL && n + 2 < max;)
+    {
+      char *next = strpbrk (part, "&");
+      char *value = strchr (part, '=');
+
+      if (next != NULL)
+        *next++ = '\0';
+      if (value != NULL)
+        *value++ = '\0';
+      argv[n++] = part;
+      if (value != NULL && value[0] != '\0')
+        argv[n++] = value;
+      part = next;
+    }
+  argv[n] = NULL;
+  return n;
+}
+
+static void
+logger_exec (Process *process, const char *const *argv, int out, int err, int ready)
+{
+  int fds[3] = { out, err, ready };
+
+  for (int i = 0; i < 3; i++)
+    fds[i] = fcntl (fds[i], F_DUPFD_CLOEXEC, 10);
+  for (int i = 0; i < 3; i++)
+    if (fds[i] < 0 || dup2 (fds[i], 3 + i) < 0)
+      _exit (126);
+  setenv ("CONTAINER_ID", process->container->id, 1);
+  setenv ("CONTAINER_NAMESPACE", shim_namespace, 1);
+  execv (argv[0], (char *const *) argv);
+  _exit (127);
+}
+
+/* Starts containerd's kind of log program: it reads fds 3 and 4 and closes (or writes to) 5 when it is ready. */
+static bool
+open_binary (Process *process, int fds[3], Error *error)
+{
+  const char *argv[64];
+  int pipes[3][2] = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
+  char *uri = strdup (process->stdio.uri[1]);
+  char byte;
+  bool ok = uri != NULL;
+
+  for (int i = 0; ok && i < 3; i++)
+    ok = pipe2 (pipes[i], O_CLOEXEC) == 0;
+  if (ok)
+    {
+      binary_args (uri, argv, 64);
+      ok = access (argv[0], X_OK) == 0;
+    }
+  if (!ok)
+    fail_errno (error, "starting the log program %.200s", process->stdio.uri[1]);
+  else if ((process->logger = fork ()) == 0)
+    logger_exec (process, argv, pipes[0][0], pipes[1][0], pipes[2][1]);
+  close (pipes[2][1]);
+  close (pipes[0][0]);
+  close (pipes[1][0]);
+  if (ok)
+    while (read (pipes[2][0], &byte, 1) < 0 && errno == EINTR)
+      ;
+  close (pipes[2][0]);
+  fds[1] = pipes[0][1];
+  fds[2] = pipes[1][1];
+  free (uri);
+  return ok;
+}
+
+bool
+stdio_open (Process *process, int ret_fds[3], Error *error)
+{
+  const Container *container = process->container;
+
+  if (process->stdio.terminal)
+    return true;
+  for (int i = 0; i < 3; i++)
+    {
+      const char *uri = process->stdio.uri[i];
+
+      if (uri == NULL || uri[0] == '\0' || ret_fds[i] >= 0)
+        continue;
+      if (has_prefix (uri, "binary://") ? !open_binary (process, ret_fds, error)
+                                        : !open_one (process, i, uri, &ret_fds[i], error))
+        {
+          stdio_close (ret_fds);
+          return false;
+        }
+      if (container->io_uid != 0 || container->io_gid != 0)
+        if (fchown (ret_fds[i], container->io_uid, container->io_gid) < 0 && errno != EINVAL)
+          return fail_errno (error, "giving %s to user %u", uri, container->io_uid);
+    }
+  return true;
+}
+
+int
+console_listen (Container *container, char *ret_path, Error *error)
+{
+  struct sockaddr_un address = { .sun_family = AF_UNIX };
+  static unsigned serial;
+  int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+  (void) container;
+  /* sun_path is short and bundles may be deep, so consoles meet in /tmp, in a name that nobody can guess to be there first. */
+  snprintf (ret_path, sizeof address.sun_path, "/tmp/.gantry-console-%d-%u-%lx", (int) getpid (), serial++,
+            (unsigned long) now_ns ());
+  memcpy (address.sun_path, ret_path, strlen (ret_path) + 1);
+  if (fd < 0 || bind (fd, (struct sockaddr *) &address, sizeof address) < 0 || chmod (ret_path, 0600) < 0
+      || listen (fd, 1) < 0)
+    {
+      fail_errno (error, "making the console socket %s", ret_path);
+      if (fd >= 0)
+        close (fd);
+      return -1;
+    }
+  return fd;
+}
+
+int
+console_receive (int listener, Error *error)
+{
+  union {
+    char space[CMSG_SPACE (sizeof (int))];
+    struct cmsghdr align;
+  } control;
+  char name[4096];
+  struct iovec iov = { name, sizeof name };
+  struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+  struct cmsghdr *header;
+  int master = -1;
+  int fd;
+
+  fcntl (listener, F_SETFL, O_NONBLOCK);
+  fd = accept4 (listener, NULL, NULL, SOCK_CLOEXEC);
+  if (fd < 0 || recvmsg (fd, &message, MSG_CMSG_CLOEXEC) <= 0)
+    fail_errno (error, "the OCI runtime sent no console");
+  else if ((header = CMSG_FIRSTHDR (&message)) != NULL && header->cmsg_type == SCM_RIGHTS)
+    memcpy (&master, CMSG_DATA (header), sizeof master);
+  else
+    fail (error, CODE_INTERNAL, "the OCI runtime sent no console");
+  if (fd >= 0)
+    close (fd);
+  return master;
+}
+
+static bool
+add_input (Process *process, int i, int source, int destination)
+{
+  Stream *stream = stream_of (process, i);
+
+  for (int j = 0; stream != NULL && j < MAX_INPUTS; j++)
+    if (stream->inputs[j] == NULL)
+      {
+        Pump *pump = pump_new (source, &stream->inputs[j]);
+
+        return pump != NULL && pump_add_sink (pump, destination);
+      }
+  close (source);
+  close (destination);
+  return false;
+}
+
+/* The fd for one side of a console that is not kept. */
+static bool
+console_side (Process *process, int i, int *ret_fd, Error *error)
+{
+  const char *uri = process->stdio.uri[i];
+
+  *ret_fd = -1;
+  if (uri == NULL || uri[0] == '\0' || has_prefix (uri, "stream:"))
+    return true;
+  if (has_prefix (uri, "fd:"))
+    *ret_fd = passed_fd (process, uri, error);
+  else if (has_prefix (uri, "file://"))
+    *ret_fd = open_file (uri + strlen ("file://"), error);
+  else if (has_prefix (uri, "binary://"))
+    {
+      int fds[3] = { -1, -1, -1 };
+
+      if (!open_binary (process, fds, error))
+        return false;
+      *ret_fd = fds[1];
+      close (fds[2]);
+    }
+  else
+    {
+      *ret_fd = open (fifo_path (uri), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+      if (*ret_fd < 0)
+        fail_errno (error, "opening %s", uri);
+    }
+  return *ret_fd >= 0;
+}
+
+bool
+stdio_take_console (Process *process, int master, Error *error)
+{
+  const char *out_uri = process->stdio.uri[1];
+  Stream *out = stream_of (process, 1);
+  int in_fd, out_fd;
+
+  fcntl (master, F_SETFD, FD_CLOEXEC);
+  process->console = master;
+  if (out == NULL || pump_new (fcntl (master, F_DUPFD_CLOEXEC, 3), &out->pump) == NULL)
+    return fail (error, CODE_INTERNAL, "no memory for a console");
+  if (!console_side (process, 1, &out_fd, error) || !console_side (process, 0, &in_fd, error))
+    return false;
+  if (out_fd >= 0)
+    pump_add_sink (out->pump, out_fd);
+  if (out_uri != NULL && has_prefix (out_uri, "stream:///") && !pump_add_log (out->pump, out_uri + strlen ("stream://")))
+    return fail_errno (error, "opening the log %s", out_uri);
+  if (in_fd >= 0 && !add_input (process, 0, in_fd, fcntl (master, F_DUPFD_CLOEXEC, 3)))
+    return fail (error, CODE_INTERNAL, "no memory for a console");
+  return true;
+}
+
+bool
+stdio_attach (Process *process, int *fds, int n_fds, Error *error)
+{
+  bool terminal = process->stdio.terminal;
+
+  if (process->exited)
+    return fail (error, CODE_FAILED_PRECONDITION, "process has exited");
+  for (int i = 0; i < (terminal ? 2 : 3); i++)
+    {
+      const char *uri = process->stdio.uri[i];
+      int fd = i < n_fds ? fds[i] : terminal && i == 1 && n_fds == 1 ? fds[0] : -1;
+      Stream *stream = process->streams[i];
+      int destination;
+
+      if (fd < 0)
+        continue;
+      if (uri == NULL || !has_prefix (uri, "stream:"))
+        return fail (error, CODE_FAILED_PRECONDITION,
+                     "the streams of this process are not kept: they are \"%.200s\"; start it detached to attach later",
+                     uri != NULL && uri[0] != '\0' ? uri : "/dev/null");
+      fd = fcntl (fd, F_DUPFD_CLOEXEC, 3);
+      if (i > 0)
+        {
+          if (stream == NULL || stream->pump == NULL)
+            close (fd);
+          else if (!pump_add_sink (stream->pump, fd))
+            return fail (error, CODE_FAILED_PRECONDITION, "too many are attached already");
+          continue;
+        }
+      destination = terminal ? process->console : stream != NULL ? stream->hold : -1;
+      if (destination < 0)
+        close (fd);
+      else if (!add_input (process, 0, fd, fcntl (destination, F_DUPFD_CLOEXEC, 3)))
+        return fail (error, CODE_FAILED_PRECONDITION, "too many are attached already");
+    }
+  return true;
+}
+
+bool
+stdio_close_stdin (Process *process, Error *error)
+{
+  Stream *stream = process->streams[0];
+  char end = 4; /* Ctrl-D */
+
+  (void) error;
+  if (process->stdio.terminal && process->console >= 0 && stream == NULL)
+    return write (process->console, &end, 1) >= 0 || true;
+  if (stream == NULL)
+    return true;
+  for (int i = 0; i < MAX_INPUTS; i++)
+    pump_free (stream->inputs[i]);
+  if (stream->hold >= 0)
+    close (stream->hold);
+  stream->hold = -1;
+  return true;
+}
+
+void
+stdio_finish (Process *process)
+{
+  for (int i = 0; i < 3; i++)
+    {
+      Stream *stream = process->streams[i];
+
+      if (stream == NULL)
+        continue;
+      for (int j = 0; j < MAX_INPUTS; j++)
+        pump_free (stream->inputs[j]);
+      if (stream->hold >= 0)
+        close (stream->hold);
+      /* What the process wrote last is still on its way: an output pump ends by itself at the end of its source. */
+      if (stream->pump != NULL)
+        pump_disown (stream->pump);
+      free (stream);
+      process->streams[i] = NULL;
+    }
+  if (process->console >= 0)
+    close (process->console);
+  process->console = -1;
+}
