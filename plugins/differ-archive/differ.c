@@ -4,7 +4,8 @@
 #include "fdio.h"
 #include "worker.h"
 
-#define LAYER_TAR "application/vnd.oci.image.layer.v1.tar"
+#define LAYER_TAR          "application/vnd.oci.image.layer.v1.tar"
+#define UNCOMPRESSED_LABEL "containerd.io/uncompressed"
 
 typedef struct
 {
@@ -128,10 +129,172 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
   return TRUE;
 }
 
+/* Comparing. */
+
+static const struct
+{
+  const char *media_type;
+  PackCompression compression;
+} compare_types[] = {
+  { LAYER_TAR "+gzip", PACK_GZIP },
+  { LAYER_TAR "+zstd", PACK_ZSTD },
+  { LAYER_TAR, PACK_PLAIN },
+  { "application/vnd.docker.image.rootfs.diff.tar.gzip", PACK_GZIP },
+  { "application/vnd.docker.image.rootfs.diff.tar.zstd", PACK_ZSTD },
+  { "application/vnd.docker.image.rootfs.diff.tar", PACK_PLAIN },
+};
+
+/* A new blob on its way to the store. */
+typedef struct
+{
+  GantryIngest *ingest;
+  guint64 size;
+  GCancellable *cancellable;
+} Output;
+
+static gboolean
+write_output (gconstpointer data, gsize length, gpointer user_data, GError **error)
+{
+  Output *self = user_data;
+
+  self->size += length;
+  return gantry_ingest_write (self->ingest, data, length, self->cancellable, error);
+}
+
+static gboolean
+find_compression (const char *media_type, PackCompression *ret_compression, GError **error)
+{
+  for (gsize i = 0; i < G_N_ELEMENTS (compare_types); i++)
+    if (strcmp (media_type, compare_types[i].media_type) == 0)
+      {
+        *ret_compression = compare_types[i].compression;
+        return TRUE;
+      }
+  return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "layers of media type %s can't be made",
+                       media_type);
+}
+
+static GVariant *
+make_compare_request (DifferArchive *self, GPtrArray *lower, GPtrArray *upper, PackCompression compression,
+                      GVariant *options, GError **error)
+{
+  g_auto (GVariantDict) request = G_VARIANT_DICT_INIT (NULL);
+
+  g_variant_dict_insert (&request, "operation", "s", "compare");
+  g_variant_dict_insert_value (&request, "lower", mounts_to_variant (lower));
+  g_variant_dict_insert_value (&request, "upper", mounts_to_variant (upper));
+  g_variant_dict_insert (&request, "compression", "u", (guint32)compression);
+  add_limits (self, &request);
+  if (!copy_option (options, "source-date-epoch", G_VARIANT_TYPE_INT64, &request, error))
+    return NULL;
+  return g_variant_ref_sink (g_variant_dict_end (&request));
+}
+
+/* @labels and what the layer is when it is unpacked. */
+static GVariant *
+add_uncompressed_label (GVariant *labels, const char *diff_id)
+{
+  GVariantBuilder builder;
+  GVariantIter iter;
+  const char *key, *value;
+
+  g_variant_builder_init (&builder, G_VARIANT_TYPE ("a{ss}"));
+  if (labels != NULL)
+    {
+      g_variant_iter_init (&iter, labels);
+      while (g_variant_iter_next (&iter, "{&s&s}", &key, &value))
+        if (strcmp (key, UNCOMPRESSED_LABEL) != 0)
+          g_variant_builder_add (&builder, "{ss}", key, value);
+    }
+  g_variant_builder_add (&builder, "{ss}", UNCOMPRESSED_LABEL, diff_id);
+  return g_variant_builder_end (&builder);
+}
+
+/* Makes the blob out of what was written. *@ret_digest: (transfer full). */
+static gboolean
+commit_output (Output *output, GantryContent *content, GVariant *labels, const char *diff_id,
+               char **ret_digest, GError **error)
+{
+  static const char *const mask[] = { "labels." UNCOMPRESSED_LABEL, NULL };
+  g_autoptr (GVariant) all = g_variant_ref_sink (add_uncompressed_label (labels, diff_id));
+  g_autofree char *digest = NULL;
+  g_autoptr (GError) local = NULL;
+
+  if (!gantry_ingest_commit (output->ingest, output->size, NULL, all, &digest, output->cancellable, &local))
+    {
+      if (!gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS) || digest == NULL)
+        {
+          g_propagate_error (error, g_steal_pointer (&local));
+          return FALSE;
+        }
+      /* The same layer was made before. */
+      g_clear_error (&local);
+      if (!gantry_content_update (content, digest, all, mask, NULL, output->cancellable, &local)
+          && !gantry_error_is (local, GANTRY_ERROR_NOT_IMPLEMENTED))
+        {
+          g_propagate_error (error, g_steal_pointer (&local));
+          return FALSE;
+        }
+    }
+  *ret_digest = g_steal_pointer (&digest);
+  return TRUE;
+}
+
+static gboolean
+run_compare (DifferArchive *self, GVariant *request, Output *output, char **ret_diff_id,
+             GCancellable *cancellable, GError **error)
+{
+  WorkerJob job = { .program = self->program,
+                    .request = request,
+                    .blob_fd = -1,
+                    .data_func = write_output,
+                    .user_data = output };
+  guint64 size;
+
+  /* What an earlier attempt under the same ref has left is of no use: this one begins anew. */
+  return gantry_ingest_truncate (output->ingest, 0, cancellable, error)
+         && worker_run (&job, ret_diff_id, &size, cancellable, error);
+}
+
+static gboolean
+compare (GantryDiffer *differ, GPtrArray *lower, GPtrArray *upper, const char *media_type,
+         GantryContent *content, const char *ref, GVariant *labels, GVariant *options,
+         GantryDescriptor **ret_layer, GCancellable *cancellable, GError **error)
+{
+  DifferArchive *self = (DifferArchive *)differ;
+  const char *type = media_type != NULL && media_type[0] != '\0' ? media_type : compare_types[0].media_type;
+  g_autoptr (GantryIngest) ingest = NULL;
+  g_autoptr (GVariant) request = NULL;
+  g_autofree char *diff_id = NULL;
+  g_autofree char *digest = NULL;
+  PackCompression compression = PACK_PLAIN;
+  Output output = { .cancellable = cancellable };
+
+  if (!find_compression (type, &compression, error))
+    return FALSE;
+  request = make_compare_request (self, lower, upper, compression, options, error);
+  if (request == NULL || !gantry_content_open_ingest (content, ref, 0, NULL, &ingest, cancellable, error))
+    return FALSE;
+  output.ingest = ingest;
+  if (!run_compare (self, request, &output, &diff_id, cancellable, error)
+      || !commit_output (&output, content, labels, diff_id, &digest, error))
+    {
+      g_prefix_error (error, "making layer %s: ", ref);
+      g_clear_pointer (&ingest, gantry_ingest_unref);
+      /* Not with the caller's cancellable, which may be why. If it fails, the store's own clean-up finds the
+       * ingest. */
+      gantry_content_abort_ingest (content, ref, NULL, NULL);
+      return FALSE;
+    }
+  *ret_layer = gantry_descriptor_new (type, digest, output.size, NULL);
+  return TRUE;
+}
+
 static const GantryDifferVtable vtable = {
   .size = sizeof vtable,
   .can_apply = can_apply,
   .apply = apply,
+  .compare = compare,
 };
 
 GantryDiffer *

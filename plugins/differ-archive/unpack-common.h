@@ -24,6 +24,14 @@
 #define UNPACK_SOCKET_FD 3
 #define UNPACK_BLOB_FD   4 /* the layer: read by apply, written by compare */
 
+/* How a new layer is compressed; "compression" (u) of a request. */
+typedef enum
+{
+  PACK_PLAIN,
+  PACK_GZIP,
+  PACK_ZSTD,
+} PackCompression;
+
 typedef struct
 {
   guint64 max_entries;

@@ -13,6 +13,8 @@
 #include <openssl/crypto.h>
 
 #include "fdio.h"
+#include "pack-changes.h"
+#include "pack-layer.h"
 #include "unpack-common.h"
 #include "unpack-extract.h"
 #include "unpack-mount.h"
@@ -139,6 +141,102 @@ apply (GVariant *request, const UnpackLimits *limits, GError **error)
   return TRUE;
 }
 
+/* Whether @lower is what the overlay @upper shows below its upperdir. */
+static gboolean
+is_below (GPtrArray *lower, GPtrArray *upper)
+{
+  const char *wanted = unpack_mount_get_option (g_ptr_array_index (upper, 0), "lowerdir");
+  const UnpackMount *mount = lower->len == 1 ? g_ptr_array_index (lower, 0) : NULL;
+
+  if (mount == NULL || mount->target[0] != '\0')
+    return FALSE;
+  if (strcmp (mount->type, "overlay") == 0)
+    return unpack_mount_get_option (mount, "upperdir") == NULL
+           && g_strcmp0 (unpack_mount_get_option (mount, "lowerdir"), wanted) == 0;
+  return (strcmp (mount->type, "bind") == 0 || unpack_mount_get_option (mount, "bind") != NULL
+          || unpack_mount_get_option (mount, "rbind") != NULL)
+         && strcmp (mount->source, wanted) == 0;
+}
+
+/* The trees that are compared. */
+typedef struct
+{
+  int lower_fd; /* or -1: nothing */
+  int upper_fd;
+  int upperdir_fd; /* or -1: upper_fd is no overlay, or of other lower directories */
+} Trees;
+
+static gboolean
+open_trees (GPtrArray *lower, GPtrArray *upper, Trees *trees, GError **error)
+{
+  if (lower->len > 0)
+    {
+      trees->lower_fd = unpack_mount_all ("lower", lower, TRUE, error);
+      if (trees->lower_fd < 0)
+        return FALSE;
+    }
+  if (unpack_mounts_are_overlay (upper) && is_below (lower, upper))
+    {
+      trees->upperdir_fd = unpack_mount_upper ("upperdir", g_ptr_array_index (upper, 0), TRUE, error);
+      if (trees->upperdir_fd < 0)
+        return FALSE;
+    }
+  trees->upper_fd = unpack_mount_all ("upper", upper, TRUE, error);
+  return trees->upper_fd >= 0;
+}
+
+static GPtrArray *
+find_changes (const Trees *trees, const UnpackLimits *limits, GError **error)
+{
+  gboolean unsure = FALSE;
+  GPtrArray *changes;
+
+  if (trees->upperdir_fd < 0)
+    return pack_changes_compare (trees->lower_fd, trees->upper_fd, limits, error);
+  changes = pack_changes_of_upper (trees->upperdir_fd, limits, &unsure, error);
+  return unsure ? pack_changes_compare (trees->lower_fd, trees->upper_fd, limits, error) : changes;
+}
+
+static gboolean
+write_layer (const Trees *trees, PackCompression compression, gint64 epoch, const UnpackLimits *limits,
+             GError **error)
+{
+  g_autoptr (GPtrArray) changes = find_changes (trees, limits, error);
+  g_autoptr (PackEncoder) encoder = NULL;
+  g_autofree char *digest = NULL;
+  guint64 size;
+
+  if (changes == NULL)
+    return FALSE;
+  encoder = pack_encoder_new (UNPACK_BLOB_FD, compression, limits->max_bytes);
+  /* What changed is read through the overlay itself, whoever found it. */
+  if (!pack_layer_write (trees->upper_fd, changes, epoch, limits, encoder, error)
+      || !pack_encoder_finish (encoder, &digest, &size, error))
+    return FALSE;
+  answer (UNPACK_ANSWER_DONE, size, digest);
+  return TRUE;
+}
+
+static gboolean
+compare (GVariant *request, const UnpackLimits *limits, GError **error)
+{
+  g_autoptr (GVariant) lower_variant = g_variant_lookup_value (request, "lower", UNPACK_MOUNTS_TYPE);
+  g_autoptr (GPtrArray) upper = read_mounts (request, "upper", error);
+  g_autoptr (GPtrArray) lower = NULL;
+  Trees trees = { -1, -1, -1 };
+  guint32 compression = PACK_PLAIN;
+  gint64 epoch = -1;
+
+  if (upper == NULL)
+    return FALSE;
+  lower = lower_variant != NULL ? unpack_mounts_from_variant (lower_variant) : g_ptr_array_new ();
+  g_variant_lookup (request, "compression", "u", &compression);
+  g_variant_lookup (request, "source-date-epoch", "x", &epoch);
+  return unpack_mount_isolate (error) && open_trees (lower, upper, &trees, error)
+         && unpack_mount_enter (error) && unpack_sandbox_close (error)
+         && write_layer (&trees, compression, epoch, limits, error);
+}
+
 static gboolean
 run (GError **error)
 {
@@ -154,6 +252,8 @@ run (GError **error)
     return FALSE;
   if (strcmp (operation, "apply") == 0)
     return apply (request, &limits, error);
+  if (strcmp (operation, "compare") == 0)
+    return compare (request, &limits, error);
   return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "the unpack worker has no operation \"%s\"",
                        operation);
 }

@@ -178,29 +178,62 @@ mount_long_overlay (const char *at, char **lowers, const char *upper, const char
   return TRUE;
 }
 
+/* Options that change how an overlay's directories are read. */
+static const char *const reading_options[] = { "userxattr", "redirect_dir", "metacopy" };
+
+/* All directories of an overlay as lower ones: to read from it while it may be mounted elsewhere, as by a
+ * running container, which has its upperdir for itself. */
 static gboolean
-mount_one (const UnpackMount *mount_, const char *at, gboolean read_only, GError **error)
+mount_overlay_to_read (const UnpackMount *self, gboolean with_upper, const char *at, GError **error)
+{
+  const char *lower = unpack_mount_get_option (self, "lowerdir");
+  const char *upper = with_upper ? unpack_mount_get_option (self, "upperdir") : NULL;
+  g_autofree char *all = upper != NULL ? g_strconcat (upper, ":", lower, NULL) : g_strdup (lower);
+  g_autoptr (GString) data = g_string_new ("lowerdir=");
+  g_auto (GStrv) lowers = g_strsplit (all, ":", -1);
+
+  if (g_strv_length (lowers) == 1)
+    return mount_bind (all, at, MS_RDONLY, error);
+  g_string_append (data, all);
+  for (gsize i = 0; i < G_N_ELEMENTS (reading_options); i++)
+    {
+      const char *value = unpack_mount_get_option (self, reading_options[i]);
+
+      if (value != NULL)
+        g_string_append_printf (data, ",%s%s%s", reading_options[i], value[0] != '\0' ? "=" : "", value);
+    }
+  if (data->len > MAX_DATA)
+    return mount_long_overlay (at, lowers, NULL, NULL, error);
+  return mount ("overlay", at, "overlay", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, data->str) == 0
+         || gantry_throw_errno (error, errno, "mounting an overlay of %u directories",
+                                g_strv_length (lowers));
+}
+
+static gboolean
+mount_one (const UnpackMount *self, const char *at, gboolean read_only, GError **error)
 {
   g_autoptr (GString) data = g_string_new (NULL);
-  unsigned long flags = read_only ? MS_RDONLY : 0;
+  unsigned long flags = 0;
 
-  for (gsize i = 0; mount_->options[i] != NULL; i++)
-    if (!parse_flag (mount_->options[i], &flags) && !is_user_option (mount_->options[i]))
-      g_string_append_printf (data, "%s%s", data->len > 0 ? "," : "", mount_->options[i]);
+  if (read_only && strcmp (self->type, "overlay") == 0 && unpack_mount_get_option (self, "lowerdir") != NULL)
+    return mount_overlay_to_read (self, TRUE, at, error);
+  for (gsize i = 0; self->options[i] != NULL; i++)
+    if (!parse_flag (self->options[i], &flags) && !is_user_option (self->options[i]))
+      g_string_append_printf (data, "%s%s", data->len > 0 ? "," : "", self->options[i]);
   if (read_only)
     flags |= MS_RDONLY;
-  if ((flags & MS_BIND) != 0 || strcmp (mount_->type, "bind") == 0 || strcmp (mount_->type, "rbind") == 0)
-    return mount_bind (mount_->source, at, flags, error);
-  if (data->len > MAX_DATA && strcmp (mount_->type, "overlay") == 0)
+  if ((flags & MS_BIND) != 0 || strcmp (self->type, "bind") == 0 || strcmp (self->type, "rbind") == 0)
+    return mount_bind (self->source, at, flags, error);
+  if (data->len > MAX_DATA && strcmp (self->type, "overlay") == 0)
     {
-      const char *lower = unpack_mount_get_option (mount_, "lowerdir");
-      const char *upper = unpack_mount_get_option (mount_, "upperdir");
+      const char *lower = unpack_mount_get_option (self, "lowerdir");
       g_auto (GStrv) lowers = g_strsplit (lower != NULL ? lower : "", ":", -1);
 
-      return mount_long_overlay (at, lowers, upper, unpack_mount_get_option (mount_, "workdir"), error);
+      return mount_long_overlay (at, lowers, unpack_mount_get_option (self, "upperdir"),
+                                 unpack_mount_get_option (self, "workdir"), error);
     }
-  if (mount (mount_->source, at, mount_->type, flags | MS_NOSUID | MS_NODEV | MS_NOEXEC, data->str) < 0)
-    return gantry_throw_errno (error, errno, "mounting %s %s", mount_->type, mount_->source);
+  if (mount (self->source, at, self->type, flags | MS_NOSUID | MS_NODEV | MS_NOEXEC, data->str) < 0)
+    return gantry_throw_errno (error, errno, "mounting %s %s", self->type, self->source);
   return TRUE;
 }
 
@@ -255,29 +288,9 @@ unpack_mount_upper (const char *name, const UnpackMount *mount, gboolean read_on
 }
 
 int
-unpack_mount_lower (const char *name, const UnpackMount *mount_, GError **error)
+unpack_mount_lower (const char *name, const UnpackMount *mount, GError **error)
 {
-  const char *lower = unpack_mount_get_option (mount_, "lowerdir");
-  g_auto (GStrv) lowers = g_strsplit (lower, ":", -1);
-
-  if (!make_mount_point (name, error))
-    return -1;
-  if (lowers[0] != NULL && lowers[1] == NULL)
-    {
-      if (!mount_bind (lower, name, MS_RDONLY, error))
-        return -1;
-    }
-  else if (strlen (lower) + strlen ("lowerdir=") <= MAX_DATA)
-    {
-      g_autofree char *data = g_strconcat ("lowerdir=", lower, NULL);
-
-      if (mount ("overlay", name, "overlay", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, data) < 0)
-        {
-          gantry_throw_errno (error, errno, "mounting the overlay's lower directories");
-          return -1;
-        }
-    }
-  else if (!mount_long_overlay (name, lowers, NULL, NULL, error))
+  if (!make_mount_point (name, error) || !mount_overlay_to_read (mount, FALSE, name, error))
     return -1;
   return open_tree_root (name, error);
 }

@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 
 #include "unpack-decode.h"
+#include "unpack-digest.h"
 #include <gantry/error.h>
 
 /* Small enough to stay in the cache between the threads, enough of them to even out their speeds. */
@@ -227,10 +228,7 @@ join (UnpackStream *self)
 gboolean
 unpack_stream_finish (UnpackStream *self, char **ret_digest, guint64 *ret_size, GError **error)
 {
-  guint8 digest[EVP_MAX_MD_SIZE];
   const guint8 *block;
-  unsigned digest_length = 0;
-  GString *text;
   gsize length;
 
   do
@@ -238,11 +236,7 @@ unpack_stream_finish (UnpackStream *self, char **ret_digest, guint64 *ret_size, 
       return FALSE;
   while (length > 0);
   join (self);
-  EVP_DigestFinal_ex (self->hash, digest, &digest_length);
-  text = g_string_new ("sha256:");
-  for (unsigned i = 0; i < digest_length; i++)
-    g_string_append_printf (text, "%02x", digest[i]);
-  *ret_digest = g_string_free (text, FALSE);
+  *ret_digest = unpack_digest_finish (self->hash);
   *ret_size = self->size;
   return TRUE;
 }

@@ -16,6 +16,13 @@ unpack_xattr_is_content (const char *name)
   return !g_str_has_prefix (name, "trusted.overlay.") && !g_str_has_prefix (name, "user.overlay.");
 }
 
+gboolean
+unpack_xattr_is_portable (const char *name)
+{
+  return unpack_xattr_is_content (name)
+         && (strcmp (name, "security.capability") == 0 || g_str_has_prefix (name, "user."));
+}
+
 static int
 compare_names (gconstpointer a, gconstpointer b)
 {
@@ -34,31 +41,6 @@ split_list (const char *list, gsize length)
   return names;
 }
 
-gboolean
-unpack_xattr_copy (int from, int to, GError **error)
-{
-  g_autofree char *list = g_malloc (MAX_LIST);
-  g_autofree char *value = g_malloc (MAX_VALUE);
-  g_autoptr (GPtrArray) names = NULL;
-  ssize_t length = flistxattr (from, list, MAX_LIST);
-
-  if (length < 0 && errno != ENOTSUP)
-    return gantry_throw_errno (error, errno, "listing extended attributes");
-  names = split_list (list, (gsize)MAX (length, 0));
-  for (guint i = 0; i < names->len; i++)
-    {
-      const char *name = g_ptr_array_index (names, i);
-      ssize_t n;
-
-      if (!unpack_xattr_is_content (name))
-        continue;
-      n = fgetxattr (from, name, value, MAX_VALUE);
-      if (n >= 0 && !unpack_xattr_set (-1, NULL, to, name, value, (gsize)n, error))
-        return FALSE;
-    }
-  return TRUE;
-}
-
 /* Attributes of what can't be opened are reached by name from the current directory, for there is no call
  * that starts from a directory's fd. Only this process's one thread of extraction or comparison does so, and
  * nothing else here depends on it. */
@@ -68,24 +50,26 @@ go_to (int dfd, GError **error)
   return fchdir (dfd) == 0 || gantry_throw_errno (error, errno, "entering a directory");
 }
 
-gboolean
-unpack_xattr_foreach (int dfd, const char *name, UnpackXattrFunc func, gpointer user_data, GError **error)
+/* @fd: or -1: the file @name of the current directory. */
+static gboolean
+foreach_attribute (int fd, const char *name, UnpackXattrFunc func, gpointer user_data, GError **error)
 {
   g_autofree char *list = g_malloc (MAX_LIST);
-  g_autofree char *value = g_malloc (MAX_VALUE);
+  g_autofree char *value = NULL;
   g_autoptr (GPtrArray) names = NULL;
-  ssize_t length;
+  ssize_t length = fd >= 0 ? flistxattr (fd, list, MAX_LIST) : llistxattr (name, list, MAX_LIST);
 
-  if (!go_to (dfd, error))
-    return FALSE;
-  length = llistxattr (name, list, MAX_LIST);
   if (length < 0 && errno != ENOTSUP)
     return gantry_throw_errno (error, errno, "listing extended attributes");
-  names = split_list (list, (gsize)MAX (length, 0));
+  if (length <= 0)
+    return TRUE;
+  value = g_malloc (MAX_VALUE);
+  names = split_list (list, (gsize)length);
   for (guint i = 0; i < names->len; i++)
     {
       const char *attribute = g_ptr_array_index (names, i);
-      ssize_t n = lgetxattr (name, attribute, value, MAX_VALUE);
+      ssize_t n = fd >= 0 ? fgetxattr (fd, attribute, value, MAX_VALUE)
+                          : lgetxattr (name, attribute, value, MAX_VALUE);
 
       if (n < 0 && errno != ENODATA)
         return gantry_throw_errno (error, errno, "reading the extended attribute %s", attribute);
@@ -93,6 +77,18 @@ unpack_xattr_foreach (int dfd, const char *name, UnpackXattrFunc func, gpointer 
         return FALSE;
     }
   return TRUE;
+}
+
+gboolean
+unpack_xattr_foreach (int dfd, const char *name, UnpackXattrFunc func, gpointer user_data, GError **error)
+{
+  return go_to (dfd, error) && foreach_attribute (-1, name, func, user_data, error);
+}
+
+gboolean
+unpack_xattr_foreach_fd (int fd, UnpackXattrFunc func, gpointer user_data, GError **error)
+{
+  return foreach_attribute (fd, NULL, func, user_data, error);
 }
 
 gboolean
@@ -111,4 +107,17 @@ unpack_xattr_set (int dfd, const char *name, int fd, const char *attribute, cons
   if (errno == EPERM && fd < 0 && g_str_has_prefix (attribute, "user."))
     return TRUE;
   return gantry_throw_errno (error, errno, "setting the extended attribute %s", attribute);
+}
+
+static gboolean
+copy_attribute (const char *name, const void *value, gsize length, gpointer user_data, GError **error)
+{
+  return !unpack_xattr_is_content (name)
+         || unpack_xattr_set (-1, NULL, *(int *)user_data, name, value, length, error);
+}
+
+gboolean
+unpack_xattr_copy (int from, int to, GError **error)
+{
+  return unpack_xattr_foreach_fd (from, copy_attribute, &to, error);
 }

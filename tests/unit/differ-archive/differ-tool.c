@@ -3,6 +3,7 @@
  * Drives differ-archive without a daemon, for the Python tests and the benchmark:
  *
  *     differ-tool WORKER apply LAYER TYPE SOURCE OPTIONS [KEY=VALUE…]
+ *     differ-tool WORKER compare LAYER MEDIA-TYPE LOWER UPPER [KEY=VALUE…]
  *
  * OPTIONS are a mount's, comma-separated. KEY is a limit, "uid-map", "gid-map" or "sync". Prints the DiffID
  * and the size, or an error as "CODE: message" with exit status 1.
@@ -35,7 +36,85 @@ open_blob (GantryContent *content, const char *digest, int *ret_fd, guint64 *ret
   return TRUE;
 }
 
-static const GantryContentVtable content_vtable = { .size = sizeof content_vtable, .open_blob = open_blob };
+/* One ingest: the file itself. */
+typedef struct
+{
+  GantryIngest ingest;
+  int fd;
+  GChecksum *checksum;
+} FileIngest;
+
+static void
+ingest_unref (GantryIngest *ingest)
+{
+  FileIngest *self = (FileIngest *)ingest;
+
+  gantry_fd_clear (&self->fd);
+  g_checksum_free (self->checksum);
+  g_free (self);
+}
+
+static gboolean
+ingest_write (GantryIngest *ingest, gconstpointer data, gsize length, GCancellable *cancellable,
+              GError **error)
+{
+  FileIngest *self = (FileIngest *)ingest;
+
+  g_checksum_update (self->checksum, data, (gssize)length);
+  return gantry_write_all (self->fd, data, length, error);
+}
+
+static gboolean
+ingest_truncate (GantryIngest *ingest, guint64 offset, GCancellable *cancellable, GError **error)
+{
+  return TRUE;
+}
+
+static gboolean
+ingest_commit (GantryIngest *ingest, guint64 expected_size, const char *expected_digest, GVariant *labels,
+               char **ret_digest, GCancellable *cancellable, GError **error)
+{
+  FileIngest *self = (FileIngest *)ingest;
+
+  printf ("%s ", gantry_labels_lookup (labels, "containerd.io/uncompressed"));
+  *ret_digest = g_strconcat ("sha256:", g_checksum_get_string (self->checksum), NULL);
+  return TRUE;
+}
+
+static const GantryIngestVtable ingest_vtable = {
+  .size = sizeof ingest_vtable,
+  .unref = ingest_unref,
+  .write = ingest_write,
+  .truncate = ingest_truncate,
+  .commit = ingest_commit,
+};
+
+static gboolean
+open_ingest (GantryContent *content, const char *ref, guint64 total, const char *expected_digest,
+             GantryIngest **ret_ingest, GCancellable *cancellable, GError **error)
+{
+  FileIngest *self = g_new0 (FileIngest, 1);
+
+  self->ingest.vtable = &ingest_vtable;
+  self->fd = open (((FileContent *)content)->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  self->checksum = g_checksum_new (G_CHECKSUM_SHA256);
+  *ret_ingest = &self->ingest;
+  return self->fd >= 0 || gantry_throw_errno (error, errno, "creating the layer");
+}
+
+static gboolean
+abort_ingest (GantryContent *content, const char *ref, GCancellable *cancellable, GError **error)
+{
+  return unlink (((FileContent *)content)->path) == 0
+         || gantry_throw_errno (error, errno, "removing the layer");
+}
+
+static const GantryContentVtable content_vtable = {
+  .size = sizeof content_vtable,
+  .open_blob = open_blob,
+  .open_ingest = open_ingest,
+  .abort_ingest = abort_ingest,
+};
 
 static gboolean
 parse_setting (const char *text, UnpackLimits *limits, GVariantDict *options)
@@ -52,6 +131,8 @@ parse_setting (const char *text, UnpackLimits *limits, GVariantDict *options)
       }
   if (strcmp (parts[0], "sync") == 0)
     g_variant_dict_insert (options, "sync", "b", strcmp (parts[1], "yes") == 0);
+  else if (strcmp (parts[0], "source-date-epoch") == 0)
+    g_variant_dict_insert (options, parts[0], "x", g_ascii_strtoll (parts[1], NULL, 10));
   else
     g_variant_dict_insert (options, parts[0], "s", parts[1]);
   return TRUE;
@@ -93,18 +174,61 @@ apply (char *argv[], GError **error)
   return ok;
 }
 
+static GPtrArray *
+parse_tree (const char *text)
+{
+  g_auto (GStrv) parts = g_strsplit (text, "|", 3);
+
+  if (g_strv_length (parts) != 3)
+    return g_ptr_array_new ();
+  return parse_mounts (parts[0], parts[1], parts[2]);
+}
+
+static gboolean
+compare (char *argv[], GError **error)
+{
+  UnpackLimits limits = UNPACK_LIMITS_INIT;
+  g_auto (GVariantDict) dict = G_VARIANT_DICT_INIT (NULL);
+  FileContent content = { .content.vtable = &content_vtable, .path = argv[3] };
+  g_autoptr (GPtrArray) lower = parse_tree (argv[5]);
+  g_autoptr (GPtrArray) upper = parse_tree (argv[6]);
+  g_autoptr (GantryDescriptor) layer = NULL;
+  g_autoptr (GVariant) options = NULL;
+  GantryDiffer *differ;
+  gboolean ok;
+
+  for (int i = 7; argv[i] != NULL; i++)
+    if (!parse_setting (argv[i], &limits, &dict))
+      return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "%s is not KEY=VALUE", argv[i]);
+  options = g_variant_ref_sink (g_variant_dict_end (&dict));
+  differ = differ_archive_new (argv[1], &limits);
+  ok = gantry_differ_compare (differ, lower, upper, argv[4], &content.content, "test", NULL, options, &layer,
+                              NULL, error);
+  differ_archive_free (differ);
+  if (ok)
+    printf ("%s %" G_GUINT64_FORMAT "\n", layer->digest, layer->blob_size);
+  return ok;
+}
+
 int
 main (int argc, char *argv[])
 {
   g_autoptr (GError) error = NULL;
 
+  gboolean (*operation) (char **, GError **) = NULL;
+
   if (argc >= 7 && strcmp (argv[2], "apply") == 0)
+    operation = apply;
+  if (argc >= 7 && strcmp (argv[2], "compare") == 0)
+    operation = compare;
+  if (operation != NULL && operation (argv, &error))
+    return 0;
+  if (operation != NULL)
     {
-      if (apply (argv, &error))
-        return 0;
       fprintf (stderr, "%s: %s\n", gantry_error_code_to_name (gantry_error_classify (error)), error->message);
       return 1;
     }
-  fprintf (stderr, "usage: differ-tool WORKER apply LAYER TYPE SOURCE OPTIONS [KEY=VALUE…]\n");
+  fprintf (stderr, "usage: differ-tool WORKER apply LAYER TYPE SOURCE OPTIONS [KEY=VALUE…]\n"
+                   "       differ-tool WORKER compare LAYER MEDIA-TYPE LOWER UPPER [KEY=VALUE…]\n");
   return 64;
 }
