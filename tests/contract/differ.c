@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "differ.h"
+
+#include <string.h>
+
+#define TAR       "application/vnd.oci.image.layer.v1.tar"
+#define BLOCK     512
+#define N_THREADS 4
+
+typedef struct
+{
+  GantryDifferFixtureOpen open;
+  GantryDifferFixtureClose close;
+  void (*func) (GantryDifferFixture *fixture);
+} Case;
+
+/* Tar archives, ustar only. */
+
+static void
+append_entry (GByteArray *tar, const char *name, char type, const char *text)
+{
+  gsize length = type == '0' ? strlen (text) : 0;
+  char header[BLOCK] = { 0 };
+  unsigned sum = 8 * ' ';
+  guint padded;
+
+  g_strlcpy (header, name, 100);
+  memcpy (header + 100, type == '5' ? "0000755" : "0000644", 8);
+  memcpy (header + 108, "0000000", 8);
+  memcpy (header + 116, "0000000", 8);
+  g_snprintf (header + 124, 12, "%011" G_GINT64_MODIFIER "o", (guint64)length);
+  g_snprintf (header + 136, 12, "%011o", 1000000000);
+  header[156] = type;
+  if (type != '0')
+    g_strlcpy (header + 157, text, 100);
+  memcpy (header + 257,
+          "ustar\0"
+          "00",
+          8);
+  for (gsize i = 0; i < BLOCK; i++)
+    sum += (guint8)header[i];
+  g_snprintf (header + 148, 8, "%06o", sum);
+  g_byte_array_append (tar, (const guint8 *)header, BLOCK);
+  g_byte_array_append (tar, (const guint8 *)text, (guint)length);
+  padded = (tar->len + BLOCK - 1) / BLOCK * BLOCK;
+  while (tar->len < padded)
+    g_byte_array_append (tar, (const guint8 *)"", 1);
+}
+
+/* Of (name, type, text) up to a NULL name. */
+static GBytes *make_tar (const char *name, ...) G_GNUC_NULL_TERMINATED;
+
+static GBytes *
+make_tar (const char *name, ...)
+{
+  GByteArray *tar = g_byte_array_new ();
+  static const guint8 end[2 * BLOCK];
+  va_list args;
+
+  va_start (args, name);
+  while (name != NULL)
+    {
+      int type = va_arg (args, int);
+
+      append_entry (tar, name, (char)type, va_arg (args, const char *));
+      name = va_arg (args, const char *);
+    }
+  va_end (args);
+  g_byte_array_append (tar, end, sizeof end);
+  return g_byte_array_free_to_bytes (tar);
+}
+
+static char *
+digest_of (GBytes *bytes)
+{
+  g_autofree char *hex = g_compute_checksum_for_bytes (G_CHECKSUM_SHA256, bytes);
+
+  return g_strconcat ("sha256:", hex, NULL);
+}
+
+/* Puts @bytes into the fixture's store. Returns: (transfer full). */
+static GantryDescriptor *
+put (GantryDifferFixture *fixture, GBytes *bytes, const char *media_type)
+{
+  static int n_refs;
+  g_autofree char *ref = g_strdup_printf ("contract-%d", g_atomic_int_add (&n_refs, 1));
+  g_autofree char *digest = digest_of (bytes);
+  g_autofree char *committed = NULL;
+  g_autoptr (GantryIngest) ingest = NULL;
+  g_autoptr (GError) error = NULL;
+  gsize size;
+  const void *data = g_bytes_get_data (bytes, &size);
+
+  if (gantry_content_open_ingest (fixture->content, ref, size, digest, &ingest, NULL, &error))
+    {
+      g_assert_true (gantry_ingest_write (ingest, data, size, NULL, &error));
+      g_assert_true (gantry_ingest_commit (ingest, size, digest, NULL, &committed, NULL, &error));
+    }
+  else
+    g_assert_true (gantry_error_is (error, GANTRY_ERROR_ALREADY_EXISTS));
+  return gantry_descriptor_new (media_type, digest, size, NULL);
+}
+
+static GantryDescriptor *
+apply_bytes (GantryDifferFixture *fixture, GBytes *tar, GPtrArray *mounts)
+{
+  g_autoptr (GantryDescriptor) layer = put (fixture, tar, TAR);
+  GantryDescriptor *diff = NULL;
+  GError *error = NULL;
+
+  gantry_differ_apply (fixture->differ, layer, fixture->content, mounts, NULL, NULL, NULL, &diff, NULL,
+                       &error);
+  g_assert_no_error (error);
+  g_assert_nonnull (diff);
+  return diff;
+}
+
+/* Applies what must be refused with @code. Returns: (transfer full): the message. */
+static char *
+refuse (GantryDifferFixture *fixture, GantryDescriptor *layer, GPtrArray *mounts, GVariant *options,
+        GCancellable *cancellable, GantryErrorCode code)
+{
+  g_autoptr (GVariant) held = options != NULL ? g_variant_ref_sink (options) : NULL;
+  GantryDescriptor *const untouched = (GantryDescriptor *)fixture;
+  GantryDescriptor *diff = untouched;
+  g_autoptr (GError) error = NULL;
+
+  g_assert_false (gantry_differ_apply (fixture->differ, layer, fixture->content, mounts, held, NULL, NULL,
+                                       &diff, cancellable, &error));
+  g_assert_nonnull (error);
+  g_assert_cmpstr (gantry_error_code_to_name (gantry_error_classify (error)), ==,
+                   gantry_error_code_to_name (code));
+  g_assert_true (diff == untouched);
+  return g_strdup (error->message);
+}
+
+static void
+assert_look (GantryDifferFixture *fixture, GPtrArray *mounts, const char *path, const char *expected)
+{
+  g_autofree char *seen = fixture->look (fixture, mounts, path);
+
+  g_assert_cmpstr (seen, ==, expected);
+}
+
+/* The tests. */
+
+static void
+test_can_apply (GantryDifferFixture *fixture)
+{
+  g_assert_true (gantry_differ_can_apply (fixture->differ, TAR));
+  g_assert_true (gantry_differ_can_apply (fixture->differ, TAR "+gzip"));
+  g_assert_true (
+      gantry_differ_can_apply (fixture->differ, "application/vnd.docker.image.rootfs.diff.tar.gzip"));
+  g_assert_false (gantry_differ_can_apply (fixture->differ, "application/vnd.oci.image.manifest.v1+json"));
+  g_assert_false (gantry_differ_can_apply (fixture->differ, "text/plain"));
+  g_assert_false (gantry_differ_can_apply (fixture->differ, ""));
+}
+
+static void
+test_apply (GantryDifferFixture *fixture)
+{
+  g_autoptr (GPtrArray) mounts = fixture->make_tree (fixture, NULL);
+  g_autoptr (GBytes) tar
+      = make_tar ("etc/", '5', "", "etc/hosts", '0', "127.0.0.1", "link", '2', "etc/hosts", NULL);
+  g_autofree char *digest = digest_of (tar);
+  g_autoptr (GantryDescriptor) diff = apply_bytes (fixture, tar, mounts);
+
+  g_assert_cmpstr (diff->digest, ==, digest);
+  g_assert_cmpuint (diff->blob_size, ==, g_bytes_get_size (tar));
+  g_assert_cmpstr (diff->media_type, ==, TAR);
+  assert_look (fixture, mounts, "etc", "dir");
+  assert_look (fixture, mounts, "etc/hosts", "file:127.0.0.1");
+  assert_look (fixture, mounts, "link", "link:etc/hosts");
+  assert_look (fixture, mounts, "absent", NULL);
+}
+
+static void
+test_apply_empty (GantryDifferFixture *fixture)
+{
+  g_autoptr (GPtrArray) mounts = fixture->make_tree (fixture, NULL);
+  g_autoptr (GBytes) tar = make_tar (NULL, NULL);
+  g_autoptr (GantryDescriptor) diff = apply_bytes (fixture, tar, mounts);
+
+  g_assert_cmpuint (diff->blob_size, ==, g_bytes_get_size (tar));
+}
+
+static void
+test_apply_on_parent (GantryDifferFixture *fixture)
+{
+  g_autoptr (GPtrArray) lower = fixture->make_tree (fixture, NULL);
+  g_autoptr (GBytes) first = make_tar ("a", '0', "1", "b", '0', "1", "d/", '5', "", "d/x", '0', "x", "o/",
+                                       '5', "", "o/x", '0', "x", NULL);
+  g_autoptr (GBytes) second = make_tar ("b", '0', "2", ".wh.a", '0', "", "d/.wh.x", '0', "", "d/y", '0', "y",
+                                        "o/.wh..wh..opq", '0', "", "o/y", '0', "y", NULL);
+  g_autoptr (GantryDescriptor) first_diff = apply_bytes (fixture, first, lower);
+  g_autoptr (GPtrArray) upper = fixture->make_tree (fixture, lower);
+  g_autoptr (GantryDescriptor) second_diff = apply_bytes (fixture, second, upper);
+
+  assert_look (fixture, upper, "a", NULL);
+  assert_look (fixture, upper, "b", "file:2");
+  assert_look (fixture, upper, "d/x", NULL);
+  assert_look (fixture, upper, "d/y", "file:y");
+  assert_look (fixture, upper, "o/x", NULL);
+  assert_look (fixture, upper, "o/y", "file:y");
+  /* The parent is as it was. */
+  assert_look (fixture, lower, "a", "file:1");
+  assert_look (fixture, lower, "b", "file:1");
+  assert_look (fixture, lower, "d/x", "file:x");
+}
+
+static void
+test_media_type (GantryDifferFixture *fixture)
+{
+  g_autoptr (GPtrArray) mounts = fixture->make_tree (fixture, NULL);
+  g_autoptr (GBytes) tar = make_tar ("a", '0', "1", NULL);
+  g_autoptr (GantryDescriptor) layer = put (fixture, tar, "application/x-unheard-of");
+  g_autofree char *message = refuse (fixture, layer, mounts, NULL, NULL, GANTRY_ERROR_NOT_IMPLEMENTED);
+
+  g_assert_nonnull (strstr (message, "application/x-unheard-of"));
+  assert_look (fixture, mounts, "a", NULL);
+}
+
+static void
+test_absent_blob (GantryDifferFixture *fixture)
+{
+  g_autoptr (GPtrArray) mounts = fixture->make_tree (fixture, NULL);
+  g_autoptr (GantryDescriptor) layer
+      = gantry_descriptor_new (TAR, "sha256:0000000000000000000000000000000000000000000000000000000000000000",
+                               5, NULL);
+  g_autofree char *message = refuse (fixture, layer, mounts, NULL, NULL, GANTRY_ERROR_NOT_FOUND);
+
+  g_assert_nonnull (strstr (message, layer->digest));
+}
+
+static void
+test_broken (GantryDifferFixture *fixture)
+{
+  g_autoptr (GPtrArray) mounts = fixture->make_tree (fixture, NULL);
+  g_autofree char *garbage = g_strnfill (5000, '?');
+  g_autoptr (GBytes) bytes = g_bytes_new (garbage, 5000);
+  g_autoptr (GantryDescriptor) layer = put (fixture, bytes, TAR);
+  g_autofree char *message = refuse (fixture, layer, mounts, NULL, NULL, GANTRY_ERROR_INVALID_ARGUMENT);
+  g_autoptr (GBytes) whole = make_tar ("long", '0', garbage, NULL);
+  g_autoptr (GBytes) cut = g_bytes_new_from_bytes (whole, 0, 2 * BLOCK);
+  g_autoptr (GantryDescriptor) truncated = put (fixture, cut, TAR);
+  g_autofree char *truncated_message = NULL;
+
+  g_assert_nonnull (message);
+  truncated_message = refuse (fixture, truncated, mounts, NULL, NULL, GANTRY_ERROR_INVALID_ARGUMENT);
+  g_assert_nonnull (truncated_message);
+}
+
+static void
+test_hostile (GantryDifferFixture *fixture)
+{
+  static const char *const names[] = { "../evil", "a/../../evil" };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (names); i++)
+    {
+      g_autoptr (GPtrArray) mounts = fixture->make_tree (fixture, NULL);
+      g_autoptr (GBytes) tar = make_tar (names[i], '0', "x", NULL);
+      g_autoptr (GantryDescriptor) layer = put (fixture, tar, TAR);
+      g_autofree char *message = refuse (fixture, layer, mounts, NULL, NULL, GANTRY_ERROR_INVALID_ARGUMENT);
+
+      g_assert_nonnull (strstr (message, names[i]));
+    }
+}
+
+static void
+test_no_mounts (GantryDifferFixture *fixture)
+{
+  g_autoptr (GPtrArray) mounts = g_ptr_array_new ();
+  g_autoptr (GBytes) tar = make_tar ("a", '0', "1", NULL);
+  g_autoptr (GantryDescriptor) layer = put (fixture, tar, TAR);
+  g_autofree char *message = refuse (fixture, layer, mounts, NULL, NULL, GANTRY_ERROR_INVALID_ARGUMENT);
+
+  g_assert_nonnull (message);
+}
+
+static void
+test_cancelled (GantryDifferFixture *fixture)
+{
+  g_autoptr (GPtrArray) mounts = fixture->make_tree (fixture, NULL);
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  g_autoptr (GBytes) tar = make_tar ("a", '0', "1", NULL);
+  g_autoptr (GantryDescriptor) layer = put (fixture, tar, TAR);
+  g_autofree char *message = NULL;
+
+  g_cancellable_cancel (cancellable);
+  message = refuse (fixture, layer, mounts, NULL, cancellable, GANTRY_ERROR_CANCELLED);
+  g_assert_nonnull (message);
+}
+
+static void
+test_options (GantryDifferFixture *fixture)
+{
+  g_autoptr (GPtrArray) mounts = fixture->make_tree (fixture, NULL);
+  g_autoptr (GBytes) tar = make_tar ("a", '0', "1", NULL);
+  g_autoptr (GantryDescriptor) layer = put (fixture, tar, TAR);
+  g_autofree char *message
+      = refuse (fixture, layer, mounts, g_variant_new_parsed ("{'uid-map': <'nonsense'>}"), NULL,
+                GANTRY_ERROR_INVALID_ARGUMENT);
+  g_autofree char *typed = refuse (fixture, layer, mounts, g_variant_new_parsed ("{'sync': <'yes'>}"), NULL,
+                                   GANTRY_ERROR_INVALID_ARGUMENT);
+
+  g_assert_nonnull (strstr (message, "nonsense"));
+  g_assert_nonnull (strstr (typed, "sync"));
+}
+
+static void
+remember_progress (guint64 bytes, gpointer user_data)
+{
+  guint64 *last = user_data;
+
+  g_assert_cmpuint (bytes, >=, *last);
+  *last = bytes;
+}
+
+static void
+test_progress (GantryDifferFixture *fixture)
+{
+  g_autoptr (GPtrArray) mounts = fixture->make_tree (fixture, NULL);
+  g_autofree char *text = g_strnfill (100000, 'x');
+  g_autoptr (GBytes) tar = make_tar ("a", '0', text, NULL);
+  g_autoptr (GantryDescriptor) layer = put (fixture, tar, TAR);
+  g_autoptr (GantryDescriptor) diff = NULL;
+  GError *error = NULL;
+  guint64 last = 0;
+
+  gantry_differ_apply (fixture->differ, layer, fixture->content, mounts, NULL, remember_progress, &last,
+                       &diff, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (last, <=, g_bytes_get_size (tar));
+}
+
+typedef struct
+{
+  GantryDifferFixture *fixture;
+  GPtrArray *mounts;
+  GBytes *tar;
+} Racer;
+
+static gpointer
+race (gpointer data)
+{
+  Racer *self = data;
+
+  for (int i = 0; i < 2; i++)
+    {
+      GantryDescriptor *diff = apply_bytes (self->fixture, self->tar, self->mounts);
+
+      gantry_descriptor_unref (diff);
+    }
+  return NULL;
+}
+
+static void
+test_threads (GantryDifferFixture *fixture)
+{
+  GThread *threads[N_THREADS];
+  Racer racers[N_THREADS];
+
+  for (int i = 0; i < N_THREADS; i++)
+    {
+      g_autofree char *text = g_strdup_printf ("%d", i);
+
+      racers[i] = (Racer){ fixture, fixture->make_tree (fixture, NULL), make_tar ("a", '0', text, NULL) };
+    }
+  for (int i = 0; i < N_THREADS; i++)
+    threads[i] = g_thread_new ("apply", race, &racers[i]);
+  for (int i = 0; i < N_THREADS; i++)
+    {
+      g_autofree char *expected = g_strdup_printf ("file:%d", i);
+
+      g_thread_join (threads[i]);
+      assert_look (fixture, racers[i].mounts, "a", expected);
+      g_ptr_array_unref (racers[i].mounts);
+      g_bytes_unref (racers[i].tar);
+    }
+}
+
+static gboolean
+can_compare (GantryDifferFixture *fixture)
+{
+  if (GANTRY_HAS (fixture->differ->vtable, GantryDifferVtable, compare))
+    return TRUE;
+  g_test_skip ("this differ makes no layers");
+  return FALSE;
+}
+
+static GantryDescriptor *
+compare_trees (GantryDifferFixture *fixture, GPtrArray *lower, GPtrArray *upper, const char *media_type,
+               const char *ref)
+{
+  g_autoptr (GVariant) labels = g_variant_ref_sink (g_variant_new_parsed ("{'mine': 'yes'}"));
+  GantryDescriptor *layer = NULL;
+  GError *error = NULL;
+
+  gantry_differ_compare (fixture->differ, lower, upper, media_type, fixture->content, ref, labels, NULL,
+                         &layer, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_nonnull (layer);
+  g_assert_cmpstr (layer->media_type, ==, media_type);
+  return layer;
+}
+
+/* Applying what compare () found to the lower tree gives the upper one. */
+static void
+test_compare (GantryDifferFixture *fixture)
+{
+  g_autoptr (GPtrArray) lower = fixture->make_tree (fixture, NULL);
+  g_autoptr (GBytes) first
+      = make_tar ("a", '0', "1", "b", '0', "1", "c", '0', "1", "d/", '5', "", "d/x", '0', "x", NULL);
+  g_autoptr (GBytes) second
+      = make_tar ("b", '0', "22", ".wh.a", '0', "", "d/.wh.x", '0', "", "d/y", '0', "y", "l", '2', "b", NULL);
+  g_autoptr (GantryDescriptor) first_diff = apply_bytes (fixture, first, lower);
+  g_autoptr (GPtrArray) upper = fixture->make_tree (fixture, lower);
+  g_autoptr (GPtrArray) copy = fixture->make_tree (fixture, lower);
+  g_autoptr (GantryDescriptor) second_diff = apply_bytes (fixture, second, upper);
+  g_autoptr (GantryDescriptor) layer = NULL;
+  g_autoptr (GantryDescriptor) diff = NULL;
+  g_autoptr (GantryContentInfo) info = NULL;
+  GError *error = NULL;
+
+  if (!can_compare (fixture))
+    return;
+  layer = compare_trees (fixture, lower, upper, TAR, "compare-1");
+  gantry_differ_apply (fixture->differ, layer, fixture->content, copy, NULL, NULL, NULL, &diff, NULL, &error);
+  g_assert_no_error (error);
+  assert_look (fixture, copy, "a", NULL);
+  assert_look (fixture, copy, "b", "file:22");
+  assert_look (fixture, copy, "c", "file:1");
+  assert_look (fixture, copy, "d/x", NULL);
+  assert_look (fixture, copy, "d/y", "file:y");
+  assert_look (fixture, copy, "l", "link:b");
+  gantry_content_info (fixture->content, layer->digest, &info, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (info->blob_size, ==, layer->blob_size);
+  g_assert_cmpstr (gantry_labels_lookup (info->labels, "containerd.io/uncompressed"), ==, diff->digest);
+  g_assert_cmpstr (gantry_labels_lookup (info->labels, "mine"), ==, "yes");
+}
+
+static void
+test_compare_again (GantryDifferFixture *fixture)
+{
+  g_autoptr (GPtrArray) lower = fixture->make_tree (fixture, NULL);
+  g_autoptr (GPtrArray) upper = fixture->make_tree (fixture, lower);
+  g_autoptr (GBytes) tar = make_tar ("a", '0', "1", "b/", '5', "", NULL);
+  g_autoptr (GantryDescriptor) diff = apply_bytes (fixture, tar, upper);
+  g_autoptr (GantryDescriptor) one = NULL;
+  g_autoptr (GantryDescriptor) two = NULL;
+  g_autoptr (GPtrArray) statuses = NULL;
+  g_autoptr (GError) error = NULL;
+
+  if (!can_compare (fixture))
+    return;
+  one = compare_trees (fixture, lower, upper, TAR, "compare-2");
+  two = compare_trees (fixture, lower, upper, TAR, "compare-2");
+  g_assert_cmpstr (one->digest, ==, two->digest);
+  g_assert_true (gantry_content_list_ingests (fixture->content, NULL, &statuses, NULL, &error));
+  g_assert_cmpuint (statuses->len, ==, 0);
+}
+
+static void
+test_compare_media_type (GantryDifferFixture *fixture)
+{
+  g_autoptr (GPtrArray) lower = fixture->make_tree (fixture, NULL);
+  g_autoptr (GPtrArray) upper = fixture->make_tree (fixture, lower);
+  g_autoptr (GPtrArray) statuses = NULL;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GError) list_error = NULL;
+  GantryDescriptor *layer = NULL;
+
+  if (!can_compare (fixture))
+    return;
+  g_assert_false (gantry_differ_compare (fixture->differ, lower, upper, "text/plain", fixture->content,
+                                         "compare-3", NULL, NULL, &layer, NULL, &error));
+  g_assert_true (gantry_error_is (error, GANTRY_ERROR_NOT_IMPLEMENTED));
+  g_assert_null (layer);
+  g_assert_true (gantry_content_list_ingests (fixture->content, NULL, &statuses, NULL, &list_error));
+  g_assert_cmpuint (statuses->len, ==, 0);
+}
+
+static void
+test_compare_cancelled (GantryDifferFixture *fixture)
+{
+  g_autoptr (GPtrArray) lower = fixture->make_tree (fixture, NULL);
+  g_autoptr (GPtrArray) upper = fixture->make_tree (fixture, lower);
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  g_autoptr (GError) error = NULL;
+  GantryDescriptor *layer = NULL;
+
+  if (!can_compare (fixture))
+    return;
+  g_cancellable_cancel (cancellable);
+  g_assert_false (gantry_differ_compare (fixture->differ, lower, upper, TAR, fixture->content, "compare-4",
+                                         NULL, NULL, &layer, cancellable, &error));
+  g_assert_true (gantry_error_is (error, GANTRY_ERROR_CANCELLED));
+  g_assert_null (layer);
+}
+
+static const struct
+{
+  const char *name;
+  void (*func) (GantryDifferFixture *fixture);
+} tests[] = {
+  { "can-apply", test_can_apply },
+  { "apply", test_apply },
+  { "apply-empty", test_apply_empty },
+  { "apply-on-parent", test_apply_on_parent },
+  { "media-type", test_media_type },
+  { "absent-blob", test_absent_blob },
+  { "broken", test_broken },
+  { "hostile", test_hostile },
+  { "no-mounts", test_no_mounts },
+  { "cancelled", test_cancelled },
+  { "options", test_options },
+  { "progress", test_progress },
+  { "threads", test_threads },
+  { "compare", test_compare },
+  { "compare-again", test_compare_again },
+  { "compare-media-type", test_compare_media_type },
+  { "compare-cancelled", test_compare_cancelled },
+};
+
+static void
+run_case (gconstpointer data)
+{
+  const Case *self = data;
+  GantryDifferFixture *fixture = self->open ();
+
+  if (fixture->skip != NULL)
+    g_test_skip (fixture->skip);
+  else
+    self->func (fixture);
+  self->close (fixture);
+}
+
+void
+gantry_contract_differ_add (const char *prefix, GantryDifferFixtureOpen open, GantryDifferFixtureClose close)
+{
+  for (gsize i = 0; i < G_N_ELEMENTS (tests); i++)
+    {
+      g_autofree char *path = g_strconcat (prefix, "/", tests[i].name, NULL);
+      Case *self = g_new (Case, 1);
+
+      *self = (Case){ open, close, tests[i].func };
+      g_test_add_data_func_full (path, self, run_case, g_free);
+    }
+}
