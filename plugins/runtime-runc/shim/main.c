@@ -169,6 +169,12 @@ start (void)
   int listener, null;
   pid_t pid;
 
+  if (bundle != NULL && bundle[0] != '\0' && chdir (bundle) < 0)
+    {
+      fprintf (stderr, "gantry-shim-runc: bundle %s: %s\n", bundle, strerror (errno));
+      return 1;
+    }
+
   if (socket_option != NULL)
     snprintf (path, sizeof path, "%s", socket_option);
   else

@@ -318,9 +318,8 @@ server_busy (void)
 }
 
 void
-server_complete_wait (struct Waiter *waiter_data, const Process *process)
+server_complete_wait (struct Waiter *waiter, const Process *process)
 {
-  struct { void *connection; uint32_t stream; } *waiter = (void *) waiter_data;
   Connection *connection = waiter->connection;
   PbBuffer reply = { 0 };
 

@@ -17,12 +17,6 @@
 #define MAX_EXECS 1024
 #define MAX_SPEC (4 * 1024 * 1024)
 
-struct Waiter {
-  void *connection;
-  uint32_t stream;
-  struct Waiter *next;
-};
-
 static unsigned n_waiters;
 
 /* The fields that most requests have. Strings are malloc ()ed. */

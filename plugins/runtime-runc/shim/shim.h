@@ -147,7 +147,13 @@ bool server_start (int listener);
 bool server_busy (void);
 /** Sends @event (an Envelope message) to every watcher and forwards it to the daemon's events address. */
 void server_announce (const char *topic, const char *type, const PbBuffer *event);
-/** Answers a Wait that was put off. */
+/** A Wait that is answered when its process ends. */
+struct Waiter {
+  void *connection;
+  uint32_t stream;
+  struct Waiter *next;
+};
+/** Answers it. */
 void server_complete_wait (struct Waiter *waiter, const Process *process);
 void waiters_complete (Process *process);
 extern bool shim_shutdown;

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "runtime-runc.h"
+
+#include <dlfcn.h>
+
+/* The shim beside this module in a build tree, else the installed one. */
+static char *
+find_shim (void)
+{
+  g_autofree char *dir = NULL;
+  g_autofree char *path = NULL;
+  Dl_info info;
+
+  if (dladdr (&find_shim, &info) != 0 && info.dli_fname != NULL)
+    {
+      dir = g_path_get_dirname (info.dli_fname);
+      path = g_build_filename (dir, "runtime-runc", "shim", "gantry-shim-runc", NULL);
+      if (g_file_test (path, G_FILE_TEST_IS_EXECUTABLE))
+        return g_steal_pointer (&path);
+    }
+  return g_strdup (GANTRY_LIBEXECDIR "/gantry-shim-runc");
+}
+
+static gboolean
+plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
+{
+  RuntimeRunc *self = runtime_runc_new (host, error);
+
+  if (self == NULL)
+    return FALSE;
+  if (self->shim == NULL)
+    self->shim = find_shim ();
+  if (!g_file_test (self->shim, G_FILE_TEST_IS_EXECUTABLE))
+    gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "the shim %s is not there; install it or set Shim=", self->shim);
+  else if (runtime_runc_recover (self, error))
+    {
+      *ret_instance = self;
+      return TRUE;
+    }
+  runtime_runc_free (self);
+  return FALSE;
+}
+
+static gpointer
+plugin_get (gpointer instance, const char *type)
+{
+  return &((RuntimeRunc *) instance)->runtime;
+}
+
+static void
+plugin_fini (gpointer instance)
+{
+  runtime_runc_free (instance);
+}
+
+static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_RUNTIME_TYPE };
+static const GantryProvide *const provides[] = { &provide, NULL };
+static const char *const config_keys[] = { "Shim", "Runtime", NULL };
+
+static const GantryPluginDesc desc = {
+  .size = sizeof (GantryPluginDesc),
+  .abi_major = GANTRY_ABI_MAJOR,
+  .name = GANTRY_PLUGIN_NAME,
+  .version = GANTRY_VERSION,
+  .license = "LGPL-2.1-or-later",
+  .description = "Tasks by an OCI runtime, each held by a small shim",
+  .provides = provides,
+  .init = plugin_init,
+  .get = plugin_get,
+  .fini = plugin_fini,
+  .config_keys = config_keys,
+};
+
+const GantryPluginDesc *
+gantry_plugin_get_desc (void)
+{
+  return &desc;
+}
