@@ -444,7 +444,7 @@ unpack_tree_forget (UnpackTree *self, GError **error)
 static gint64
 inode_key (const struct stat *st)
 {
-  return (gint64)st->st_ino ^ ((gint64)st->st_dev << 48);
+  return (gint64)((guint64)st->st_ino ^ ((guint64)st->st_dev << 48));
 }
 
 gboolean

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "oci.h"
+
+#include <string.h>
+#include <sys/utsname.h>
+
+#include <fdio.h>
+
+#define MAX_DEPTH 64
+#define MAX_INDEX_DEPTH 8
+#define MAX_LAYERS 512
+#define MAX_NAME 512
+
+/* Rejects deep nesting before the parser recurses into it. */
+static gboolean
+depth_is_sane (const char *text, gsize length)
+{
+  gboolean quoted = FALSE;
+  guint depth = 0;
+
+  for (gsize i = 0; i < length; i++)
+    {
+      if (quoted)
+        {
+          if (text[i] == '\\')
+            i++;
+          else if (text[i] == '"')
+            quoted = FALSE;
+        }
+      else if (text[i] == '"')
+        quoted = TRUE;
+      else if (text[i] == '{' || text[i] == '[')
+        {
+          if (++depth > MAX_DEPTH)
+            return FALSE;
+        }
+      else if ((text[i] == '}' || text[i] == ']') && depth > 0)
+        depth--;
+    }
+  return TRUE;
+}
+
+JsonNode *
+oci_parse (const void *data, gsize length, GError **error)
+{
+  g_autoptr (JsonParser) parser = json_parser_new_immutable ();
+  g_autoptr (GError) local = NULL;
+  JsonNode *root;
+
+  if (length > OCI_MAX_DOCUMENT || !depth_is_sane (data, length) || !g_utf8_validate_len (data, length, NULL))
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                    "the document is not UTF-8, is nested more than %d deep or has more than %d bytes", MAX_DEPTH,
+                    OCI_MAX_DOCUMENT);
+      return NULL;
+    }
+  if (!json_parser_load_from_data (parser, data, (gssize) length, &local))
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the document is not JSON: %s", local->message);
+      return NULL;
+    }
+  root = json_parser_get_root (parser);
+  if (root == NULL || !(JSON_NODE_HOLDS_OBJECT (root) || JSON_NODE_HOLDS_ARRAY (root)))
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the document is no JSON object");
+      return NULL;
+    }
+  return json_node_ref (root);
+}
+
+JsonNode *
+oci_read (GantryContent *content, const char *digest, GCancellable *cancellable, GError **error)
+{
+  gantry_autofd int fd = -1;
+  g_autoptr (GBytes) bytes = NULL;
+  JsonNode *node;
+
+  if (!gantry_content_open_blob (content, digest, &fd, NULL, cancellable, error))
+    return NULL;
+  bytes = gantry_read_all (fd, OCI_MAX_DOCUMENT, error);
+  node = bytes != NULL ? oci_parse (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), error) : NULL;
+  if (node == NULL)
+    g_prefix_error (error, "content %s: ", digest);
+  return node;
+}
+
+static JsonNode *
+member (JsonObject *object, const char *name)
+{
+  return object != NULL ? json_object_get_member (object, name) : NULL;
+}
+
+const char *
+oci_string (JsonObject *object, const char *name)
+{
+  JsonNode *node = member (object, name);
+
+  return node != NULL && JSON_NODE_HOLDS_VALUE (node) ? json_node_get_string (node) : NULL;
+}
+
+JsonObject *
+oci_object (JsonObject *object, const char *name)
+{
+  JsonNode *node = member (object, name);
+
+  return node != NULL && JSON_NODE_HOLDS_OBJECT (node) ? json_node_get_object (node) : NULL;
+}
+
+JsonArray *
+oci_array (JsonObject *object, const char *name)
+{
+  JsonNode *node = member (object, name);
+
+  return node != NULL && JSON_NODE_HOLDS_ARRAY (node) ? json_node_get_array (node) : NULL;
+}
+
+char **
+oci_strv (JsonObject *object, const char *name)
+{
+  JsonArray *array = oci_array (object, name);
+  GPtrArray *strings = g_ptr_array_new ();
+
+  for (guint i = 0; array != NULL && i < json_array_get_length (array); i++)
+    {
+      JsonNode *node = json_array_get_element (array, i);
+
+      if (JSON_NODE_HOLDS_VALUE (node) && json_node_get_string (node) != NULL)
+        g_ptr_array_add (strings, json_node_dup_string (node));
+    }
+  g_ptr_array_add (strings, NULL);
+  return (char **) g_ptr_array_free (strings, FALSE);
+}
+
+static GVariant *
+string_map (JsonObject *object)
+{
+  GVariantBuilder builder;
+  JsonObjectIter iter;
+  const char *name;
+  JsonNode *node;
+
+  g_variant_builder_init (&builder, G_VARIANT_TYPE ("a{ss}"));
+  json_object_iter_init (&iter, object);
+  while (json_object_iter_next (&iter, &name, &node))
+    if (JSON_NODE_HOLDS_VALUE (node) && json_node_get_string (node) != NULL)
+      g_variant_builder_add (&builder, "{ss}", name, json_node_get_string (node));
+  return g_variant_builder_end (&builder);
+}
+
+static gboolean
+is_digest (const char *digest)
+{
+  return digest != NULL && g_str_has_prefix (digest, "sha256:") && strlen (digest) == 71
+         && strspn (digest + 7, "0123456789abcdef") == 64;
+}
+
+GantryDescriptor *
+oci_descriptor (JsonObject *object, GError **error)
+{
+  const char *digest = oci_string (object, "digest"), *media_type = oci_string (object, "mediaType");
+  JsonNode *size = member (object, "size");
+  JsonObject *annotations = oci_object (object, "annotations"), *platform = oci_object (object, "platform");
+  GantryDescriptor *descriptor;
+
+  if (!is_digest (digest) || media_type == NULL || size == NULL || !JSON_NODE_HOLDS_VALUE (size)
+      || json_node_get_int (size) < 0)
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "a descriptor has no mediaType, no size or no sha256 digest");
+      return NULL;
+    }
+  descriptor = gantry_descriptor_new (media_type, digest, (guint64) json_node_get_int (size),
+                                      annotations != NULL ? string_map (annotations) : NULL);
+  if (platform != NULL && oci_string (platform, "os") != NULL && oci_string (platform, "architecture") != NULL)
+    {
+      const char *variant = oci_string (platform, "variant");
+
+      descriptor->platform = g_strconcat (oci_string (platform, "os"), "/", oci_string (platform, "architecture"),
+                                          variant != NULL ? "/" : NULL, variant, NULL);
+    }
+  return descriptor;
+}
+
+gboolean
+oci_is_index (const char *media_type)
+{
+  return g_strcmp0 (media_type, OCI_INDEX) == 0 || g_strcmp0 (media_type, DOCKER_INDEX) == 0;
+}
+
+gboolean
+oci_is_manifest (const char *media_type)
+{
+  return g_strcmp0 (media_type, OCI_MANIFEST) == 0 || g_strcmp0 (media_type, DOCKER_MANIFEST) == 0;
+}
+
+const char *
+oci_host_platform (void)
+{
+  static const struct { const char *machine; const char *platform; } known[] = {
+    { "x86_64", "linux/amd64" },   { "aarch64", "linux/arm64/v8" }, { "armv7l", "linux/arm/v7" },
+    { "armv6l", "linux/arm/v6" },  { "i686", "linux/386" },         { "ppc64le", "linux/ppc64le" },
+    { "s390x", "linux/s390x" },    { "riscv64", "linux/riscv64" },
+  };
+  struct utsname name;
+
+  for (gsize i = 0; uname (&name) == 0 && i < G_N_ELEMENTS (known); i++)
+    if (strcmp (name.machine, known[i].machine) == 0)
+      return known[i].platform;
+  return "linux/unknown";
+}
+
+gboolean
+oci_platform_matches (const char *want, const char *have)
+{
+  g_auto (GStrv) w = g_strsplit (want, "/", 3);
+  g_auto (GStrv) h = g_strsplit (have, "/", 3);
+
+  if (w[0] == NULL || h[0] == NULL || w[1] == NULL || h[1] == NULL || strcmp (w[0], h[0]) != 0 || strcmp (w[1], h[1]) != 0)
+    return FALSE;
+  /* No variant means the usual one; an arm CPU also runs what was built for older ones. */
+  if (w[2] == NULL || h[2] == NULL)
+    return TRUE;
+  return strcmp (w[1], "arm") == 0 ? strcmp (h[2], w[2]) <= 0 : strcmp (w[2], h[2]) == 0;
+}
+
+char *
+oci_chain_id (char **diff_ids, guint n)
+{
+  char *chain = n > 0 ? g_strdup (diff_ids[0]) : NULL;
+
+  for (guint i = 1; i < n; i++)
+    {
+      g_autofree char *both = g_strconcat (chain, " ", diff_ids[i], NULL);
+      g_autofree char *hash = g_compute_checksum_for_string (G_CHECKSUM_SHA256, both, -1);
+
+      g_free (chain);
+      chain = g_strconcat ("sha256:", hash, NULL);
+    }
+  return chain;
+}
+
+void
+oci_image_free (OciImage *self)
+{
+  if (self == NULL)
+    return;
+  gantry_descriptor_unref (self->manifest);
+  gantry_descriptor_unref (self->config_descriptor);
+  g_clear_pointer (&self->config, json_node_unref);
+  g_clear_pointer (&self->layers, g_ptr_array_unref);
+  g_strfreev (self->diff_ids);
+  g_free (self->platform);
+  g_free (self);
+}
+
+/* The manifest for @platform at or below @target. */
+static GantryDescriptor *
+find_manifest (GantryContent *content, GantryDescriptor *target, const char *platform, guint depth,
+               GCancellable *cancellable, GError **error)
+{
+  g_autoptr (JsonNode) node = NULL;
+  JsonArray *manifests;
+
+  if (!oci_is_index (target->media_type))
+    return gantry_descriptor_ref (target);
+  if (depth > MAX_INDEX_DEPTH)
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "indexes are nested more than %d deep", MAX_INDEX_DEPTH);
+      return NULL;
+    }
+  node = oci_read (content, target->digest, cancellable, error);
+  if (node == NULL)
+    return NULL;
+  manifests = JSON_NODE_HOLDS_OBJECT (node) ? oci_array (json_node_get_object (node), "manifests") : NULL;
+  for (guint i = 0; manifests != NULL && i < json_array_get_length (manifests); i++)
+    {
+      JsonNode *element = json_array_get_element (manifests, i);
+      g_autoptr (GantryDescriptor) one = NULL;
+
+      if (!JSON_NODE_HOLDS_OBJECT (element) || (one = oci_descriptor (json_node_get_object (element), error)) == NULL)
+        return NULL;
+      if (one->platform == NULL || oci_platform_matches (platform, one->platform))
+        return find_manifest (content, one, platform, depth + 1, cancellable, error);
+    }
+  gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "index %s has no manifest for platform %s", target->digest, platform);
+  return NULL;
+}
+
+static gboolean
+read_layers (OciImage *self, JsonObject *manifest, GError **error)
+{
+  JsonArray *layers = oci_array (manifest, "layers");
+  guint n = layers != NULL ? json_array_get_length (layers) : 0;
+
+  if (n > MAX_LAYERS)
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "manifest %s has %u layers; the limit is %d",
+                         self->manifest->digest, n, MAX_LAYERS);
+  for (guint i = 0; i < n; i++)
+    {
+      JsonNode *element = json_array_get_element (layers, i);
+      GantryDescriptor *layer
+          = JSON_NODE_HOLDS_OBJECT (element) ? oci_descriptor (json_node_get_object (element), error) : NULL;
+
+      if (layer == NULL)
+        {
+          g_prefix_error (error, "manifest %s: ", self->manifest->digest);
+          return FALSE;
+        }
+      g_ptr_array_add (self->layers, layer);
+    }
+  return TRUE;
+}
+
+OciImage *
+oci_image_load (GantryContent *content, GantryDescriptor *target, const char *platform, GCancellable *cancellable,
+                GError **error)
+{
+  g_autoptr (OciImage) self = g_new0 (OciImage, 1);
+  g_autoptr (JsonNode) node = NULL;
+  JsonObject *manifest, *config;
+
+  self->layers = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_descriptor_unref);
+  self->manifest
+      = find_manifest (content, target, platform != NULL ? platform : oci_host_platform (), 0, cancellable, error);
+  if (self->manifest == NULL || (node = oci_read (content, self->manifest->digest, cancellable, error)) == NULL)
+    return NULL;
+  manifest = JSON_NODE_HOLDS_OBJECT (node) ? json_node_get_object (node) : NULL;
+  config = oci_object (manifest, "config");
+  if (config == NULL)
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest %s has no config", self->manifest->digest);
+      return NULL;
+    }
+  self->config_descriptor = oci_descriptor (config, error);
+  if (self->config_descriptor == NULL || !read_layers (self, manifest, error)
+      || (self->config = oci_read (content, self->config_descriptor->digest, cancellable, error)) == NULL)
+    return NULL;
+  config = JSON_NODE_HOLDS_OBJECT (self->config) ? json_node_get_object (self->config) : NULL;
+  self->diff_ids = oci_strv (oci_object (config, "rootfs"), "diff_ids");
+  if (g_strv_length (self->diff_ids) != self->layers->len)
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "image config %s has %u diff_ids for %u layers",
+                    self->config_descriptor->digest, g_strv_length (self->diff_ids), self->layers->len);
+      return NULL;
+    }
+  self->platform = g_strdup_printf ("%s/%s", oci_string (config, "os") != NULL ? oci_string (config, "os") : "linux",
+                                    oci_string (config, "architecture") != NULL ? oci_string (config, "architecture") : "");
+  return g_steal_pointer (&self);
+}
+
+static gboolean
+valid_path (const char *path)
+{
+  g_auto (GStrv) parts = g_strsplit (path, "/", -1);
+
+  for (gsize i = 0; parts[i] != NULL; i++)
+    if (parts[i][0] == '\0' || !g_ascii_isalnum (parts[i][0]) || !g_ascii_isalnum (parts[i][strlen (parts[i]) - 1])
+        || strspn (parts[i], "abcdefghijklmnopqrstuvwxyz0123456789._-") != strlen (parts[i]))
+      return FALSE;
+  return parts[0] != NULL;
+}
+
+char *
+oci_normalize_name (const char *name, GError **error)
+{
+  g_autofree char *rest = NULL, *domain = NULL, *suffix = NULL;
+  const char *slash, *path;
+  char *mark;
+
+  if (name == NULL || name[0] == '\0' || strlen (name) > MAX_NAME || !g_str_is_ascii (name))
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "an image name must have 1 to %d ASCII characters", MAX_NAME);
+      return NULL;
+    }
+  rest = g_strdup (name);
+  mark = strchr (rest, '@');
+  if (mark == NULL)
+    {
+      char *colon = strrchr (rest, ':');
+
+      mark = colon != NULL && strchr (colon, '/') == NULL ? colon : NULL;
+    }
+  suffix = g_strdup (mark != NULL ? mark : ":latest");
+  if (mark != NULL)
+    *mark = '\0';
+  slash = strchr (rest, '/');
+  if (slash != NULL && (memchr (rest, '.', (gsize) (slash - rest)) != NULL || memchr (rest, ':', (gsize) (slash - rest)) != NULL
+                        || strncmp (rest, "localhost/", 10) == 0))
+    {
+      domain = g_strndup (rest, (gsize) (slash - rest));
+      path = slash + 1;
+    }
+  else
+    {
+      domain = g_strdup ("docker.io");
+      path = rest;
+    }
+  if (!valid_path (path))
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                    "\"%s\" is no image name: its path must be lower-case letters, digits, dots, dashes and underscores", name);
+      return NULL;
+    }
+  if (suffix[0] == '@' ? !is_digest (suffix + 1)
+                       : suffix[1] == '\0' || strlen (suffix) > 129
+                             || strspn (suffix + 1, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "._-") != strlen (suffix + 1))
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "\"%s\" is no image name: \"%s\" is neither a tag nor a digest", name,
+                    suffix + 1);
+      return NULL;
+    }
+  return g_strconcat (domain, "/", strcmp (domain, "docker.io") == 0 && strchr (path, '/') == NULL ? "library/" : "", path,
+                      suffix, NULL);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * OCI documents: index, manifest, config (image-spec 1.1) and their Docker schema 2 twins, read with limits. */
+#pragma once
+
+#include <gantry/content.h>
+#include <json-glib/json-glib.h>
+
+#define OCI_INDEX "application/vnd.oci.image.index.v1+json"
+#define OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
+#define OCI_CONFIG "application/vnd.oci.image.config.v1+json"
+#define OCI_LAYER "application/vnd.oci.image.layer.v1.tar"
+#define DOCKER_INDEX "application/vnd.docker.distribution.manifest.list.v2+json"
+#define DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
+#define DOCKER_CONFIG "application/vnd.docker.container.image.v1+json"
+#define DOCKER_LAYER "application/vnd.docker.image.rootfs.diff.tar"
+
+/** The largest document that is read, in bytes. */
+#define OCI_MAX_DOCUMENT (4 * 1024 * 1024)
+
+/** Parses a JSON object. Errors: INVALID_ARGUMENT (not JSON, nested deeper than 64, larger than OCI_MAX_DOCUMENT).
+ * Returns: (transfer full). */
+JsonNode *oci_parse (const void *data, gsize length, GError **error);
+/** Reads and parses the blob @digest. */
+JsonNode *oci_read (GantryContent *content, const char *digest, GCancellable *cancellable, GError **error);
+
+/** Members of the right type, or NULL. */
+const char *oci_string (JsonObject *object, const char *name);
+JsonObject *oci_object (JsonObject *object, const char *name);
+JsonArray *oci_array (JsonObject *object, const char *name);
+/** The strings of an array; anything else in it is left out. Returns: (transfer full). */
+char **oci_strv (JsonObject *object, const char *name);
+
+/** A descriptor object. Errors: INVALID_ARGUMENT. Returns: (transfer full). */
+GantryDescriptor *oci_descriptor (JsonObject *object, GError **error);
+gboolean oci_is_index (const char *media_type);
+gboolean oci_is_manifest (const char *media_type);
+
+/** "linux/arm64/v8" of this machine. */
+const char *oci_host_platform (void);
+/** Whether an image for @have runs where @want is asked for. */
+gboolean oci_platform_matches (const char *want, const char *have);
+
+/** The chain ID of the first @n of @diff_ids (image-spec, config.md, "Layer ChainID"). Returns: (transfer full). */
+char *oci_chain_id (char **diff_ids, guint n);
+
+/** One image for one platform, with all that its documents say. */
+typedef struct {
+  GantryDescriptor *manifest;
+  GantryDescriptor *config_descriptor;
+  JsonNode *config;
+  GPtrArray *layers; /* of GantryDescriptor */
+  char **diff_ids;
+  char *platform;
+} OciImage;
+
+void oci_image_free (OciImage *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (OciImage, oci_image_free)
+
+/** Follows @target to the manifest for @platform (nullable: this machine's). Errors: NOT_FOUND (platform, content), INVALID_ARGUMENT,
+ * DATA_LOSS. */
+OciImage *oci_image_load (GantryContent *content, GantryDescriptor *target, const char *platform, GCancellable *cancellable,
+                          GError **error);
+
+/** Completes a short image name: "busybox" is "docker.io/library/busybox:latest". Errors: INVALID_ARGUMENT with the reason.
+ * Returns: (transfer full). */
+char *oci_normalize_name (const char *name, GError **error);

@@ -1,0 +1,618 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Archives with images: OCI image layout (image-spec, image-layout.md) and `docker save` (Docker image spec v1.2). Blobs go into the
+ * content store while the tar is read; documents, which may stand anywhere in it, are kept until the end. */
+#include "transfer-local.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <string.h>
+
+#define MAX_ENTRIES 100000
+#define MAX_DOCUMENTS (64 * 1024 * 1024)
+#define CHUNK (256 * 1024)
+#define MAX_IMAGES 1024
+
+typedef struct archive Archive;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Archive, archive_read_free)
+
+/* A file of a docker archive that has become a blob. */
+typedef struct {
+  char *digest;
+  guint64 size;
+  gboolean gzip;
+} Blob;
+
+typedef struct {
+  TransferLocal *self;
+  GantryJob *job;
+  const char *ns;
+  GantryContent *content;
+  const char *lease;
+  GHashTable *documents; /* name -> GBytes */
+  GHashTable *blobs;     /* name -> Blob, of docker archives */
+  GHashTable *links;     /* name -> target */
+  gsize document_bytes;
+  guint64 bytes;
+  GCancellable *cancellable;
+} Import;
+
+static void
+blob_free (gpointer data)
+{
+  Blob *blob = data;
+
+  g_free (blob->digest);
+  g_free (blob);
+}
+
+static gboolean
+throw_archive (Archive *archive, GError **error)
+{
+  const char *text = archive_error_string (archive);
+
+  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the image archive is broken: %s",
+                       text != NULL ? text : "unexpected end");
+}
+
+static void
+report_bytes (Import *import, guint64 n)
+{
+  GVariantDict changes;
+
+  import->bytes += n;
+  g_variant_dict_init (&changes, NULL);
+  g_variant_dict_insert (&changes, "bytes", "t", import->bytes);
+  gantry_job_update (import->job, g_variant_dict_end (&changes));
+}
+
+/* Copies the current entry into @ingest. */
+static gboolean
+copy_entry (Import *import, Archive *archive, GantryIngest *ingest, guint8 first[4], GError **error)
+{
+  g_autofree guint8 *buffer = g_malloc (CHUNK);
+  gboolean began = FALSE;
+  la_ssize_t n;
+
+  while ((n = archive_read_data (archive, buffer, CHUNK)) > 0)
+    {
+      if (!began)
+        memcpy (first, buffer, MIN ((gsize) n, 4));
+      began = TRUE;
+      if (!gantry_ingest_write (ingest, buffer, (gsize) n, import->cancellable, error))
+        return FALSE;
+      report_bytes (import, (guint64) n);
+    }
+  return n == 0 || throw_archive (archive, error);
+}
+
+/* Stores the current entry as a blob. @expected: (nullable). */
+static gboolean
+store_entry (Import *import, Archive *archive, const char *name, const char *expected, GError **error)
+{
+  g_autofree char *hash = g_compute_checksum_for_string (G_CHECKSUM_SHA256, name, -1);
+  g_autofree char *short_ref = g_strdup_printf ("import-%s-%s", import->lease, hash);
+  g_autoptr (GantryIngest) ingest = NULL;
+  g_autoptr (GantryIngestStatus) status = NULL;
+  g_autoptr (GError) local = NULL;
+  g_autofree char *digest = NULL;
+  guint8 first[4] = { 0 };
+  Blob *blob;
+
+  if (!gantry_content_open_ingest (import->content, short_ref, 0, expected, &ingest, import->cancellable, &local))
+    {
+      if (expected == NULL || !gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
+        {
+          g_propagate_error (error, g_steal_pointer (&local));
+          return FALSE;
+        }
+      return TRUE;
+    }
+  if (!copy_entry (import, archive, ingest, first, error)
+      || !gantry_ingest_get_status (ingest, &status, import->cancellable, error))
+    {
+      g_clear_pointer (&ingest, gantry_ingest_unref);
+      gantry_content_abort_ingest (import->content, short_ref, NULL, NULL);
+      return FALSE;
+    }
+  if (!gantry_ingest_commit (ingest, 0, expected, NULL, &digest, import->cancellable, &local)
+      && !gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
+    {
+      g_propagate_prefixed_error (error, g_steal_pointer (&local), "archive entry %s: ", name);
+      return FALSE;
+    }
+  blob = g_new0 (Blob, 1);
+  blob->digest = g_steal_pointer (&digest);
+  blob->size = status->offset;
+  blob->gzip = first[0] == 0x1f && first[1] == 0x8b;
+  g_hash_table_insert (import->blobs, g_strdup (name), blob);
+  return TRUE;
+}
+
+static gboolean
+keep_document (Import *import, Archive *archive, const char *name, gint64 size, GError **error)
+{
+  g_autofree guint8 *data = NULL;
+  la_ssize_t n;
+
+  if (size < 0 || size > OCI_MAX_DOCUMENT || import->document_bytes + (gsize) size > MAX_DOCUMENTS)
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "archive entry %s is larger than %d bytes", name,
+                         OCI_MAX_DOCUMENT);
+  data = g_malloc ((gsize) size + 1);
+  n = archive_read_data (archive, data, (gsize) size);
+  if (n != size)
+    return throw_archive (archive, error);
+  import->document_bytes += (gsize) size;
+  g_hash_table_insert (import->documents, g_strdup (name), g_bytes_new_take (g_steal_pointer (&data), (gsize) size));
+  return TRUE;
+}
+
+static const char *
+clean_name (const char *name)
+{
+  while (g_str_has_prefix (name, "./"))
+    name += 2;
+  return name;
+}
+
+/* "blobs/sha256/<hex>" as a digest, or NULL. */
+static char *
+blob_digest (const char *name)
+{
+  const char *hex = g_str_has_prefix (name, "blobs/sha256/") ? name + strlen ("blobs/sha256/") : NULL;
+
+  return hex != NULL && strlen (hex) == 64 && strspn (hex, "0123456789abcdef") == 64 ? g_strconcat ("sha256:", hex, NULL)
+                                                                                     : NULL;
+}
+
+static gboolean
+read_entry (Import *import, Archive *archive, struct archive_entry *entry, GError **error)
+{
+  const char *path = archive_entry_pathname (entry);
+  const char *name = path != NULL ? clean_name (path) : NULL;
+  const char *target = archive_entry_filetype (entry) == AE_IFLNK ? archive_entry_symlink (entry)
+                                                                   : archive_entry_hardlink (entry);
+  g_autofree char *digest = NULL;
+
+  if (name == NULL || strlen (name) > 1024 || !g_utf8_validate (name, -1, NULL))
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the image archive has an entry without a proper name");
+  if (target != NULL)
+    {
+      g_autofree char *dir = g_path_get_dirname (name);
+      g_autofree char *joined = archive_entry_filetype (entry) == AE_IFLNK ? g_canonicalize_filename (target, g_strcmp0 (dir, ".") == 0 ? "/" : dir) : g_strdup (target);
+      const char *clean = joined;
+
+      while (*clean == '/')
+        clean++;
+      g_hash_table_insert (import->links, g_strdup (name), g_strdup (clean));
+      return TRUE;
+    }
+  if (archive_entry_filetype (entry) != AE_IFREG)
+    return TRUE;
+  digest = blob_digest (name);
+  if (digest != NULL)
+    return store_entry (import, archive, name, digest, error);
+  if (strcmp (name, "index.json") == 0 || strcmp (name, "manifest.json") == 0 || strcmp (name, "oci-layout") == 0)
+    return keep_document (import, archive, name, archive_entry_size (entry), error);
+  /* docker: "<id>/layer.tar", "<hash>.tar", "<hash>.json". */
+  if (g_str_has_suffix (name, ".tar") || g_str_has_suffix (name, ".json"))
+    return store_entry (import, archive, name, NULL, error);
+  return TRUE;
+}
+
+static gboolean
+read_archive (Import *import, int fd, GError **error)
+{
+  g_autoptr (Archive) archive = archive_read_new ();
+  struct archive_entry *entry;
+  guint n = 0;
+  int code;
+
+  archive_read_support_filter_all (archive);
+  archive_read_support_format_tar (archive);
+  if (archive_read_open_fd (archive, fd, CHUNK) != ARCHIVE_OK)
+    return throw_archive (archive, error);
+  while ((code = archive_read_next_header (archive, &entry)) == ARCHIVE_OK)
+    {
+      if (++n > MAX_ENTRIES)
+        return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the image archive has more than %d entries", MAX_ENTRIES);
+      if (g_cancellable_set_error_if_cancelled (import->cancellable, error) || !read_entry (import, archive, entry, error))
+        return FALSE;
+    }
+  return code == ARCHIVE_EOF || throw_archive (archive, error);
+}
+
+/* Gives @digest labels that hold its children. */
+static gboolean
+label_children (Import *import, const char *digest, GVariantBuilder *labels, GError **error)
+{
+  g_autoptr (GantryContentInfo) info = NULL;
+  g_autoptr (GPtrArray) mask = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GVariant) held = g_variant_ref_sink (g_variant_builder_end (labels));
+  GVariantIter iter;
+  const char *key, *value;
+
+  g_variant_iter_init (&iter, held);
+  while (g_variant_iter_next (&iter, "{&s&s}", &key, &value))
+    g_ptr_array_add (mask, g_strconcat ("labels.", key, NULL));
+  if (mask->len == 0)
+    return TRUE;
+  g_ptr_array_add (mask, NULL);
+  return gantry_content_update (import->content, digest, held, (const char *const *) mask->pdata, NULL, import->cancellable,
+                                error);
+}
+
+static gboolean label_tree (Import *import, GantryDescriptor *target, guint depth, GError **error);
+
+static gboolean
+label_index (Import *import, JsonObject *object, GantryDescriptor *target, guint depth, GError **error)
+{
+  JsonArray *manifests = oci_array (object, "manifests");
+  g_auto (GVariantBuilder) labels = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE ("a{ss}"));
+
+  for (guint i = 0; manifests != NULL && i < json_array_get_length (manifests); i++)
+    {
+      JsonNode *element = json_array_get_element (manifests, i);
+      g_autofree char *key = g_strdup_printf ("containerd.io/gc.ref.content.m.%u", i);
+      g_autoptr (GantryDescriptor) child = NULL;
+      g_autoptr (GantryContentInfo) info = NULL;
+
+      if (!JSON_NODE_HOLDS_OBJECT (element) || (child = oci_descriptor (json_node_get_object (element), error)) == NULL)
+        return FALSE;
+      /* An archive need not have every platform. */
+      if (!gantry_content_info (import->content, child->digest, &info, import->cancellable, NULL))
+        continue;
+      g_variant_builder_add (&labels, "{ss}", key, child->digest);
+      if (!label_tree (import, child, depth + 1, error))
+        return FALSE;
+    }
+  return label_children (import, target->digest, &labels, error);
+}
+
+static gboolean
+label_manifest (Import *import, JsonObject *object, GantryDescriptor *target, GError **error)
+{
+  JsonArray *layers = oci_array (object, "layers");
+  JsonObject *config = oci_object (object, "config");
+  g_auto (GVariantBuilder) labels = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE ("a{ss}"));
+  g_autoptr (GantryDescriptor) descriptor = config != NULL ? oci_descriptor (config, error) : NULL;
+
+  if (descriptor == NULL)
+    return config != NULL ? FALSE
+                          : gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest %s has no config", target->digest);
+  g_variant_builder_add (&labels, "{ss}", "containerd.io/gc.ref.content.config", descriptor->digest);
+  for (guint i = 0; layers != NULL && i < json_array_get_length (layers); i++)
+    {
+      JsonNode *element = json_array_get_element (layers, i);
+      g_autofree char *key = g_strdup_printf ("containerd.io/gc.ref.content.l.%u", i);
+      g_autoptr (GantryDescriptor) layer = NULL;
+      g_autoptr (GantryContentInfo) info = NULL;
+
+      if (!JSON_NODE_HOLDS_OBJECT (element) || (layer = oci_descriptor (json_node_get_object (element), error)) == NULL)
+        return FALSE;
+      if (!gantry_content_info (import->content, layer->digest, &info, import->cancellable, error))
+        {
+          g_prefix_error (error, "the archive lacks a layer of manifest %s: ", target->digest);
+          return FALSE;
+        }
+      g_variant_builder_add (&labels, "{ss}", key, layer->digest);
+    }
+  return label_children (import, target->digest, &labels, error);
+}
+
+/* Writes the labels by which garbage collection finds what an index or manifest holds. */
+static gboolean
+label_tree (Import *import, GantryDescriptor *target, guint depth, GError **error)
+{
+  g_autoptr (JsonNode) node = NULL;
+
+  if (depth > 8)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "indexes are nested more than 8 deep");
+  if (!oci_is_index (target->media_type) && !oci_is_manifest (target->media_type))
+    return TRUE;
+  node = oci_read (import->content, target->digest, import->cancellable, error);
+  if (node == NULL)
+    return FALSE;
+  if (!JSON_NODE_HOLDS_OBJECT (node))
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "content %s is no JSON object", target->digest);
+  return oci_is_index (target->media_type) ? label_index (import, json_node_get_object (node), target, depth, error)
+                                           : label_manifest (import, json_node_get_object (node), target, error);
+}
+
+typedef struct {
+  char *name;
+  GantryDescriptor *target;
+} Found;
+
+static void
+found_free (gpointer data)
+{
+  Found *found = data;
+
+  g_free (found->name);
+  gantry_descriptor_unref (found->target);
+  g_free (found);
+}
+
+static gboolean
+add_found (GPtrArray *images, const char *name, GantryDescriptor *target, GVariant *options, GError **error)
+{
+  const char *prefix = NULL, *given = NULL;
+  g_autofree char *full = NULL;
+  Found *found;
+
+  g_variant_lookup (options, "prefix", "&s", &prefix);
+  g_variant_lookup (options, "name", "&s", &given);
+  if (given != NULL)
+    name = given;
+  else if (name != NULL && prefix != NULL && strpbrk (name, ":/@") == NULL)
+    name = full = g_strconcat (prefix, ":", name, NULL);
+  if (name == NULL)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "the archive does not name its image; give the option \"name\"");
+  if (images->len >= MAX_IMAGES)
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the archive has more than %d images", MAX_IMAGES);
+  found = g_new0 (Found, 1);
+  found->name = oci_normalize_name (name, error);
+  found->target = gantry_descriptor_ref (target);
+  if (found->name == NULL)
+    {
+      found_free (found);
+      return FALSE;
+    }
+  g_ptr_array_add (images, found);
+  return TRUE;
+}
+
+static gboolean
+find_oci_images (Import *import, GVariant *options, GPtrArray *images, GError **error)
+{
+  GBytes *bytes = g_hash_table_lookup (import->documents, "index.json");
+  g_autoptr (JsonNode) node = oci_parse (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), error);
+  JsonArray *manifests;
+
+  if (node == NULL)
+    {
+      g_prefix_error (error, "index.json: ");
+      return FALSE;
+    }
+  manifests = JSON_NODE_HOLDS_OBJECT (node) ? oci_array (json_node_get_object (node), "manifests") : NULL;
+  for (guint i = 0; manifests != NULL && i < json_array_get_length (manifests); i++)
+    {
+      JsonNode *element = json_array_get_element (manifests, i);
+      g_autoptr (GantryDescriptor) target = NULL;
+      const char *name;
+
+      if (!JSON_NODE_HOLDS_OBJECT (element) || (target = oci_descriptor (json_node_get_object (element), error)) == NULL)
+        {
+          g_prefix_error (error, "index.json: ");
+          return FALSE;
+        }
+      name = gantry_labels_lookup (target->annotations, "io.containerd.image.name");
+      if (name == NULL)
+        name = gantry_labels_lookup (target->annotations, "org.opencontainers.image.ref.name");
+      if (!add_found (images, name, target, options, error))
+        return FALSE;
+    }
+  return TRUE;
+}
+
+static const Blob *
+find_blob (Import *import, const char *name)
+{
+  for (guint i = 0; name != NULL && i < 8; i++)
+    {
+      const Blob *blob = g_hash_table_lookup (import->blobs, clean_name (name));
+
+      if (blob != NULL)
+        return blob;
+      name = g_hash_table_lookup (import->links, clean_name (name));
+    }
+  return NULL;
+}
+
+static void
+add_descriptor (JsonBuilder *builder, const char *media_type, const char *digest, guint64 size)
+{
+  json_builder_begin_object (builder);
+  json_builder_set_member_name (builder, "mediaType");
+  json_builder_add_string_value (builder, media_type);
+  json_builder_set_member_name (builder, "size");
+  json_builder_add_int_value (builder, (gint64) size);
+  json_builder_set_member_name (builder, "digest");
+  json_builder_add_string_value (builder, digest);
+  json_builder_end_object (builder);
+}
+
+/* Writes a schema 2 manifest for one entry of a docker archive. Returns: (transfer full). */
+static GantryDescriptor *
+make_manifest (Import *import, JsonObject *entry, GError **error)
+{
+  g_autoptr (JsonBuilder) builder = json_builder_new ();
+  g_autoptr (JsonGenerator) generator = json_generator_new ();
+  g_autoptr (JsonNode) root = NULL;
+  g_autoptr (GantryIngest) ingest = NULL;
+  g_autoptr (GError) local = NULL;
+  g_auto (GStrv) layers = oci_strv (entry, "Layers");
+  g_autofree char *text = NULL, *digest = NULL, *ref = NULL;
+  const Blob *config = find_blob (import, oci_string (entry, "Config"));
+  gsize length;
+
+  if (config == NULL)
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest.json names a config that the archive does not have");
+      return NULL;
+    }
+  json_builder_begin_object (builder);
+  json_builder_set_member_name (builder, "schemaVersion");
+  json_builder_add_int_value (builder, 2);
+  json_builder_set_member_name (builder, "mediaType");
+  json_builder_add_string_value (builder, DOCKER_MANIFEST);
+  json_builder_set_member_name (builder, "config");
+  add_descriptor (builder, DOCKER_CONFIG, config->digest, config->size);
+  json_builder_set_member_name (builder, "layers");
+  json_builder_begin_array (builder);
+  for (gsize i = 0; layers[i] != NULL; i++)
+    {
+      const Blob *layer = find_blob (import, layers[i]);
+
+      if (layer == NULL)
+        {
+          gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest.json names a layer %s that the archive does not have",
+                        layers[i]);
+          return NULL;
+        }
+      add_descriptor (builder, layer->gzip ? DOCKER_LAYER ".gzip" : DOCKER_LAYER, layer->digest, layer->size);
+    }
+  json_builder_end_array (builder);
+  json_builder_end_object (builder);
+  root = json_builder_get_root (builder);
+  json_generator_set_root (generator, root);
+  text = json_generator_to_data (generator, &length);
+  ref = g_strdup_printf ("manifest-%s-%s", import->lease, config->digest);
+  if (!gantry_content_open_ingest (import->content, ref, 0, NULL, &ingest, import->cancellable, error)
+      || !gantry_ingest_write (ingest, text, length, import->cancellable, error))
+    return NULL;
+  if (!gantry_ingest_commit (ingest, length, NULL, NULL, &digest, import->cancellable, &local)
+      && !gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
+    {
+      g_propagate_error (error, g_steal_pointer (&local));
+      return NULL;
+    }
+  return gantry_descriptor_new (DOCKER_MANIFEST, digest, length, NULL);
+}
+
+static gboolean
+find_docker_images (Import *import, GVariant *options, GPtrArray *images, GError **error)
+{
+  GBytes *bytes = g_hash_table_lookup (import->documents, "manifest.json");
+  g_autoptr (JsonNode) node = oci_parse (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), error);
+  JsonArray *entries = node != NULL && JSON_NODE_HOLDS_ARRAY (node) ? json_node_get_array (node) : NULL;
+
+  if (entries == NULL)
+    {
+      if (node != NULL)
+        gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "it is no array");
+      g_prefix_error (error, "manifest.json: ");
+      return FALSE;
+    }
+  for (guint i = 0; i < json_array_get_length (entries); i++)
+    {
+      JsonNode *element = json_array_get_element (entries, i);
+      g_autoptr (GantryDescriptor) target = NULL;
+      g_auto (GStrv) tags = NULL;
+
+      if (!JSON_NODE_HOLDS_OBJECT (element)
+          || (target = make_manifest (import, json_node_get_object (element), error)) == NULL)
+        return FALSE;
+      tags = oci_strv (json_node_get_object (element), "RepoTags");
+      if (tags[0] == NULL && !add_found (images, NULL, target, options, error))
+        return FALSE;
+      for (gsize j = 0; tags[j] != NULL; j++)
+        if (!add_found (images, tags[j], target, options, error))
+          return FALSE;
+    }
+  return TRUE;
+}
+
+static gboolean
+make_image (Import *import, Found *found, GVariant *labels, GError **error)
+{
+  g_autoptr (GantryRecord) record = NULL;
+  g_autoptr (GantryChange) change = NULL;
+  GVariantDict fields;
+
+  g_variant_dict_init (&fields, NULL);
+  g_variant_dict_insert_value (&fields, "target", gantry_descriptor_to_variant (found->target));
+  record = gantry_record_new (GANTRY_KIND_IMAGE, import->ns, found->name, labels, g_variant_dict_end (&fields));
+  change = gantry_change_new (GANTRY_CHANGE_PUT, record);
+  return gantry_metadata_apply_one (import->self->metadata, change, NULL, import->cancellable, error);
+}
+
+/* Everything is whole and, if wanted, unpacked before the first image is visible. */
+static gboolean
+finish (Import *import, GVariant *options, GPtrArray *images, GError **error)
+{
+  g_autoptr (GVariant) labels = g_variant_lookup_value (options, "labels", G_VARIANT_TYPE ("a{ss}"));
+  const char *snapshotter = NULL;
+  gboolean unpack = TRUE;
+
+  g_variant_lookup (options, "unpack", "b", &unpack);
+  g_variant_lookup (options, "snapshotter", "&s", &snapshotter);
+  for (guint i = 0; i < images->len; i++)
+    {
+      Found *found = g_ptr_array_index (images, i);
+
+      if (!label_tree (import, found->target, 0, error)
+          || (unpack
+              && !unpack_target (import->self, import->job, import->ns, import->lease, found->target, snapshotter, NULL, NULL,
+                                 import->cancellable, error)))
+        return FALSE;
+    }
+  for (guint i = 0; i < images->len; i++)
+    if (!make_image (import, g_ptr_array_index (images, i), labels, error))
+      return FALSE;
+  return TRUE;
+}
+
+static gboolean
+check_options (GVariant *options, GError **error)
+{
+  static const char *const known[] = { "name", "prefix", "unpack", "snapshotter", "labels", NULL };
+  GVariantIter iter;
+  const char *key;
+  GVariant *value;
+
+  g_variant_iter_init (&iter, options);
+  while (g_variant_iter_loop (&iter, "{&sv}", &key, &value))
+    if (!g_strv_contains (known, key))
+      {
+        g_variant_unref (value);
+        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "unknown option \"%s\"", key);
+      }
+  return TRUE;
+}
+
+gboolean
+import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd, GVariant *options, char ***ret_names,
+                GCancellable *cancellable, GError **error)
+{
+  TransferLocal *self = (TransferLocal *) transfer;
+  g_autoptr (GVariant) held = g_variant_ref_sink (
+      options != NULL ? options : g_variant_new_array (G_VARIANT_TYPE ("{sv}"), NULL, 0));
+  g_auto (Lease) lease = { NULL };
+  g_autoptr (GantryContent) content = NULL;
+  g_autoptr (GHashTable) documents
+      = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify) g_bytes_unref);
+  g_autoptr (GHashTable) blobs = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, blob_free);
+  g_autoptr (GHashTable) links = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
+  g_autoptr (GPtrArray) images = g_ptr_array_new_with_free_func (found_free);
+  g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
+  Import import = { .self = self, .job = job, .ns = ns, .documents = documents, .blobs = blobs, .links = links,
+                    .cancellable = cancellable };
+  gboolean ok;
+
+  if (!check_options (held, error) || !lease_begin (self, ns, &lease, cancellable, error)
+      || !gantry_store_open_content (self->store, ns, lease.id, NULL, &content, cancellable, error))
+    return FALSE;
+  import.content = content;
+  import.lease = lease.id;
+  job_phase (job, "importing");
+  if (!read_archive (&import, fd, error))
+    return FALSE;
+  if (g_hash_table_contains (documents, "index.json"))
+    ok = find_oci_images (&import, held, images, error);
+  else if (g_hash_table_contains (documents, "manifest.json"))
+    ok = find_docker_images (&import, held, images, error);
+  else
+    ok = gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                       "the archive is no image: it has neither an index.json (OCI) nor a manifest.json (docker save)");
+  if (!ok || !finish (&import, held, images, error))
+    return FALSE;
+  for (guint i = 0; i < images->len; i++)
+    g_ptr_array_add (names, g_strdup (((Found *) g_ptr_array_index (images, i))->name));
+  g_ptr_array_add (names, NULL);
+  if (ret_names != NULL)
+    *ret_names = (char **) g_ptr_array_free (g_steal_pointer (&names), FALSE);
+  return TRUE;
+}

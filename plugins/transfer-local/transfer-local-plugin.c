@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "transfer-local.h"
+
+#include <string.h>
+
+#define LEASE_HOURS 24
+
+gboolean
+lease_begin (TransferLocal *self, const char *ns, Lease *lease, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GDateTime) now = g_date_time_new_now_utc ();
+  g_autoptr (GDateTime) end = g_date_time_add_hours (now, LEASE_HOURS);
+  g_autofree char *expires = g_date_time_format (end, "%Y-%m-%dT%H:%M:%SZ");
+  g_autofree char *uuid = g_uuid_string_random ();
+  g_autofree char *id = g_strconcat ("transfer-", uuid, NULL);
+  GVariantBuilder labels;
+  g_autoptr (GantryRecord) record = NULL;
+  g_autoptr (GantryChange) change = NULL;
+
+  g_variant_builder_init (&labels, G_VARIANT_TYPE ("a{ss}"));
+  g_variant_builder_add (&labels, "{ss}", "containerd.io/gc.expire", expires);
+  record = gantry_record_new (GANTRY_KIND_LEASE, ns, id, g_variant_builder_end (&labels), NULL);
+  change = gantry_change_new (GANTRY_CHANGE_CREATE, record);
+  if (!gantry_metadata_apply_one (self->metadata, change, NULL, cancellable, error))
+    return FALSE;
+  *lease = (Lease){ self, g_strdup (ns), g_steal_pointer (&id) };
+  return TRUE;
+}
+
+void
+lease_end (Lease *lease)
+{
+  g_autoptr (GantryRecord) record = NULL;
+  g_autoptr (GantryChange) change = NULL;
+  g_autoptr (GError) error = NULL;
+
+  if (lease->transfer == NULL)
+    return;
+  record = gantry_record_new (GANTRY_KIND_LEASE, lease->ns, lease->id, NULL, NULL);
+  change = gantry_change_new (GANTRY_CHANGE_DELETE, record);
+  /* One that stays ends by itself. */
+  if (!gantry_metadata_apply_one (lease->transfer->metadata, change, NULL, NULL, &error))
+    gantry_host_log (lease->transfer->host, GANTRY_LOG_WARNING, "lease %s stays until it expires: %s", lease->id,
+                     error->message);
+  g_free (lease->ns);
+  g_free (lease->id);
+  lease->transfer = NULL;
+}
+
+static void
+add_platform_details (GVariantDict *details, GantryContent *content, OciImage *image)
+{
+  g_autoptr (JsonGenerator) generator = json_generator_new ();
+  g_autofree char *config = NULL, *chain = NULL;
+  GVariantBuilder layers;
+  guint64 size = image->manifest->blob_size + image->config_descriptor->blob_size;
+
+  json_generator_set_root (generator, image->config);
+  config = json_generator_to_data (generator, NULL);
+  chain = oci_chain_id (image->diff_ids, g_strv_length (image->diff_ids));
+  g_variant_builder_init (&layers, G_VARIANT_TYPE ("a(sst)"));
+  for (guint i = 0; i < image->layers->len; i++)
+    {
+      GantryDescriptor *layer = g_ptr_array_index (image->layers, i);
+
+      size += layer->blob_size;
+      g_variant_builder_add (&layers, "(sst)", layer->media_type, layer->digest, layer->blob_size);
+    }
+  g_variant_dict_insert (details, "manifest-digest", "s", image->manifest->digest);
+  g_variant_dict_insert (details, "config-digest", "s", image->config_descriptor->digest);
+  g_variant_dict_insert (details, "config", "s", config);
+  g_variant_dict_insert (details, "platform", "s", image->platform);
+  g_variant_dict_insert (details, "chain-id", "s", chain != NULL ? chain : "");
+  g_variant_dict_insert (details, "size", "t", size);
+  g_variant_dict_insert_value (details, "layers", g_variant_builder_end (&layers));
+  g_variant_dict_insert_value (details, "diff-ids", g_variant_new_strv ((const char *const *) image->diff_ids, -1));
+}
+
+static gboolean
+inspect (GantryTransfer *transfer, const char *ns, const char *name, const char *platform, GVariant **ret_details,
+         GCancellable *cancellable, GError **error)
+{
+  TransferLocal *self = (TransferLocal *) transfer;
+  g_autoptr (GantryRecord) record = NULL;
+  g_autoptr (GantryDescriptor) target = NULL;
+  g_autoptr (GantryContent) content = NULL;
+  g_autoptr (OciImage) image = NULL;
+  g_autoptr (GVariantDict) details = g_variant_dict_new (NULL);
+
+  if (!gantry_metadata_get (self->metadata, GANTRY_KIND_IMAGE, ns, name, &record, cancellable, error)
+      || !gantry_store_open_content (self->store, ns, NULL, NULL, &content, cancellable, error))
+    return FALSE;
+  target = gantry_record_get_target (record);
+  if (target == NULL)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "image %s has no target", name);
+  image = oci_image_load (content, target, platform, cancellable, error);
+  if (image == NULL)
+    return FALSE;
+  g_variant_dict_insert (details, "name", "s", name);
+  g_variant_dict_insert_value (details, "target", gantry_descriptor_to_variant (target));
+  add_platform_details (details, content, image);
+  *ret_details = g_variant_ref_sink (g_variant_dict_end (details));
+  return TRUE;
+}
+
+static const GantryTransferVtable vtable = {
+  .size = sizeof (GantryTransferVtable),
+  .import = import_archive,
+  .unpack = unpack_image,
+  .inspect = inspect,
+};
+
+static void
+plugin_fini (gpointer instance)
+{
+  TransferLocal *self = instance;
+
+  if (self == NULL)
+    return;
+  g_hash_table_unref (self->unpacking);
+  g_mutex_clear (&self->lock);
+  g_cond_clear (&self->cond);
+  g_free (self);
+}
+
+static gboolean
+plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
+{
+  TransferLocal *self = g_new0 (TransferLocal, 1);
+
+  self->transfer.vtable = &vtable;
+  self->host = host;
+  g_mutex_init (&self->lock);
+  g_cond_init (&self->cond);
+  self->unpacking = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  self->metadata = gantry_host_lookup (host, GANTRY_METADATA_TYPE, NULL, error);
+  if (self->metadata != NULL)
+    self->store = gantry_host_lookup (host, GANTRY_STORE_TYPE, NULL, error);
+  if (self->store == NULL)
+    {
+      plugin_fini (self);
+      return FALSE;
+    }
+  *ret_instance = self;
+  return TRUE;
+}
+
+static gpointer
+plugin_get (gpointer instance, const char *type)
+{
+  return &((TransferLocal *) instance)->transfer;
+}
+
+static const GantryNeed metadata_need
+    = GANTRY_NEED_INIT (GANTRY_METADATA_TYPE, NULL, sizeof (GantryMetadataVtable), GANTRY_NEED_ONE);
+static const GantryNeed store_need = GANTRY_NEED_INIT (GANTRY_STORE_TYPE, NULL, sizeof (GantryStoreVtable), GANTRY_NEED_ONE);
+static const GantryNeed differ_need = GANTRY_NEED_INIT (GANTRY_DIFFER_TYPE, NULL, 0, GANTRY_NEED_MANY);
+static const GantryNeed *const needs[] = { &metadata_need, &store_need, &differ_need, NULL };
+static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_TRANSFER_TYPE };
+static const GantryProvide *const provides[] = { &provide, NULL };
+static const char *const config_keys[] = { NULL };
+
+static const GantryPluginDesc desc = {
+  .size = sizeof (GantryPluginDesc),
+  .abi_major = GANTRY_ABI_MAJOR,
+  .name = GANTRY_PLUGIN_NAME,
+  .version = GANTRY_VERSION,
+  .license = "LGPL-2.1-or-later",
+  .description = "Moves images between archives, content and snapshots",
+  .provides = provides,
+  .needs = needs,
+  .init = plugin_init,
+  .get = plugin_get,
+  .fini = plugin_fini,
+  .config_keys = config_keys,
+};
+
+const GantryPluginDesc *
+gantry_plugin_get_desc (void)
+{
+  return &desc;
+}
