@@ -103,7 +103,7 @@ write_data (Layer *self, int fd, gint64 size, GError **error)
 static gboolean
 link_to_earlier (Layer *self, const struct stat *st, const char *path)
 {
-  gint64 key = (gint64)((guint64)st->st_ino ^ ((guint64)st->st_dev << 48));
+  gint64 key = unpack_inode_key (st);
   const char *earlier;
 
   if (S_ISDIR (st->st_mode) || st->st_nlink < 2)

@@ -5,9 +5,23 @@
  */
 #pragma once
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <gantry/error.h>
+
+/* A sanitizer's run-time needs calls and memory that the worker is otherwise denied, and says on stderr what
+ * it found. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define UNDER_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define UNDER_SANITIZER 1
+#endif
+#endif
+#ifndef UNDER_SANITIZER
+#define UNDER_SANITIZER 0
+#endif
 
 /* One request goes to the worker, any number of answers come back, each one packet on a SOCK_SEQPACKET pair.
  * A request is a{sv}; an answer is (yts): what it is, a number, a text. */
@@ -76,6 +90,13 @@ gboolean unpack_id_map_parse (const char *text, GArray *map, GError **error) G_G
  * not mapped). */
 gboolean unpack_id_map_lookup (GArray *map, gint64 id, guint32 *ret_id,
                                GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/** A key for tables of inodes. */
+static inline gint64
+unpack_inode_key (const struct stat *st)
+{
+  return (gint64)((guint64)st->st_ino ^ ((guint64)st->st_dev << 48));
+}
 
 /** @name as it can be shown in a message: short and printable. Returns: (transfer full). */
 char *unpack_show_name (const char *name);

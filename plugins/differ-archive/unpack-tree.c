@@ -441,12 +441,6 @@ unpack_tree_forget (UnpackTree *self, GError **error)
   return TRUE;
 }
 
-static gint64
-inode_key (const struct stat *st)
-{
-  return (gint64)((guint64)st->st_ino ^ ((guint64)st->st_dev << 48));
-}
-
 gboolean
 unpack_tree_claim (UnpackTree *self, int dfd, const char *name, GError **error)
 {
@@ -457,7 +451,7 @@ unpack_tree_claim (UnpackTree *self, int dfd, const char *name, GError **error)
     return TRUE;
   if (fstatat (dfd, name, &st, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) < 0)
     return gantry_throw_errno (error, errno, "reading the status of %s", name);
-  key = inode_key (&st);
+  key = unpack_inode_key (&st);
   g_hash_table_add (self->claimed, g_memdup2 (&key, sizeof key));
   return TRUE;
 }
@@ -465,7 +459,7 @@ unpack_tree_claim (UnpackTree *self, int dfd, const char *name, GError **error)
 gboolean
 unpack_tree_is_claimed (UnpackTree *self, const struct stat *st)
 {
-  gint64 key = inode_key (st);
+  gint64 key = unpack_inode_key (st);
 
   return self->claimed == NULL || g_hash_table_contains (self->claimed, &key);
 }

@@ -60,7 +60,8 @@ static int
 spawn_with (const WorkerJob *job, int socket, int blob, pid_t *ret_pid)
 {
   char *argv[] = { (char *)"gantry-unpack", NULL };
-  char *envp[] = { (char *)"LC_CTYPE=C.UTF-8", (char *)"ASAN_OPTIONS=detect_leaks=0", NULL };
+  char *envp[] = { (char *)"LC_CTYPE=C.UTF-8", (char *)"ASAN_OPTIONS=detect_leaks=0",
+                   (char *)"UBSAN_OPTIONS=halt_on_error=1", NULL };
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attr;
   sigset_t none, all;
@@ -72,6 +73,8 @@ spawn_with (const WorkerJob *job, int socket, int blob, pid_t *ret_pid)
   posix_spawnattr_init (&attr);
   r |= posix_spawn_file_actions_addopen (&actions, 0, "/dev/null", O_RDONLY, 0);
   r |= posix_spawn_file_actions_addopen (&actions, 1, "/dev/null", O_WRONLY, 0);
+  if (!UNDER_SANITIZER)
+    r |= posix_spawn_file_actions_addopen (&actions, 2, "/dev/null", O_WRONLY, 0);
   r |= posix_spawn_file_actions_adddup2 (&actions, socket, UNPACK_SOCKET_FD);
   r |= posix_spawn_file_actions_adddup2 (&actions, blob, UNPACK_BLOB_FD);
   r |= posix_spawn_file_actions_addclosefrom_np (&actions, UNPACK_BLOB_FD + 1);
