@@ -8,12 +8,13 @@
 #include <archive_entry.h>
 
 #include "fdio.h"
+#include "unpack-flush.h"
 #include "unpack-whiteout.h"
 #include "unpack-xattr.h"
 
 /* Files from this size on are sent to the disk at once, so that the sync at the end finds little left to do.
  */
-#define EARLY_WRITE_SIZE (512 * 1024)
+#define EARLY_WRITE_SIZE (16 * 1024)
 
 typedef struct
 {
@@ -21,6 +22,7 @@ typedef struct
   UnpackStream *stream;
   UnpackTree *tree;
   UnpackTree *link_tree; /* finds targets of hard links, so that tree stays where it is */
+  UnpackFlush *flush;    /* or NULL: nothing need be durable */
   struct archive *archive;
   guint64 n_entries;
   guint64 n_devices;
@@ -223,8 +225,10 @@ write_data (Extraction *self, Entry *entry, int fd, GError **error)
     }
   if (end < size && ftruncate (fd, size) < 0)
     return gantry_throw_errno (error, errno, "setting its size");
-  if (self->target->sync && end >= EARLY_WRITE_SIZE)
+  if (self->flush != NULL && end >= EARLY_WRITE_SIZE)
     sync_file_range (fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+  if (self->flush != NULL)
+    unpack_flush_add (self->flush, (guint64)end);
   return TRUE;
 }
 
@@ -625,7 +629,9 @@ unpack_extract (const UnpackTarget *target, UnpackStream *stream, char **ret_dig
                                                  target->opaque_xattr, target->limits.max_depth);
   g_autoptr (UnpackTree) link_tree = unpack_tree_new (target->root_fd, target->lower_fd, UNPACK_OVERLAY,
                                                       target->opaque_xattr, target->limits.max_depth);
-  Extraction self = { .target = target, .stream = stream, .tree = tree, .link_tree = link_tree };
+  g_autoptr (UnpackFlush) flush = target->sync ? unpack_flush_new (target->root_fd) : NULL;
+  Extraction self
+      = { .target = target, .stream = stream, .tree = tree, .link_tree = link_tree, .flush = flush };
   mode_t saved_umask = umask (0);
   gboolean ok;
 
@@ -637,7 +643,5 @@ unpack_extract (const UnpackTarget *target, UnpackStream *stream, char **ret_dig
     return prefer_stream_error (stream, error);
   if (!unpack_stream_finish (stream, ret_digest, ret_size, error))
     return FALSE;
-  if (target->sync && syncfs (target->root_fd) < 0)
-    return gantry_throw_errno (error, errno, "syncing the unpacked layer");
-  return TRUE;
+  return flush == NULL || unpack_flush_finish (flush, error);
 }

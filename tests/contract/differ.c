@@ -115,6 +115,17 @@ apply_bytes (GantryDifferFixture *fixture, GBytes *tar, GPtrArray *mounts)
   return diff;
 }
 
+/* A tree on top of @lower (nullable) with what @tar has. Returns: (transfer full). */
+static GPtrArray *
+make_filled_tree (GantryDifferFixture *fixture, GPtrArray *lower, GBytes *tar)
+{
+  GPtrArray *mounts = fixture->make_tree (fixture, lower);
+  GantryDescriptor *diff = apply_bytes (fixture, tar, mounts);
+
+  gantry_descriptor_unref (diff);
+  return mounts;
+}
+
 /* Applies what must be refused with @code. Returns: (transfer full): the message. */
 static char *
 refuse (GantryDifferFixture *fixture, GantryDescriptor *layer, GPtrArray *mounts, GVariant *options,
@@ -187,14 +198,12 @@ test_apply_empty (GantryDifferFixture *fixture)
 static void
 test_apply_on_parent (GantryDifferFixture *fixture)
 {
-  g_autoptr (GPtrArray) lower = fixture->make_tree (fixture, NULL);
   g_autoptr (GBytes) first = make_tar ("a", '0', "1", "b", '0', "1", "d/", '5', "", "d/x", '0', "x", "o/",
                                        '5', "", "o/x", '0', "x", NULL);
   g_autoptr (GBytes) second = make_tar ("b", '0', "2", ".wh.a", '0', "", "d/.wh.x", '0', "", "d/y", '0', "y",
                                         "o/.wh..wh..opq", '0', "", "o/y", '0', "y", NULL);
-  g_autoptr (GantryDescriptor) first_diff = apply_bytes (fixture, first, lower);
-  g_autoptr (GPtrArray) upper = fixture->make_tree (fixture, lower);
-  g_autoptr (GantryDescriptor) second_diff = apply_bytes (fixture, second, upper);
+  g_autoptr (GPtrArray) lower = make_filled_tree (fixture, NULL, first);
+  g_autoptr (GPtrArray) upper = make_filled_tree (fixture, lower, second);
 
   assert_look (fixture, upper, "a", NULL);
   assert_look (fixture, upper, "b", "file:2");
@@ -408,15 +417,13 @@ compare_trees (GantryDifferFixture *fixture, GPtrArray *lower, GPtrArray *upper,
 static void
 test_compare (GantryDifferFixture *fixture)
 {
-  g_autoptr (GPtrArray) lower = fixture->make_tree (fixture, NULL);
   g_autoptr (GBytes) first
       = make_tar ("a", '0', "1", "b", '0', "1", "c", '0', "1", "d/", '5', "", "d/x", '0', "x", NULL);
   g_autoptr (GBytes) second
       = make_tar ("b", '0', "22", ".wh.a", '0', "", "d/.wh.x", '0', "", "d/y", '0', "y", "l", '2', "b", NULL);
-  g_autoptr (GantryDescriptor) first_diff = apply_bytes (fixture, first, lower);
-  g_autoptr (GPtrArray) upper = fixture->make_tree (fixture, lower);
+  g_autoptr (GPtrArray) lower = make_filled_tree (fixture, NULL, first);
   g_autoptr (GPtrArray) copy = fixture->make_tree (fixture, lower);
-  g_autoptr (GantryDescriptor) second_diff = apply_bytes (fixture, second, upper);
+  g_autoptr (GPtrArray) upper = make_filled_tree (fixture, lower, second);
   g_autoptr (GantryDescriptor) layer = NULL;
   g_autoptr (GantryDescriptor) diff = NULL;
   g_autoptr (GantryContentInfo) info = NULL;
@@ -444,9 +451,8 @@ static void
 test_compare_again (GantryDifferFixture *fixture)
 {
   g_autoptr (GPtrArray) lower = fixture->make_tree (fixture, NULL);
-  g_autoptr (GPtrArray) upper = fixture->make_tree (fixture, lower);
   g_autoptr (GBytes) tar = make_tar ("a", '0', "1", "b/", '5', "", NULL);
-  g_autoptr (GantryDescriptor) diff = apply_bytes (fixture, tar, upper);
+  g_autoptr (GPtrArray) upper = make_filled_tree (fixture, lower, tar);
   g_autoptr (GantryDescriptor) one = NULL;
   g_autoptr (GantryDescriptor) two = NULL;
   g_autoptr (GPtrArray) statuses = NULL;
