@@ -214,6 +214,8 @@ remove_children (int dir_fd, const char *name, guint depth, GError **error)
         continue;
       if (entry->d_type != DT_DIR && unlinkat (dirfd (dir), entry->d_name, 0) == 0)
         continue;
+      if (errno == ENOENT && entry->d_type != DT_DIR)
+        continue; /* somebody else was quicker */
       fd = open_resolved (dirfd (dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0,
                           RESOLVE_BENEATH | RESOLVE_NO_XDEV);
       if (fd < 0)

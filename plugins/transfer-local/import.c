@@ -179,7 +179,9 @@ read_entry (Import *import, Archive *archive, struct archive_entry *entry, GErro
   if (target != NULL)
     {
       g_autofree char *dir = g_path_get_dirname (name);
-      g_autofree char *joined = archive_entry_filetype (entry) == AE_IFLNK ? g_canonicalize_filename (target, g_strcmp0 (dir, ".") == 0 ? "/" : dir) : g_strdup (target);
+      g_autofree char *base = g_strconcat ("/", dir, NULL);
+      g_autofree char *joined = archive_entry_filetype (entry) == AE_IFLNK ? g_canonicalize_filename (target, base)
+                                                                           : g_strdup (target);
       const char *clean = joined;
 
       while (*clean == '/')

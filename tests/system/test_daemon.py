@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The daemon itself: plugins, instances, D-Bus by other clients, bad input."""
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import BUILD
+
+
+def test_every_plugin_is_ok(daemon):
+    plugins = daemon.json("plugin", "list")
+    assert len(plugins) >= 12
+    assert {one["name"]: one["reason"] for one in plugins if one["state"] != "ok"} == {}
+
+
+def test_second_instance_says_who_has_the_root(daemon):
+    result = subprocess.run([f"{BUILD}/core/gantryd", "--plugins-dir", f"{BUILD}/plugins.d", "--root", f"{daemon.dir}/r",
+                             "--state", f"{daemon.dir}/s2"], capture_output=True, check=False)
+    assert result.returncode == 1
+    assert f"another gantryd (pid {daemon.process.pid}) has the root".encode() in result.stderr
+
+
+def test_namespaces(busybox):
+    busybox.run("ns", "create", "other")
+    assert busybox.out("ns", "ls").split() == ["default", "other"]
+    assert busybox.json("-n", "other", "image", "ls") == []
+    result = busybox.run("ns", "rm", "default", check=False)
+    assert result.returncode == 1 and b"must be empty" in result.stderr
+    busybox.run("ns", "rm", "other")
+
+
+@pytest.mark.skipif(shutil.which("busctl") is None, reason="needs busctl")
+def test_busctl_alone_runs_a_container(busybox):
+    def call(path, interface, *args):
+        return subprocess.run(["busctl", f"--address=unix:path={busybox.socket}", "--", "call", "org.gantry1", path,
+                               f"org.gantry1.{interface}", *args], capture_output=True, text=True, check=True).stdout.strip()
+
+    tree = subprocess.run(["busctl", f"--address=unix:path={busybox.socket}", "introspect", "org.gantry1", "/org/gantry1"],
+                          capture_output=True, text=True, check=True).stdout
+    assert "org.gantry1.Manager" in tree
+    path = call("/org/gantry1/namespace/default", "Namespace", "CreateContainer", "ssa{sv}", "one",
+                "docker.io/library/busybox:latest", "1", "args", "as", "3", "sh", "-c", "exit 5").split('"')[1]
+    assert call(path, "Container", "CreateTask", "a{sv}ah", "0", "0").startswith("u ")
+    assert call(path, "Container", "Start", "s", "").startswith("u ")
+    assert call(path, "Container", "Wait", "s", "").startswith("ux 5 ")
+    call(path, "Container", "DeleteTask", "s", "")
+    call(path, "Container", "Delete", "b", "false")
+
+
+def test_bad_calls_change_nothing(busybox):
+    for args in (["run", "busybox:nosuch", "true"], ["run", "--name", "../x", "busybox", "true"], ["exec", "nosuch", "true"],
+                 ["run", "--memory", "lots", "busybox", "true"], ["run", "--cap-add", "NO_SUCH", "busybox", "true"],
+                 ["run", "--network", "bogus", "busybox", "true"], ["wait", "nosuch"], ["inspect", "nosuch"], ["rm", "nosuch"]):
+        result = busybox.run(*args, check=False)
+        assert result.returncode in (1, 2, 125), args
+        assert result.stderr.startswith(b"gantry: ") and result.stderr.count(b"\n") == 1, (args, result.stderr)
+    assert busybox.out("ps", "-q") == "" and busybox.out("check") == ""
+
+
+def test_manifests_mask_override_and_diagnose(daemon, tmp_path):
+    def plugins():
+        result = subprocess.run([f"{BUILD}/core/gantryd", "--inspect", "plugins", "--root", f"{tmp_path}/r", "--state", f"{tmp_path}/s",
+                                 "--plugins-dir", f"{BUILD}/plugins.d", "--plugins-dir", str(tmp_path)],
+                                capture_output=True, text=True, check=True)
+        import json
+        return {one["name"]: one for one in json.loads(result.stdout)}, result.stderr
+
+    os.symlink("/dev/null", tmp_path / "runtime-runc.plugin")
+    os.mkdir(tmp_path / "events-local.plugin.d")
+    (tmp_path / "events-local.plugin.d" / "10.conf").write_text("[Plugin]\nBogus=1\n[Config]\nBacklog=77\n", encoding="utf-8")
+    found, complaints = plugins()
+    assert found["runtime-runc"]["state"] == "skipped" and "masked by" in found["runtime-runc"]["reason"]
+    assert found["events-local"]["config"][0]["value"] == "77"
+    assert found["events-local"]["config"][0]["origin"].endswith("10.conf:4")
+    assert "10.conf:2: unknown key Bogus" in complaints
+
+
+def test_every_module_passes_the_check():
+    result = subprocess.run([f"{BUILD}/core/gantryd", "--check", f"{BUILD}/plugins.d"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0 and "FAIL" not in result.stdout, result.stdout
+
+
+def test_every_member_is_documented():
+    path = os.path.join(os.path.dirname(__file__), "../../data/dbus/org.gantry1.xml")
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    for index, line in enumerate(lines):
+        if line.strip().startswith(("<interface", "<method", "<signal", "<property")):
+            assert lines[index - 1].strip().endswith("-->"), f"undocumented: {line.strip()}"
