@@ -346,6 +346,16 @@ core_finish (Core *self)
   /* An init () that still runs is waited for: its plugin must be ended, too. */
   while (self->starting > 0)
     g_main_context_iteration (self->context, TRUE);
+  /* Work that plugins have submitted ends before what it uses is freed; from now on submit () refuses. */
+  for (gsize i = 0; i < G_N_ELEMENTS (self->pools); i++)
+    {
+      GThreadPool *pool;
+
+      g_mutex_lock (&self->pools_lock);
+      pool = g_steal_pointer (&self->pools[i]);
+      g_mutex_unlock (&self->pools_lock);
+      g_thread_pool_free (pool, FALSE, TRUE);
+    }
   for (guint i = self->started->len; i > 0; i--)
     {
       Plugin *plugin = g_ptr_array_index (self->started, i - 1);
@@ -354,10 +364,6 @@ core_finish (Core *self)
       plugin->desc->fini (plugin->instance);
       plugin->instance = NULL;
     }
-  /* Work that plugins had submitted has ended with them or ends now, before what it uses is freed. */
-  for (gsize i = 0; i < G_N_ELEMENTS (self->pools); i++)
-    if (self->pools[i] != NULL)
-      g_thread_pool_free (g_steal_pointer (&self->pools[i]), FALSE, TRUE);
 }
 
 static void
@@ -380,6 +386,7 @@ core_new (Options *options)
   self->context = g_main_context_ref (g_main_context_default ());
   self->loop = g_main_loop_new (self->context, FALSE);
   g_mutex_init (&self->lock);
+  g_mutex_init (&self->pools_lock);
   self->plugins = g_ptr_array_new_with_free_func (plugin_free);
   self->started = g_ptr_array_new ();
   self->trace = g_ptr_array_new_with_free_func (g_free);
@@ -414,6 +421,7 @@ core_free (Core *self)
   g_main_loop_unref (self->loop);
   g_main_context_unref (self->context);
   g_mutex_clear (&self->lock);
+  g_mutex_clear (&self->pools_lock);
   g_free (self->uuid);
   g_free (self);
 }

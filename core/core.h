@@ -81,7 +81,8 @@ struct _Core
   guint frontends_stopping;
   int exit_status;
   GThreadPool *init_pool;
-  GThreadPool *pools[2];
+  GMutex pools_lock;
+  GThreadPool *pools[2]; /* with pools_lock; NULL once the daemon ends */
   gint holds;
   GSource *idle;
   char *uuid;

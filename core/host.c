@@ -169,17 +169,22 @@ host_submit (const GantryHost *host, GantryPool pool, GFunc func, gpointer data,
              GError **error)
 {
   Core *core = PLUGIN_OF (host)->core;
-  GThreadPool *threads = pool < G_N_ELEMENTS (core->pools) ? core->pools[pool] : NULL;
-  Job *job;
+  gboolean ok = FALSE;
 
-  if (threads == NULL || g_thread_pool_unprocessed (threads) >= core->options->max_queue)
-    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
-                         "the daemon is busy: %u jobs wait for a thread already; try again later",
-                         core->options->max_queue);
-  job = g_new (Job, 1);
-  *job = (Job){ func, data, destroy };
-  g_thread_pool_push (threads, job, NULL);
-  return TRUE;
+  g_mutex_lock (&core->pools_lock);
+  if (pool < G_N_ELEMENTS (core->pools) && core->pools[pool] != NULL
+      && g_thread_pool_unprocessed (core->pools[pool]) < core->options->max_queue)
+    {
+      Job *job = g_new (Job, 1);
+
+      *job = (Job){ func, data, destroy };
+      ok = g_thread_pool_push (core->pools[pool], job, NULL);
+    }
+  g_mutex_unlock (&core->pools_lock);
+  return ok
+         || gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                          "the daemon is busy (%u jobs wait for a thread already) or ending; try again later",
+                          core->options->max_queue);
 }
 
 static void
