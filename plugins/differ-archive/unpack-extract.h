@@ -12,7 +12,7 @@
 typedef struct
 {
   int root_fd;  /* borrowed */
-  int lower_fd; /* what an overlay shows below root_fd, or -1; borrowed */
+  int lower_fd; /* what an overlay shows below root_fd, -1 or UNPACK_LOWER_UNKNOWN; borrowed */
   UnpackFlavor flavor;
   const char *opaque_xattr; /* of UNPACK_OVERLAY */
   GArray *uid_map;          /* (nullable): of UnpackIdRange */

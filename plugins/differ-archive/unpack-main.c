@@ -94,14 +94,19 @@ read_id_map (GVariant *request, const char *key, GArray *map, GError **error)
 }
 
 static gboolean
-open_target (GPtrArray *mounts, UnpackTarget *target, GError **error)
+open_target (GPtrArray *mounts, gboolean rebase, UnpackTarget *target, GError **error)
 {
   UnpackMount *mount = g_ptr_array_index (mounts, 0);
 
   target->lower_fd = -1;
   target->flavor = UNPACK_PLAIN;
   target->opaque_xattr = "trusted.overlay.opaque";
-  if (!unpack_mounts_are_overlay (mounts))
+  if (rebase)
+    {
+      target->flavor = UNPACK_OVERLAY;
+      target->lower_fd = UNPACK_LOWER_UNKNOWN;
+    }
+  if (rebase || !unpack_mounts_are_overlay (mounts))
     {
       target->root_fd = unpack_mount_all ("root", mounts, FALSE, error);
       return target->root_fd >= 0;
@@ -125,14 +130,16 @@ apply (GVariant *request, const UnpackLimits *limits, GError **error)
   UnpackTarget target = { .uid_map = uid_map, .gid_map = gid_map, .sync = TRUE, .limits = *limits };
   g_autoptr (UnpackStream) stream = NULL;
   g_autofree char *digest = NULL;
+  gboolean rebase = FALSE;
   guint64 size;
 
   g_variant_lookup (request, "sync", "b", &target.sync);
+  g_variant_lookup (request, "rebase", "b", &rebase);
   if (mounts == NULL || !read_id_map (request, "uid-map", uid_map, error)
       || !read_id_map (request, "gid-map", gid_map, error))
     return FALSE;
-  if (!unpack_mount_isolate (error) || !open_target (mounts, &target, error) || !unpack_mount_enter (error)
-      || !unpack_sandbox_close (error))
+  if (!unpack_mount_isolate (error) || !open_target (mounts, rebase, &target, error)
+      || !unpack_mount_enter (error) || !unpack_sandbox_close (error))
     return FALSE;
   stream = unpack_stream_new (UNPACK_BLOB_FD, limits->max_bytes, answer_progress, NULL);
   if (!unpack_extract (&target, stream, &digest, &size, error))

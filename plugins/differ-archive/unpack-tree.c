@@ -294,6 +294,10 @@ step_missing (UnpackTree *self, const char *name, gboolean create, GString *pend
     }
   if (!create)
     return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "directory %s is not there", name);
+  if (self->lower_fd == UNPACK_LOWER_UNKNOWN)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "the layer has no entry for its directory %s; unpack it on top of the layers below",
+                         name);
   return make_child (self, name, -1, FALSE, error);
 }
 

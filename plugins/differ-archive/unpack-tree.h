@@ -22,7 +22,12 @@ typedef enum
 
 typedef struct _UnpackTree UnpackTree;
 
-/** Begins at the directory @root_fd (borrowed). @lower_fd (borrowed): what an overlay shows below it, or -1.
+/** What lies below an overlay's tree is not known: directories that are not there may be there, so that none
+ * is made on the way. */
+#define UNPACK_LOWER_UNKNOWN (-2)
+
+/** Begins at the directory @root_fd (borrowed). @lower_fd (borrowed): what an overlay shows below it, -1 or
+ * UNPACK_LOWER_UNKNOWN.
  * @opaque_xattr: how an overlay marks a directory that hides those below it. */
 UnpackTree *unpack_tree_new (int root_fd, int lower_fd, UnpackFlavor flavor, const char *opaque_xattr,
                              guint64 max_depth);

@@ -31,7 +31,9 @@ typedef struct {
   gboolean (*can_apply) (GantryDiffer *self, const char *media_type);
 
   /** Unpacks the blob of @layer, read from @content, onto @mounts (element-type GantryMount), as root of the layer's owner ids.
-   * @options: (nullable): a{sv}: "uid-map", "gid-map" (s, "0:100000:65536[,…]"), "sync" (b, default TRUE: durable on return).
+   * @options: (nullable): a{sv}: "uid-map", "gid-map" (s, "0:100000:65536[,…]"), "sync" (b, default TRUE: durable on return),
+   * "rebase" (b): @mounts are without the layers below, which come by a rebase (snapshotter.h): whiteouts are kept as marks, and a layer
+   * that can't be unpacked so, because it does not have all of its directories, is FAILED_PRECONDITION.
    * @progress: (nullable). *@ret_diff: (transfer full): media type, DiffID and size of the uncompressed tar.
    * A hostile layer touches nothing outside @mounts. On failure the target holds rubbish: the caller removes the snapshot.
    * Blocks: as long as it takes; on local I/O only. Errors: NOT_IMPLEMENTED (media type), INVALID_ARGUMENT (the archive is

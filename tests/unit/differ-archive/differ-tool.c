@@ -129,8 +129,8 @@ parse_setting (const char *text, UnpackLimits *limits, GVariantDict *options)
         UNPACK_LIMIT (limits, entry) = g_ascii_strtoull (parts[1], NULL, 10);
         return TRUE;
       }
-  if (strcmp (parts[0], "sync") == 0)
-    g_variant_dict_insert (options, "sync", "b", strcmp (parts[1], "yes") == 0);
+  if (strcmp (parts[0], "sync") == 0 || strcmp (parts[0], "rebase") == 0)
+    g_variant_dict_insert (options, parts[0], "b", strcmp (parts[1], "yes") == 0);
   else if (strcmp (parts[0], "source-date-epoch") == 0)
     g_variant_dict_insert (options, parts[0], "x", g_ascii_strtoll (parts[1], NULL, 10));
   else

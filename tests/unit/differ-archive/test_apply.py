@@ -241,6 +241,23 @@ def test_whiteout_then_implied_directory(make):
     assert {name for name in target.merged() if name.startswith("etc")} == {"etc", "etc/mine"}
 
 
+def test_rebase(tmp_path):
+    """Unpacked without the layers below, then shown on top of them."""
+    target = Target(tmp_path, overlay=True, lower=[archive(*BASE)])
+    layer = archive(entry("etc", DIR), entry("etc/.wh.a"), entry("etc/new", REG, b"n"), entry(".wh.gone"), entry("dir", DIR), entry("dir/.wh..wh..opq"))
+    result = target.run(layer, "bind", target.root, "rbind", rebase="yes", sync="no")
+    assert result.status == 0, result.error
+    names = target.merged()
+    assert names["etc/new"] == "f" and names["etc/b"] == "f" and "etc/a" not in names and "gone" not in names
+
+
+@pytest.mark.parametrize("name", ["usr/lib/y", "lib/.wh.x"])
+def test_rebase_needs_every_directory(tmp_path, name):
+    target = Target(tmp_path)
+    result = target.run(archive(entry(name, REG, b"y")), "bind", target.root, "rbind", rebase="yes", sync="no")
+    assert result.code == "FailedPrecondition" and f'"{name}"' in result.error
+
+
 def test_aufs_metadata_is_left_out(target):
     applied(target, archive(entry(".wh..wh.aufs", REG, b"x"), entry(".wh..wh.plnk", DIR), entry(".wh..wh.plnk/1.2", REG, b"x"), entry("f", REG, b"x")))
     assert target.names(target.root) == {"f": "f"}
