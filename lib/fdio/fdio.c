@@ -13,6 +13,10 @@
 /* Deep enough for any image; an attacker's chain of directories ends here instead of in our stack. */
 #define MAX_DEPTH 4096
 
+/* Of directories that are open at once while a tree is removed. */
+#define MAX_OPEN_DEPTH 32
+#define MAX_MOVE_ATTEMPTS 8
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (DIR, closedir)
 
 static int
@@ -193,8 +197,54 @@ gantry_replace_file_at (int dfd, const char *name, gconstpointer data, gsize len
   return TRUE;
 }
 
+/* A removal on its way. Whoever made the tree may have nested it deeper than we have descriptors: what is deeper than
+ * MAX_OPEN_DEPTH is moved up to the top, and its turn comes later. */
+typedef struct {
+  int top_fd;
+  guint n_moved; /* since the top was read last */
+} Removal;
+
+static gboolean remove_children (Removal *self, int dir_fd, const char *name, guint depth, GError **error);
+
 static gboolean
-remove_children (int dir_fd, const char *name, guint depth, GError **error)
+move_to_top (Removal *self, int dfd, const char *name, GError **error)
+{
+  for (guint attempt = 0; attempt < MAX_MOVE_ATTEMPTS; attempt++)
+    {
+      char unique[32];
+
+      g_snprintf (unique, sizeof unique, ".removed-%08x%08x", g_random_int (), g_random_int ());
+      if (renameat2 (dfd, name, self->top_fd, unique, RENAME_NOREPLACE) == 0)
+        {
+          self->n_moved++;
+          return TRUE;
+        }
+      if (errno != EEXIST)
+        break;
+    }
+  return errno == ENOENT || gantry_throw_errno (error, errno, "moving %s to remove it", name);
+}
+
+static gboolean
+remove_directory (Removal *self, int dfd, const char *name, guint depth, GError **error)
+{
+  int fd;
+
+  if (unlinkat (dfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+    return TRUE;
+  if (depth >= MAX_OPEN_DEPTH)
+    return move_to_top (self, dfd, name, error);
+  fd = open_resolved (dfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_BENEATH | RESOLVE_NO_XDEV);
+  if (fd < 0)
+    return gantry_throw_errno (error, errno, "removing %s", name);
+  if (!remove_children (self, fd, name, depth + 1, error))
+    return FALSE;
+  return unlinkat (dfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT
+         || gantry_throw_errno (error, errno, "removing %s", name);
+}
+
+static gboolean
+remove_children (Removal *self, int dir_fd, const char *name, guint depth, GError **error)
 {
   g_autoptr (DIR) dir = fdopendir (dir_fd);
   struct dirent *entry;
@@ -204,47 +254,53 @@ remove_children (int dir_fd, const char *name, guint depth, GError **error)
       close (dir_fd);
       return gantry_throw_errno (error, errno, "reading directory %s", name);
     }
-  if (depth > MAX_DEPTH)
-    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "directories below %s are nested too deep", name);
   while ((entry = readdir (dir)) != NULL)
     {
-      int fd;
-
       if (strcmp (entry->d_name, ".") == 0 || strcmp (entry->d_name, "..") == 0)
         continue;
-      if (entry->d_type != DT_DIR && unlinkat (dirfd (dir), entry->d_name, 0) == 0)
-        continue;
-      if (errno == ENOENT && entry->d_type != DT_DIR)
-        continue; /* somebody else was quicker */
-      fd = open_resolved (dirfd (dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0,
-                          RESOLVE_BENEATH | RESOLVE_NO_XDEV);
-      if (fd < 0)
-        return gantry_throw_errno (error, errno, "removing %s/%s", name, entry->d_name);
-      if (!remove_children (fd, entry->d_name, depth + 1, error))
-        return FALSE;
-      if (unlinkat (dirfd (dir), entry->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-        return gantry_throw_errno (error, errno, "removing %s/%s", name, entry->d_name);
+      if (entry->d_type != DT_DIR && (unlinkat (dirfd (dir), entry->d_name, 0) == 0 || errno == ENOENT))
+        continue; /* or somebody else was quicker */
+      if (!remove_directory (self, dirfd (dir), entry->d_name, depth, error))
+        {
+          g_prefix_error (error, "%s: ", name);
+          return FALSE;
+        }
     }
   return TRUE;
+}
+
+static gboolean
+remove_all (int dfd, const char *name, GError **error)
+{
+  for (;;)
+    {
+      gantry_autofd int fd
+          = open_resolved (dfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_BENEATH | RESOLVE_NO_XDEV);
+      Removal removal = { .top_fd = fd };
+      int copy;
+
+      if (fd < 0)
+        return errno == ENOENT || gantry_throw_errno (error, errno, "removing %s", name);
+      copy = fcntl (fd, F_DUPFD_CLOEXEC, 3);
+      if (copy < 0)
+        return gantry_throw_errno (error, errno, "removing %s", name);
+      if (!remove_children (&removal, copy, name, 0, error))
+        return FALSE;
+      if (unlinkat (dfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+        return TRUE;
+      if (errno != ENOTEMPTY || removal.n_moved == 0)
+        return gantry_throw_errno (error, errno, "removing %s", name);
+    }
 }
 
 gboolean
 gantry_remove_tree_at (int dfd, const char *name, GError **error)
 {
-  int fd;
-
   if (unlinkat (dfd, name, 0) == 0 || errno == ENOENT)
     return TRUE;
   if (errno != EISDIR && errno != EPERM)
     return gantry_throw_errno (error, errno, "removing %s", name);
-  fd = open_resolved (dfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_BENEATH | RESOLVE_NO_XDEV);
-  if (fd < 0)
-    return gantry_throw_errno (error, errno, "removing %s", name);
-  if (!remove_children (fd, name, 0, error))
-    return FALSE;
-  if (unlinkat (dfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-    return gantry_throw_errno (error, errno, "removing %s", name);
-  return TRUE;
+  return remove_all (dfd, name, error);
 }
 
 typedef struct {
