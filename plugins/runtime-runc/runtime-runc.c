@@ -13,7 +13,8 @@
 #define SHIM_SERVICE "gantry.shim.v1.Shim"
 #define OPTIONS_TYPE "containerd.runc.v1.Options"
 
-typedef struct {
+typedef struct
+{
   GantryTaskFunc func;
   gpointer user_data;
   GantryTaskEvent event;
@@ -32,7 +33,7 @@ on_tell (gpointer data)
 static void
 tell_free (gpointer data)
 {
-  gantry_process_unref (((Tell *) data)->process);
+  gantry_process_unref (((Tell *)data)->process);
   g_free (data);
 }
 
@@ -45,7 +46,8 @@ runtime_runc_tell (RuntimeRunc *self, GantryTaskEvent event, GantryProcess *proc
     return;
   tell = g_new (Tell, 1);
   *tell = (Tell){ self->watch, self->watch_data, event, gantry_process_ref (process) };
-  g_main_context_invoke_full (self->host->get_main_context (self->host), G_PRIORITY_HIGH, on_tell, tell, tell_free);
+  g_main_context_invoke_full (self->host->get_main_context (self->host), G_PRIORITY_HIGH, on_tell, tell,
+                              tell_free);
 }
 
 static char *
@@ -72,8 +74,8 @@ lookup (RuntimeRunc *self, const char *ns, const char *id, GError **error)
 
 /* A call of the shim about one process; @body has the rest of the message. */
 static gboolean
-call_shim (Task *task, const char *service, const char *method, const char *exec_id, PbBuffer *rest, GUnixFDList *fds,
-           GBytes **ret_reply, GCancellable *cancellable, GError **error)
+call_shim (Task *task, const char *service, const char *method, const char *exec_id, PbBuffer *rest,
+           GUnixFDList *fds, GBytes **ret_reply, GCancellable *cancellable, GError **error)
 {
   PbBuffer body = { 0 };
 
@@ -81,7 +83,8 @@ call_shim (Task *task, const char *service, const char *method, const char *exec
     {
       if (rest != NULL)
         pb_clear (rest);
-      return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "container %s has ended: its shim is gone", task->id);
+      return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                           "container %s has ended: its shim is gone", task->id);
     }
   pb_put_string (&body, 1, task->id);
   pb_put_string (&body, 2, exec_id);
@@ -113,8 +116,8 @@ claim (RuntimeRunc *self, GantryTaskCreate *create, GError **error)
 
   if (!is_name (create->ns) || !is_name (create->id))
     {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "\"%s\" in namespace \"%s\" is no name for a task", create->id,
-                    create->ns);
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "\"%s\" in namespace \"%s\" is no name for a task",
+                    create->id, create->ns);
       return NULL;
     }
   ns_fd = gantry_open_dir_at (self->bundles_fd, create->ns, 0711, error);
@@ -149,7 +152,8 @@ forget (Task *task)
   gantry_autofd int ns_fd = gantry_open_beneath (self->bundles_fd, task->ns, O_RDONLY | O_DIRECTORY, 0);
 
   if (ns_fd >= 0 && !gantry_remove_tree_at (ns_fd, task->id, &error))
-    gantry_host_log (self->host, GANTRY_LOG_WARNING, "the bundle of container %s stays: %s", task->id, error->message);
+    gantry_host_log (self->host, GANTRY_LOG_WARNING, "the bundle of container %s stays: %s", task->id,
+                     error->message);
   g_mutex_lock (&self->lock);
   g_hash_table_remove (self->tasks, key);
   g_mutex_unlock (&self->lock);
@@ -158,13 +162,14 @@ forget (Task *task)
 static gboolean
 start_shim (Task *task, GError **error)
 {
-  const char *const argv[] = { task->runtime->shim, "-namespace", task->ns, "-id",  task->id, "-bundle",
+  const char *const argv[] = { task->runtime->shim, "-namespace", task->ns, "-id",   task->id, "-bundle",
                                task->bundle,        "-socket",    "s",      "start", NULL };
   g_autofree char *output = NULL, *complaint = NULL;
   int status;
 
-  if (!g_spawn_sync (NULL, (char **) argv, NULL, G_SPAWN_LEAVE_DESCRIPTORS_OPEN, NULL, NULL, &output, &complaint, &status,
-                     error))
+  /* Pipes that the other shims started just now inherited would stay open as long as they live. */
+  if (!g_spawn_sync (NULL, (char **)argv, NULL, G_SPAWN_LEAVE_DESCRIPTORS_OPEN | G_SPAWN_CLOEXEC_PIPES, NULL,
+                     NULL, &output, &complaint, &status, error))
     {
       g_prefix_error (error, "starting the shim %s: ", task->runtime->shim);
       return FALSE;
@@ -202,7 +207,8 @@ put_mounts (PbBuffer *body, GPtrArray *mounts)
     }
 }
 
-/* The caller's options with our own root, which comes last and so wins: the OCI runtime's state must be where we look for it. */
+/* The caller's options with our own root, which comes last and so wins: the OCI runtime's state must be where
+ * we look for it. */
 static void
 put_options (RuntimeRunc *self, PbBuffer *body, GVariant *options)
 {
@@ -233,20 +239,21 @@ read_pid (GBytes *reply)
 
   while (pb_next (&reader, &field) > 0)
     if (field.number == 1 && field.wire == 0)
-      pid = (guint32) field.value;
+      pid = (guint32)field.value;
   return pid;
 }
 
 static gboolean
-create_in_shim (Task *task, GantryTaskCreate *create, guint32 *ret_pid, GCancellable *cancellable, GError **error)
+create_in_shim (Task *task, GantryTaskCreate *create, guint32 *ret_pid, GCancellable *cancellable,
+                GError **error)
 {
   g_autoptr (GBytes) reply = NULL;
   PbBuffer body = { 0 };
   gsize length;
   const void *spec = g_bytes_get_data (create->spec, &length);
 
-  if (!gantry_replace_file_at (task->dir_fd, "config.json", spec, length, 0600, FALSE, error) || !start_shim (task, error)
-      || !task_connect (task, error))
+  if (!gantry_replace_file_at (task->dir_fd, "config.json", spec, length, 0600, FALSE, error)
+      || !start_shim (task, error) || !task_connect (task, error))
     return FALSE;
   pb_put_string (&body, 2, task->bundle);
   put_mounts (&body, create->mounts);
@@ -254,8 +261,8 @@ create_in_shim (Task *task, GantryTaskCreate *create, guint32 *ret_pid, GCancell
   put_stdio (&body, 5, create->stdio);
   pb_put_string (&body, 8, create->checkpoint);
   put_options (task->runtime, &body, create->options);
-  if (!call_shim (task, TASK_SERVICE, "Create", NULL, &body, create->stdio != NULL ? create->stdio->fds : NULL, &reply,
-                  cancellable, error))
+  if (!call_shim (task, TASK_SERVICE, "Create", NULL, &body,
+                  create->stdio != NULL ? create->stdio->fds : NULL, &reply, cancellable, error))
     return FALSE;
   *ret_pid = read_pid (reply);
   return TRUE;
@@ -281,10 +288,10 @@ shut_down (Task *task)
 }
 
 static gboolean
-runc_create (GantryRuntime *runtime, GantryTaskCreate *create, GantryProcess **ret_process, GCancellable *cancellable,
-             GError **error)
+runc_create (GantryRuntime *runtime, GantryTaskCreate *create, GantryProcess **ret_process,
+             GCancellable *cancellable, GError **error)
 {
-  RuntimeRunc *self = (RuntimeRunc *) runtime;
+  RuntimeRunc *self = (RuntimeRunc *)runtime;
   g_autoptr (Task) task = claim (self, create, error);
   g_autoptr (GantryProcess) process = NULL;
   guint32 pid = 0;
@@ -315,16 +322,17 @@ runc_create (GantryRuntime *runtime, GantryTaskCreate *create, GantryProcess **r
 }
 
 static gboolean
-runc_start (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, GantryProcess **ret_process,
-            GCancellable *cancellable, GError **error)
+runc_start (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id,
+            GantryProcess **ret_process, GCancellable *cancellable, GError **error)
 {
-  RuntimeRunc *self = (RuntimeRunc *) runtime;
+  RuntimeRunc *self = (RuntimeRunc *)runtime;
   g_autoptr (Task) task = lookup (self, ns, id, error);
   g_autoptr (GantryProcess) process = NULL;
   g_autoptr (GBytes) reply = NULL;
   Proc *proc;
 
-  if (task == NULL || !call_shim (task, TASK_SERVICE, "Start", exec_id, NULL, NULL, &reply, cancellable, error))
+  if (task == NULL
+      || !call_shim (task, TASK_SERVICE, "Start", exec_id, NULL, NULL, &reply, cancellable, error))
     return FALSE;
   g_mutex_lock (&self->lock);
   proc = task_find (task, exec_id);
@@ -334,7 +342,9 @@ runc_start (GantryRuntime *runtime, const char *ns, const char *id, const char *
       if (proc->status == GANTRY_TASK_CREATED)
         proc->status = GANTRY_TASK_RUNNING;
       process = task_describe (task, proc);
-      runtime_runc_tell (self, proc->exec_id[0] != '\0' ? GANTRY_TASK_EVENT_EXEC_STARTED : GANTRY_TASK_EVENT_START, process);
+      runtime_runc_tell (self,
+                         proc->exec_id[0] != '\0' ? GANTRY_TASK_EVENT_EXEC_STARTED : GANTRY_TASK_EVENT_START,
+                         process);
     }
   g_mutex_unlock (&self->lock);
   if (process == NULL)
@@ -345,10 +355,10 @@ runc_start (GantryRuntime *runtime, const char *ns, const char *id, const char *
 }
 
 static gboolean
-runc_exec (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, GBytes *process, GantryStdio *stdio,
-           GCancellable *cancellable, GError **error)
+runc_exec (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, GBytes *process,
+           GantryStdio *stdio, GCancellable *cancellable, GError **error)
 {
-  RuntimeRunc *self = (RuntimeRunc *) runtime;
+  RuntimeRunc *self = (RuntimeRunc *)runtime;
   g_autoptr (Task) task = lookup (self, ns, id, error);
   g_autoptr (GantryProcess) described = NULL;
   PbBuffer body = { 0 };
@@ -357,14 +367,16 @@ runc_exec (GantryRuntime *runtime, const char *ns, const char *id, const char *e
   if (task == NULL)
     return FALSE;
   if (!is_name (exec_id))
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "\"%s\" is no name for an exec", exec_id != NULL ? exec_id : "");
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "\"%s\" is no name for an exec",
+                         exec_id != NULL ? exec_id : "");
   pb_put_varint (&body, 3, stdio != NULL && stdio->terminal);
   put_stdio (&body, 4, stdio);
   any = pb_begin (&body, 7);
   pb_put_string (&body, 1, "types.containerd.io/opencontainers/runtime-spec/1/Process");
   pb_put_bytes (&body, 2, g_bytes_get_data (process, NULL), g_bytes_get_size (process));
   pb_end (&body, any);
-  if (!call_shim (task, TASK_SERVICE, "Exec", exec_id, &body, stdio != NULL ? stdio->fds : NULL, NULL, cancellable, error))
+  if (!call_shim (task, TASK_SERVICE, "Exec", exec_id, &body, stdio != NULL ? stdio->fds : NULL, NULL,
+                  cancellable, error))
     return FALSE;
   g_mutex_lock (&self->lock);
   described = task_describe (task, task_add (task, exec_id, stdio));
@@ -395,10 +407,10 @@ check_removable (Task *task, const char *exec_id, GantryProcess **ret_process, G
 }
 
 static gboolean
-runc_remove (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, GantryProcess **ret_process,
-             GCancellable *cancellable, GError **error)
+runc_remove (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id,
+             GantryProcess **ret_process, GCancellable *cancellable, GError **error)
 {
-  RuntimeRunc *self = (RuntimeRunc *) runtime;
+  RuntimeRunc *self = (RuntimeRunc *)runtime;
   g_autoptr (Task) task = lookup (self, ns, id, error);
   g_autoptr (GantryProcess) process = NULL;
   gboolean init = exec_id == NULL || exec_id[0] == '\0';
@@ -416,7 +428,8 @@ runc_remove (GantryRuntime *runtime, const char *ns, const char *id, const char 
           g_mutex_unlock (&self->lock);
         }
       if (!call_shim (task, TASK_SERVICE, "Delete", exec_id, NULL, NULL, NULL, cancellable, &local)
-          && !gantry_error_is (local, GANTRY_ERROR_NOT_FOUND) && !gantry_error_is (local, GANTRY_ERROR_UNAVAILABLE))
+          && !gantry_error_is (local, GANTRY_ERROR_NOT_FOUND)
+          && !gantry_error_is (local, GANTRY_ERROR_UNAVAILABLE))
         {
           g_mutex_lock (&self->lock);
           task->removed = FALSE;
@@ -441,10 +454,10 @@ runc_remove (GantryRuntime *runtime, const char *ns, const char *id, const char 
 }
 
 static gboolean
-runc_kill (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, guint signal, gboolean all,
-           GCancellable *cancellable, GError **error)
+runc_kill (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, guint signal,
+           gboolean all, GCancellable *cancellable, GError **error)
 {
-  g_autoptr (Task) task = lookup ((RuntimeRunc *) runtime, ns, id, error);
+  g_autoptr (Task) task = lookup ((RuntimeRunc *)runtime, ns, id, error);
   PbBuffer body = { 0 };
 
   if (task == NULL)
@@ -457,10 +470,10 @@ runc_kill (GantryRuntime *runtime, const char *ns, const char *id, const char *e
 }
 
 static gboolean
-runc_state (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, GantryProcess **ret_process,
-            GCancellable *cancellable, GError **error)
+runc_state (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id,
+            GantryProcess **ret_process, GCancellable *cancellable, GError **error)
 {
-  RuntimeRunc *self = (RuntimeRunc *) runtime;
+  RuntimeRunc *self = (RuntimeRunc *)runtime;
   g_autoptr (Task) task = lookup (self, ns, id, error);
   GantryProcess *process = NULL;
   Proc *proc;
@@ -480,10 +493,11 @@ runc_state (GantryRuntime *runtime, const char *ns, const char *id, const char *
 }
 
 static gboolean
-runc_list (GantryRuntime *runtime, const char *ns, GPtrArray **ret_processes, GCancellable *cancellable, GError **error)
+runc_list (GantryRuntime *runtime, const char *ns, GPtrArray **ret_processes, GCancellable *cancellable,
+           GError **error)
 {
-  RuntimeRunc *self = (RuntimeRunc *) runtime;
-  GPtrArray *processes = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_process_unref);
+  RuntimeRunc *self = (RuntimeRunc *)runtime;
+  GPtrArray *processes = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_process_unref);
   GHashTableIter iter;
   gpointer value;
 
@@ -506,13 +520,13 @@ static gboolean
 runc_list_execs (GantryRuntime *runtime, const char *ns, const char *id, GPtrArray **ret_processes,
                  GCancellable *cancellable, GError **error)
 {
-  RuntimeRunc *self = (RuntimeRunc *) runtime;
+  RuntimeRunc *self = (RuntimeRunc *)runtime;
   g_autoptr (Task) task = lookup (self, ns, id, error);
   GPtrArray *processes;
 
   if (task == NULL)
     return FALSE;
-  processes = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_process_unref);
+  processes = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_process_unref);
   g_mutex_lock (&self->lock);
   for (guint i = 0; i < task->processes->len; i++)
     {
@@ -540,10 +554,10 @@ exec_of_pid (Task *task, guint32 pid)
 }
 
 static gboolean
-runc_pids (GantryRuntime *runtime, const char *ns, const char *id, GVariant **ret_pids, GCancellable *cancellable,
-           GError **error)
+runc_pids (GantryRuntime *runtime, const char *ns, const char *id, GVariant **ret_pids,
+           GCancellable *cancellable, GError **error)
 {
-  RuntimeRunc *self = (RuntimeRunc *) runtime;
+  RuntimeRunc *self = (RuntimeRunc *)runtime;
   g_autoptr (Task) task = lookup (self, ns, id, error);
   g_autoptr (GBytes) reply = NULL;
   GVariantBuilder builder;
@@ -569,10 +583,10 @@ runc_pids (GantryRuntime *runtime, const char *ns, const char *id, GVariant **re
 }
 
 static gboolean
-simple_call (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, const char *method, PbBuffer *body,
-             GCancellable *cancellable, GError **error)
+simple_call (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, const char *method,
+             PbBuffer *body, GCancellable *cancellable, GError **error)
 {
-  g_autoptr (Task) task = lookup ((RuntimeRunc *) runtime, ns, id, error);
+  g_autoptr (Task) task = lookup ((RuntimeRunc *)runtime, ns, id, error);
 
   if (task != NULL)
     return call_shim (task, TASK_SERVICE, method, exec_id, body, NULL, NULL, cancellable, error);
@@ -588,14 +602,15 @@ runc_pause (GantryRuntime *runtime, const char *ns, const char *id, GCancellable
 }
 
 static gboolean
-runc_resume (GantryRuntime *runtime, const char *ns, const char *id, GCancellable *cancellable, GError **error)
+runc_resume (GantryRuntime *runtime, const char *ns, const char *id, GCancellable *cancellable,
+             GError **error)
 {
   return simple_call (runtime, ns, id, NULL, "Resume", NULL, cancellable, error);
 }
 
 static gboolean
-runc_resize (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, guint width, guint height,
-             GCancellable *cancellable, GError **error)
+runc_resize (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, guint width,
+             guint height, GCancellable *cancellable, GError **error)
 {
   PbBuffer body = { 0 };
 
@@ -605,8 +620,8 @@ runc_resize (GantryRuntime *runtime, const char *ns, const char *id, const char 
 }
 
 static gboolean
-runc_close_stdin (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, GCancellable *cancellable,
-                  GError **error)
+runc_close_stdin (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id,
+                  GCancellable *cancellable, GError **error)
 {
   PbBuffer body = { 0 };
 
@@ -618,14 +633,15 @@ static gboolean
 runc_attach (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, GUnixFDList *fds,
              GCancellable *cancellable, GError **error)
 {
-  g_autoptr (Task) task = lookup ((RuntimeRunc *) runtime, ns, id, error);
+  g_autoptr (Task) task = lookup ((RuntimeRunc *)runtime, ns, id, error);
 
-  return task != NULL && call_shim (task, SHIM_SERVICE, "Attach", exec_id, NULL, fds, NULL, cancellable, error);
+  return task != NULL
+         && call_shim (task, SHIM_SERVICE, "Attach", exec_id, NULL, fds, NULL, cancellable, error);
 }
 
 static gboolean
-runc_update (GantryRuntime *runtime, const char *ns, const char *id, GVariant *resources, GVariant *annotations,
-             GCancellable *cancellable, GError **error)
+runc_update (GantryRuntime *runtime, const char *ns, const char *id, GVariant *resources,
+             GVariant *annotations, GCancellable *cancellable, GError **error)
 {
   g_autoptr (GBytes) bytes = gantry_any_get_bytes (resources);
   PbBuffer body = { 0 };
@@ -650,7 +666,7 @@ runc_checkpoint (GantryRuntime *runtime, const char *ns, const char *id, const c
 static void
 runc_set_watch (GantryRuntime *runtime, GantryTaskFunc func, gpointer user_data)
 {
-  RuntimeRunc *self = (RuntimeRunc *) runtime;
+  RuntimeRunc *self = (RuntimeRunc *)runtime;
   GHashTableIter iter;
   gpointer value;
 
@@ -697,8 +713,8 @@ static const GantryRuntimeVtable vtable = {
   .set_watch = runc_set_watch,
 };
 
-/* Finds a task of the daemon's last life by its bundle. One that was never created, or whose shim died, is cleaned up; if it had run,
- * it stays as a stopped task until somebody removes it. */
+/* Finds a task of the daemon's last life by its bundle. One that was never created, or whose shim died, is
+ * cleaned up; if it had run, it stays as a stopped task until somebody removes it. */
 static void
 recover_one (RuntimeRunc *self, const char *ns, const char *id, int dir_fd)
 {
@@ -798,13 +814,14 @@ runtime_runc_new (const GantryHost *host, GError **error)
   self->host = host;
   self->bundles_fd = -1;
   g_mutex_init (&self->lock);
-  self->tasks = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify) task_unref);
+  self->tasks = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify)task_unref);
   self->context = g_main_context_new ();
   self->loop = g_main_loop_new (self->context, FALSE);
   self->path = g_strdup (path);
   self->shim = g_strdup (gantry_host_get_config_string (host, "Shim", NULL));
   self->runc = g_strdup (gantry_host_get_config_string (host, "Runtime", "runc"));
-  if (dir_fd < 0 || path == NULL || (self->bundles_fd = gantry_open_dir_at (dir_fd, "bundles", 0711, error)) < 0)
+  if (dir_fd < 0 || path == NULL
+      || (self->bundles_fd = gantry_open_dir_at (dir_fd, "bundles", 0711, error)) < 0)
     {
       runtime_runc_free (self);
       return NULL;

@@ -79,7 +79,8 @@ task_add (Task *self, const char *exec_id, GantryStdio *stdio)
   proc->exec_id = g_strdup (exec_id);
   proc->status = GANTRY_TASK_CREATED;
   if (stdio != NULL)
-    proc->stdio = gantry_stdio_new (stdio->stdin_uri, stdio->stdout_uri, stdio->stderr_uri, stdio->terminal, NULL);
+    proc->stdio
+        = gantry_stdio_new (stdio->stdin_uri, stdio->stdout_uri, stdio->stderr_uri, stdio->terminal, NULL);
   g_ptr_array_add (self->processes, proc);
   return proc;
 }
@@ -96,8 +97,8 @@ task_drop (Task *self, const char *exec_id)
 GantryProcess *
 task_describe (Task *self, Proc *proc)
 {
-  return gantry_process_new (self->ns, self->id, proc->exec_id, self->bundle, proc->pid, proc->status, proc->exit_status,
-                             proc->exited_ns, proc->stdio);
+  return gantry_process_new (self->ns, self->id, proc->exec_id, self->bundle, proc->pid, proc->status,
+                             proc->exit_status, proc->exited_ns, proc->stdio);
 }
 
 gboolean
@@ -111,7 +112,7 @@ task_read_exit (Task *self, const char *exec_id, guint32 *ret_status, gint64 *re
   if (bytes == NULL)
     return FALSE;
   text = g_strndup (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes));
-  *ret_status = (guint32) g_ascii_strtoull (text, &end, 10);
+  *ret_status = (guint32)g_ascii_strtoull (text, &end, 10);
   *ret_exited = g_ascii_strtoll (end, NULL, 10);
   return *ret_exited != 0;
 }
@@ -121,14 +122,15 @@ task_clean_up (Task *self)
 {
   g_autofree char *root = g_strdup_printf ("%s/runc/%s", self->runtime->path, self->ns);
   g_auto (GStrv) env = g_get_environ ();
-  const char *const argv[] = { self->runtime->shim, "-namespace", self->ns, "-id", self->id, "-bundle", self->bundle,
-                               "delete", NULL };
+  const char *const argv[] = { self->runtime->shim, "-namespace", self->ns, "-id", self->id,
+                               "-bundle",           self->bundle, "delete", NULL };
   g_autoptr (GError) error = NULL;
 
   env = g_environ_setenv (env, "GANTRY_RUNC_ROOT", root, TRUE);
   env = g_environ_setenv (env, "GANTRY_RUNC", self->runtime->runc, TRUE);
-  if (!g_spawn_sync (NULL, (char **) argv, env, G_SPAWN_LEAVE_DESCRIPTORS_OPEN | G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL,
-                     NULL, NULL, &error))
+  if (!g_spawn_sync (NULL, (char **)argv, env,
+                     G_SPAWN_LEAVE_DESCRIPTORS_OPEN | G_SPAWN_CLOEXEC_PIPES | G_SPAWN_STDOUT_TO_DEV_NULL,
+                     NULL, NULL, NULL, NULL, NULL, &error))
     gantry_host_log (self->runtime->host, GANTRY_LOG_WARNING, "cleaning up after container %s: %s", self->id,
                      error->message);
 }
@@ -159,7 +161,8 @@ clean_up_lost (gpointer data, gpointer unused)
   task_clean_up (data);
 }
 
-/* The shim has gone without having been asked to: its processes have, too (it was their subreaper and held their streams). */
+/* The shim has gone without having been asked to: its processes have, too (it was their subreaper and held
+ * their streams). */
 static void
 on_lost (Task *self)
 {
@@ -180,14 +183,15 @@ on_lost (Task *self)
   g_mutex_unlock (&self->runtime->lock);
   if (!unexpected)
     return;
-  gantry_host_log (self->runtime->host, GANTRY_LOG_WARNING, "the shim of container %s in namespace %s is gone", self->id,
-                   self->ns);
+  gantry_host_log (self->runtime->host, GANTRY_LOG_WARNING,
+                   "the shim of container %s in namespace %s is gone", self->id, self->ns);
   if (!gantry_host_submit (self->runtime->host, GANTRY_POOL_RUNTIME, clean_up_lost, task_ref (self),
-                           (GDestroyNotify) task_unref, NULL))
+                           (GDestroyNotify)task_unref, NULL))
     task_unref (self);
 }
 
-typedef struct {
+typedef struct
+{
   char *text[3]; /* by field number */
   guint64 number[8];
   gint64 time[8];
@@ -210,7 +214,7 @@ read_fields (PbReader reader, Fields *fields)
           if (field.number < 3)
             {
               g_free (fields->text[field.number]);
-              fields->text[field.number] = g_strndup ((const char *) field.data, field.length);
+              fields->text[field.number] = g_strndup ((const char *)field.data, field.length);
             }
         }
     }
@@ -220,10 +224,11 @@ read_fields (PbReader reader, Fields *fields)
 static void
 on_exit_event (Task *self, Fields *fields)
 {
-  const char *exec_id = fields->text[2] != NULL && strcmp (fields->text[2], self->id) != 0 ? fields->text[2] : "";
+  const char *exec_id
+      = fields->text[2] != NULL && strcmp (fields->text[2], self->id) != 0 ? fields->text[2] : "";
   Proc *proc = task_find (self, exec_id);
 
-  if (proc != NULL && note_exit (proc, (guint32) fields->number[4], fields->time[5]))
+  if (proc != NULL && note_exit (proc, (guint32)fields->number[4], fields->time[5]))
     tell (self, GANTRY_TASK_EVENT_EXIT, proc);
 }
 
@@ -282,16 +287,16 @@ learn_state (Task *self, const PbField *state)
       else if (field.number == 10)
         exited = pb_read_timestamp (&field);
       else if (field.wire == 2 && text[field.number] == NULL)
-        text[field.number] = g_strndup ((const char *) field.data, field.length);
+        text[field.number] = g_strndup ((const char *)field.data, field.length);
     }
   stdio = gantry_stdio_new (text[5], text[6], text[7], number[8] != 0, NULL);
   proc = task_find (self, text[11] != NULL ? text[11] : "");
   if (proc == NULL)
     proc = task_add (self, text[11] != NULL ? text[11] : "", stdio);
-  proc->pid = (guint32) number[3];
+  proc->pid = (guint32)number[3];
   if (proc->status != GANTRY_TASK_STOPPED)
-    proc->status = (GantryTaskStatus) number[4];
-  proc->exit_status = (guint32) number[9];
+    proc->status = (GantryTaskStatus)number[4];
+  proc->exit_status = (guint32)number[9];
   proc->exited_ns = exited;
   for (gsize i = 0; i < G_N_ELEMENTS (text); i++)
     g_free (text[i]);

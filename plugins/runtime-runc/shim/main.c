@@ -203,6 +203,10 @@ start (void)
   for (int i = 0; i < 3; i++)
     dup2 (null, i);
   close (null);
+  /* Whatever our starter forgot to close must not stay open as long as the container runs. */
+  if (listener > 3)
+    close_range (3, (unsigned) listener - 1, 0);
+  close_range ((unsigned) listener + 1, ~0u, 0);
   _exit (serve (listener, path));
 }
 
