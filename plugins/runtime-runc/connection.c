@@ -51,6 +51,7 @@ connection_unref (Connection *self)
   if (self == NULL || !g_atomic_int_dec_and_test (&self->refs))
     return;
   gantry_fd_clear (&self->fd);
+  g_source_unref (self->source);
   g_main_context_unref (self->context);
   g_byte_array_unref (self->in);
   g_hash_table_unref (self->calls);
@@ -230,21 +231,15 @@ connection_new (int dir_fd, const char *name, GMainContext *context, ConnectionE
   self->source = g_unix_fd_source_new (self->fd, G_IO_IN | G_IO_HUP | G_IO_ERR);
   g_source_set_callback (self->source, G_SOURCE_FUNC (on_readable), self, (GDestroyNotify) connection_unref);
   g_source_attach (self->source, context);
-  g_source_unref (self->source);
   return self;
 }
 
 void
 connection_close (Connection *self)
 {
-  gboolean was_open;
-
-  g_mutex_lock (&self->lock);
-  was_open = !self->closed;
-  g_mutex_unlock (&self->lock);
   fail_calls (self);
-  if (was_open)
-    g_source_destroy (self->source);
+  /* Ours to destroy even if the peer's end has already ended it: we hold a reference. */
+  g_source_destroy (self->source);
   shutdown (self->fd, SHUT_RDWR);
 }
 

@@ -105,6 +105,20 @@ creation_clear (Creation *creation)
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Creation, creation_clear)
 
+/* Labels that keep garbage collection off a snapshot until the container's record holds it; after a crash it ends by itself. */
+static GVariant *
+protect_for_an_hour (void)
+{
+  g_autoptr (GDateTime) now = g_date_time_new_now_utc ();
+  g_autoptr (GDateTime) end = g_date_time_add_hours (now, 1);
+  g_autofree char *expires = g_date_time_format (end, "%Y-%m-%dT%H:%M:%SZ");
+  GVariantBuilder labels;
+
+  g_variant_builder_init (&labels, G_VARIANT_TYPE ("a{ss}"));
+  g_variant_builder_add (&labels, "{ss}", "containerd.io/gc.expire", expires);
+  return g_variant_builder_end (&labels);
+}
+
 static gboolean
 prepare_snapshot (TasksLocal *self, Creation *creation, const char *image_name, OciImage **ret_image,
                   GCancellable *cancellable, GError **error)
@@ -139,8 +153,8 @@ prepare_snapshot (TasksLocal *self, Creation *creation, const char *image_name, 
                                    cancellable, error))
         return FALSE;
     }
-  creation->prepared = gantry_snapshotter_prepare (creation->snapshotter, creation->id, chain, NULL, &creation->mounts,
-                                                   cancellable, error);
+  creation->prepared = gantry_snapshotter_prepare (creation->snapshotter, creation->id, chain, protect_for_an_hour (),
+                                                   &creation->mounts, cancellable, error);
   *ret_image = g_steal_pointer (&image);
   return creation->prepared;
 }
