@@ -37,7 +37,7 @@ struct _PackEncoder
 
 #ifdef GANTRY_HAVE_ISAL
 
-static void
+static gboolean
 gzip_begin (PackEncoder *self)
 {
   self->gzip = g_new0 (struct isal_zstream, 1);
@@ -47,6 +47,7 @@ gzip_begin (PackEncoder *self)
   self->gzip->level_buf = self->level_buffer;
   self->gzip->level_buf_size = ISAL_DEF_LVL2_DEFAULT;
   self->gzip->gzip_flag = IGZIP_GZIP;
+  return TRUE;
 }
 
 static void
@@ -78,11 +79,10 @@ gzip_write (PackEncoder *self, const void *data, gsize length, gboolean end, GEr
 
 #else
 
-static void
+static gboolean
 gzip_begin (PackEncoder *self)
 {
-  if (deflateInit2 (&self->gzip, ZLIB_LEVEL, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-    g_error ("out of memory");
+  return deflateInit2 (&self->gzip, ZLIB_LEVEL, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK;
 }
 
 static void
@@ -134,9 +134,9 @@ zstd_write (PackEncoder *self, const void *data, gsize length, gboolean end, GEr
 }
 
 PackEncoder *
-pack_encoder_new (int fd, PackCompression compression, guint64 max_bytes)
+pack_encoder_new (int fd, PackCompression compression, guint64 max_bytes, GError **error)
 {
-  PackEncoder *self = g_new0 (PackEncoder, 1);
+  g_autoptr (PackEncoder) self = g_new0 (PackEncoder, 1);
 
   self->fd = fd;
   self->compression = compression;
@@ -144,15 +144,18 @@ pack_encoder_new (int fd, PackCompression compression, guint64 max_bytes)
   self->output = g_malloc (OUTPUT_SIZE);
   self->hash = EVP_MD_CTX_new ();
   EVP_DigestInit_ex (self->hash, EVP_sha256 (), NULL);
-  if (compression == PACK_GZIP)
-    gzip_begin (self);
+  if (compression == PACK_GZIP && !gzip_begin (self))
+    {
+      gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "there is no memory to compress the layer");
+      return NULL;
+    }
   if (compression == PACK_ZSTD)
     {
       self->zstd = ZSTD_createCStream ();
       ZSTD_CCtx_setParameter (self->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL);
       ZSTD_CCtx_setParameter (self->zstd, ZSTD_c_checksumFlag, 1);
     }
-  return self;
+  return g_steal_pointer (&self);
 }
 
 static gboolean

@@ -10,7 +10,7 @@
 typedef struct _PackEncoder PackEncoder;
 
 /** Begins to write to @fd (borrowed). */
-PackEncoder *pack_encoder_new (int fd, PackCompression compression, guint64 max_bytes);
+PackEncoder *pack_encoder_new (int fd, PackCompression compression, guint64 max_bytes, GError **error);
 
 gboolean pack_encoder_write (PackEncoder *self, const void *data, gsize length,
                              GError **error) G_GNUC_WARN_UNUSED_RESULT;

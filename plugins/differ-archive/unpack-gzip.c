@@ -23,11 +23,12 @@ struct _UnpackGzip
 
 #ifdef GANTRY_HAVE_ISAL
 
-static void
+static gboolean
 inflate_start (Inflate *self, gboolean first)
 {
   isal_inflate_init (self);
   self->crc_flag = ISAL_GZIP;
+  return TRUE;
 }
 
 static void
@@ -59,13 +60,10 @@ inflate_step (Inflate *self, UnpackInput *input, guint8 *out, gsize size, gsize 
 
 #else
 
-static void
+static gboolean
 inflate_start (Inflate *self, gboolean first)
 {
-  if (first && inflateInit2 (self, 15 + 16) != Z_OK)
-    g_error ("out of memory");
-  if (!first)
-    inflateReset (self);
+  return (first ? inflateInit2 (self, 15 + 16) : inflateReset (self)) == Z_OK;
 }
 
 static void
@@ -158,7 +156,9 @@ unpack_gzip_read (UnpackGzip *self, UnpackInput *input, guint8 *out, gsize size,
         }
       if (!self->in_member)
         {
-          inflate_start (&self->inflate, self->first);
+          if (!inflate_start (&self->inflate, self->first))
+            return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                                 "there is no memory to decompress the layer");
           self->in_member = TRUE;
           self->first = FALSE;
         }

@@ -215,9 +215,9 @@ write_layer (const Trees *trees, PackCompression compression, gint64 epoch, cons
 
   if (changes == NULL)
     return FALSE;
-  encoder = pack_encoder_new (UNPACK_BLOB_FD, compression, limits->max_bytes);
+  encoder = pack_encoder_new (UNPACK_BLOB_FD, compression, limits->max_bytes, error);
   /* What changed is read through the overlay itself, whoever found it. */
-  if (!pack_layer_write (trees->upper_fd, changes, epoch, limits, encoder, error)
+  if (encoder == NULL || !pack_layer_write (trees->upper_fd, changes, epoch, limits, encoder, error)
       || !pack_encoder_finish (encoder, &digest, &size, error))
     return FALSE;
   answer (UNPACK_ANSWER_DONE, size, digest);

@@ -139,18 +139,23 @@ guint8 *
 unpack_capability_remap (const void *value, size_t *length, GArray *uid_map, GError **error)
 {
   struct vfs_ns_cap_data data;
-  guint32 root;
+  guint32 magic, root;
 
-  if (uid_map == NULL || uid_map->len == 0 || *length != XATTR_CAPS_SZ_2)
+  if (uid_map == NULL || uid_map->len == 0)
     return g_memdup2 (value, *length);
   memset (&data, 0, sizeof data);
-  memcpy (&data, value, XATTR_CAPS_SZ_2);
-  if ((GUINT32_FROM_LE (data.magic_etc) & VFS_CAP_REVISION_MASK) != VFS_CAP_REVISION_2)
-    return g_memdup2 (value, *length);
-  if (!unpack_id_map_lookup (uid_map, 0, &root, error))
+  memcpy (&data, value, MIN (*length, sizeof data));
+  magic = GUINT32_FROM_LE (data.magic_etc);
+  /* Revision 2 means the root of the whole system, 3 that of a user namespace, seen from where the layer was
+   * made. */
+  if (*length != ((magic & VFS_CAP_REVISION_MASK) == VFS_CAP_REVISION_3 ? XATTR_CAPS_SZ_3 : XATTR_CAPS_SZ_2))
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "its capabilities are of no known revision");
+      return NULL;
+    }
+  if (!unpack_id_map_lookup (uid_map, GUINT32_FROM_LE (data.rootid), &root, error))
     return NULL;
-  data.magic_etc
-      = GUINT32_TO_LE (VFS_CAP_REVISION_3 | (GUINT32_FROM_LE (data.magic_etc) & VFS_CAP_FLAGS_MASK));
+  data.magic_etc = GUINT32_TO_LE (VFS_CAP_REVISION_3 | (magic & VFS_CAP_FLAGS_MASK));
   data.rootid = GUINT32_TO_LE (root);
   *length = XATTR_CAPS_SZ_3;
   return g_memdup2 (&data, sizeof data);

@@ -196,7 +196,12 @@ def test_id_maps(target):
     assert (target.stat("root").st_uid, target.stat("root").st_gid) == (100000, 200000)
     assert (target.stat("user").st_uid, target.stat("user").st_gid) == (5000, 200050)
     value = os.getxattr(target.path("root"), "security.capability")
-    assert len(value) == 20 or int.from_bytes(value[20:24], "little") == 100000
+    assert len(value) == 24 and int.from_bytes(value[20:24], "little") == 100000
+    third = (0x03000001).to_bytes(4, "little") + caps[4:] + (1000).to_bytes(4, "little")
+    applied(target, archive(entry("third", REG, b"x", pax={"SCHILY.xattr.security.capability": third})), uid_map="0:100000:1000,1000:5000:1")
+    assert int.from_bytes(os.getxattr(target.path("third"), "security.capability")[20:24], "little") == 5000
+    result = target.apply(archive(entry("bad", REG, b"x", pax={"SCHILY.xattr.security.capability": caps[:10]})), uid_map="0:100000:1000")
+    assert result.code == "InvalidArgument" and '"bad"' in result.error
     result = target.apply(archive(entry("far", REG, b"x", uid=1001)), uid_map="0:100000:1000")
     assert result.code == "InvalidArgument" and '"far"' in result.error and "1001" in result.error
     assert target.apply(archive(entry("x")), uid_map="0:1").code == "InvalidArgument"
