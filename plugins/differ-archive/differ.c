@@ -121,11 +121,9 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
     return FALSE;
   job.request = request;
   job.blob_fd = fd;
+  /* Which layer it was is said by who asked for it: in the terms of the image or of the request. */
   if (!worker_run (&job, &digest, &size, cancellable, error))
-    {
-      g_prefix_error (error, "unpacking layer %s: ", layer->digest);
-      return FALSE;
-    }
+    return FALSE;
   *ret_diff = gantry_descriptor_new (LAYER_TAR, digest, size, NULL);
   return TRUE;
 }
