@@ -393,6 +393,9 @@ cli_events (int argc, char **argv)
     return cli_fail_error (error);
   g_dbus_connection_signal_subscribe (connection, NULL, "org.gantry1.Manager", "Event", "/org/gantry1", NULL,
                                       G_DBUS_SIGNAL_FLAGS_NONE, on_event, NULL, NULL);
+  /* The daemon sends signals to those who have called. */
+  if (done (call_manager ("GetServer", NULL)) != 0)
+    return 1;
   g_main_loop_run (loop);
   return 0;
 }

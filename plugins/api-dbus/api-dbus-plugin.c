@@ -28,6 +28,7 @@ on_bus_method (GDBusConnection *connection, const char *sender, const char *path
     g_dbus_method_invocation_return_value (invocation, g_variant_new ("(s)", ":1.0"));
   else
     g_dbus_method_invocation_return_value (invocation, NULL);
+  connection_has_called (connection);
 }
 
 static const GDBusInterfaceVTable bus_vtable = { on_bus_method, NULL, NULL, { NULL } };
@@ -86,8 +87,9 @@ on_event (GantryEvent *event, guint64 lost, gpointer user_data)
                                                                  event->topic, event->payload));
 
   for (guint i = 0; i < self->connections->len; i++)
-    g_dbus_connection_emit_signal (g_ptr_array_index (self->connections, i), NULL, "/org/gantry1", "org.gantry1.Manager",
-                                   "Event", body, NULL);
+    if (connection_wants_signals (g_ptr_array_index (self->connections, i)))
+      g_dbus_connection_emit_signal (g_ptr_array_index (self->connections, i), NULL, "/org/gantry1", "org.gantry1.Manager",
+                                     "Event", body, NULL);
   if (self->bus != NULL)
     g_dbus_connection_emit_signal (self->bus, NULL, "/org/gantry1", "org.gantry1.Manager", "Event", body, NULL);
 }

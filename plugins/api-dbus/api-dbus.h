@@ -42,6 +42,11 @@ typedef struct {
 typedef gboolean (*CallFunc) (Call *call, GVariant **ret_reply, GError **error);
 
 /* objects.c */
+
+/** Notes that @connection has made a call and has been, or will be, answered first. Signals go only to such connections: a client that
+ * takes the socket for a bus (sd-bus) gives up when anything comes before the answer to its Hello. Main context. */
+void connection_has_called (GDBusConnection *connection);
+gboolean connection_wants_signals (GDBusConnection *connection);
 gboolean objects_export (ApiDbus *self, GDBusConnection *connection, GError **error);
 char *object_path_namespace (const char *ns);
 char *object_path_container (const char *ns, const char *id);

@@ -155,6 +155,20 @@ run_call (gpointer data, gpointer unused)
     g_dbus_method_invocation_return_value (g_object_ref (call->invocation), reply);
 }
 
+#define HAS_CALLED "gantry-has-called"
+
+void
+connection_has_called (GDBusConnection *connection)
+{
+  g_object_set_data (G_OBJECT (connection), HAS_CALLED, GINT_TO_POINTER (TRUE));
+}
+
+gboolean
+connection_wants_signals (GDBusConnection *connection)
+{
+  return g_object_get_data (G_OBJECT (connection), HAS_CALLED) != NULL;
+}
+
 static void
 on_method (GDBusConnection *connection, const char *sender, const char *path, const char *interface, const char *method,
            GVariant *parameters, GDBusMethodInvocation *invocation, gpointer user_data)
@@ -164,6 +178,7 @@ on_method (GDBusConnection *connection, const char *sender, const char *path, co
   g_autoptr (GError) error = NULL;
   Call *call = g_new0 (Call, 1);
 
+  connection_has_called (connection);
   call->self = self;
   call->invocation = invocation;
   call->method = g_dbus_method_invocation_get_method_name (invocation);

@@ -3,8 +3,6 @@
  * Tasks by gantry-shim-runc: one shim a task, found again after a restart of the daemon by its bundle. */
 #include "runtime-runc.h"
 
-#include <dirent.h>
-#include <signal.h>
 #include <string.h>
 
 #include <fdio.h>
@@ -50,8 +48,8 @@ runtime_runc_tell (RuntimeRunc *self, GantryTaskEvent event, GantryProcess *proc
                               tell_free);
 }
 
-static char *
-key_of (const char *ns, const char *id)
+char *
+runtime_runc_key (const char *ns, const char *id)
 {
   return g_strconcat (ns, "/", id, NULL);
 }
@@ -59,7 +57,7 @@ key_of (const char *ns, const char *id)
 static Task *
 lookup (RuntimeRunc *self, const char *ns, const char *id, GError **error)
 {
-  g_autofree char *key = key_of (ns, id);
+  g_autofree char *key = runtime_runc_key (ns, id);
   Task *task;
 
   g_mutex_lock (&self->lock);
@@ -97,8 +95,8 @@ call_shim (Task *task, const char *service, const char *method, const char *exec
   return connection_call (task->connection, service, method, &body, fds, ret_reply, cancellable, error);
 }
 
-static gboolean
-is_name (const char *name)
+gboolean
+runtime_runc_is_name (const char *name)
 {
   gsize length = name != NULL ? strlen (name) : 0;
 
@@ -114,7 +112,7 @@ claim (RuntimeRunc *self, GantryTaskCreate *create, GError **error)
   char *key;
   Task *task;
 
-  if (!is_name (create->ns) || !is_name (create->id))
+  if (!runtime_runc_is_name (create->ns) || !runtime_runc_is_name (create->id))
     {
       gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "\"%s\" in namespace \"%s\" is no name for a task",
                     create->id, create->ns);
@@ -135,7 +133,7 @@ claim (RuntimeRunc *self, GantryTaskCreate *create, GError **error)
   if (dir_fd < 0)
     return NULL;
   task = task_new (self, create->ns, create->id, gantry_fd_steal (&dir_fd));
-  key = key_of (create->ns, create->id);
+  key = runtime_runc_key (create->ns, create->id);
   g_mutex_lock (&self->lock);
   g_hash_table_insert (self->tasks, key, task_ref (task));
   g_mutex_unlock (&self->lock);
@@ -143,11 +141,11 @@ claim (RuntimeRunc *self, GantryTaskCreate *create, GError **error)
 }
 
 /* Forgets a task and removes its bundle. */
-static void
-forget (Task *task)
+void
+task_forget (Task *task)
 {
   RuntimeRunc *self = task->runtime;
-  g_autofree char *key = key_of (task->ns, task->id);
+  g_autofree char *key = runtime_runc_key (task->ns, task->id);
   g_autoptr (GError) error = NULL;
   gantry_autofd int ns_fd = gantry_open_beneath (self->bundles_fd, task->ns, O_RDONLY | O_DIRECTORY, 0);
 
@@ -269,8 +267,8 @@ create_in_shim (Task *task, GantryTaskCreate *create, guint32 *ret_pid, GCancell
 }
 
 /* Ends the shim of a task that has no container any more. */
-static void
-shut_down (Task *task)
+void
+task_shut_down (Task *task)
 {
   PbBuffer now = { 0 };
 
@@ -303,10 +301,10 @@ runc_create (GantryRuntime *runtime, GantryTaskCreate *create, GantryProcess **r
     {
       gboolean lost = task->connection == NULL;
 
-      shut_down (task);
+      task_shut_down (task);
       if (lost || g_cancellable_is_cancelled (cancellable))
         task_clean_up (task);
-      forget (task);
+      task_forget (task);
       return FALSE;
     }
   g_mutex_lock (&self->lock);
@@ -366,7 +364,7 @@ runc_exec (GantryRuntime *runtime, const char *ns, const char *id, const char *e
 
   if (task == NULL)
     return FALSE;
-  if (!is_name (exec_id))
+  if (!runtime_runc_is_name (exec_id))
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "\"%s\" is no name for an exec",
                          exec_id != NULL ? exec_id : "");
   pb_put_varint (&body, 3, stdio != NULL && stdio->terminal);
@@ -440,8 +438,8 @@ runc_remove (GantryRuntime *runtime, const char *ns, const char *id, const char 
     }
   if (init)
     {
-      shut_down (task);
-      forget (task);
+      task_shut_down (task);
+      task_forget (task);
     }
   g_mutex_lock (&self->lock);
   runtime_runc_tell (self, GANTRY_TASK_EVENT_DELETE, process);
@@ -712,85 +710,6 @@ static const GantryRuntimeVtable vtable = {
   .checkpoint = runc_checkpoint,
   .set_watch = runc_set_watch,
 };
-
-/* Finds a task of the daemon's last life by its bundle. One that was never created, or whose shim died, is
- * cleaned up; if it had run, it stays as a stopped task until somebody removes it. */
-static void
-recover_one (RuntimeRunc *self, const char *ns, const char *id, int dir_fd)
-{
-  g_autoptr (Task) task = task_new (self, ns, id, dir_fd);
-  guint32 status = 128 + SIGKILL;
-  gint64 exited = gantry_now_ns ();
-  gboolean ran = FALSE;
-
-  g_mutex_lock (&self->lock);
-  g_hash_table_insert (self->tasks, key_of (ns, id), task_ref (task));
-  g_mutex_unlock (&self->lock);
-  if (task_connect (task, NULL) && task_find (task, "") != NULL)
-    return;
-  ran = task_read_exit (task, "", &status, &exited);
-  shut_down (task);
-  connection_unref (g_steal_pointer (&task->connection));
-  task_clean_up (task);
-  if (!ran)
-    {
-      forget (task);
-      return;
-    }
-  g_mutex_lock (&self->lock);
-  task->removed = FALSE;
-  if (task_find (task, "") == NULL)
-    {
-      Proc *proc = task_add (task, "", NULL);
-
-      proc->status = GANTRY_TASK_STOPPED;
-      proc->exit_status = status;
-      proc->exited_ns = exited;
-    }
-  g_mutex_unlock (&self->lock);
-}
-
-static void
-recover_namespace (RuntimeRunc *self, const char *ns)
-{
-  int fd = gantry_open_beneath (self->bundles_fd, ns, O_RDONLY | O_DIRECTORY, 0);
-  DIR *dir = fd >= 0 ? fdopendir (fd) : NULL;
-  struct dirent *entry;
-
-  if (dir == NULL)
-    {
-      gantry_fd_clear (&fd);
-      return;
-    }
-  while ((entry = readdir (dir)) != NULL)
-    if (is_name (entry->d_name))
-      {
-        int task_fd = gantry_open_beneath (fd, entry->d_name, O_RDONLY | O_DIRECTORY, 0);
-
-        if (task_fd >= 0)
-          recover_one (self, ns, entry->d_name, task_fd);
-      }
-  closedir (dir);
-}
-
-gboolean
-runtime_runc_recover (RuntimeRunc *self, GError **error)
-{
-  int fd = openat (self->bundles_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  DIR *dir = fd >= 0 ? fdopendir (fd) : NULL;
-  struct dirent *entry;
-
-  if (dir == NULL)
-    {
-      gantry_fd_clear (&fd);
-      return gantry_throw_errno (error, errno, "reading the bundles in %s", self->path);
-    }
-  while ((entry = readdir (dir)) != NULL)
-    if (is_name (entry->d_name))
-      recover_namespace (self, entry->d_name);
-  closedir (dir);
-  return TRUE;
-}
 
 static gpointer
 reader_main (gpointer data)

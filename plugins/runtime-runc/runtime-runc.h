@@ -53,6 +53,15 @@ RuntimeRunc *runtime_runc_new (const GantryHost *host, GError **error);
 gboolean runtime_runc_recover (RuntimeRunc *self, GError **error);
 void runtime_runc_free (RuntimeRunc *self);
 
+/** The key of a task in the table. Returns: (transfer full). */
+char *runtime_runc_key (const char *ns, const char *id);
+/** Whether @name may name a bundle's directory, or an exec. */
+gboolean runtime_runc_is_name (const char *name);
+/** Ends the shim of a task that has no container any more. */
+void task_shut_down (Task *task);
+/** Forgets a task and removes its bundle. */
+void task_forget (Task *task);
+
 /* task.c */
 Task *task_new (RuntimeRunc *runtime, const char *ns, const char *id, int dir_fd);
 Task *task_ref (Task *self);

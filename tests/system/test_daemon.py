@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The daemon itself: plugins, instances, D-Bus by other clients, bad input."""
 import os
+import queue
 import shutil
 import subprocess
+import threading
 
 import pytest
 
@@ -44,9 +46,60 @@ def test_busctl_alone_runs_a_container(busybox):
                 "docker.io/library/busybox:latest", "1", "args", "as", "3", "sh", "-c", "exit 5").split('"')[1]
     assert call(path, "Container", "CreateTask", "a{sv}ah", "0", "0").startswith("u ")
     assert call(path, "Container", "Start", "s", "").startswith("u ")
-    assert busybox.out("wait", "one") == "5"
+    assert call(path, "Container", "Wait", "s", "").startswith("ux 5 ")
     call(path, "Container", "DeleteTask", "s", "")
     call(path, "Container", "Delete", "b", "false")
+
+
+@pytest.mark.skipif(shutil.which("busctl") is None, reason="needs busctl")
+def test_busctl_connects_while_events_flow(daemon):
+    """A signal must not come before the answer to a client's Hello."""
+    flood = """
+import sys
+from gi.repository import Gio, GLib
+bus = Gio.DBusConnection.new_for_address_sync(sys.argv[1], Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT, None, None)
+number = 0
+while True:
+    number += 1
+    for method, body in (("CreateNamespace", GLib.Variant("(sa{ss})", (f"f{number}", {}))),
+                         ("DeleteNamespace", GLib.Variant("(s)", (f"f{number}",)))):
+        bus.call_sync(None, "/org/gantry1", "org.gantry1.Manager", method, body, None, 0, -1, None)
+"""
+    address = f"unix:path={daemon.socket}"
+    process = subprocess.Popen(["/usr/bin/python3", "-c", flood, address])
+    try:
+        for _ in range(100):
+            subprocess.run(["busctl", f"--address={address}", "call", "org.gantry1", "/org/gantry1", "org.gantry1.Manager",
+                            "ListNamespaces"], check=True, capture_output=True)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_events(busybox):
+    process = subprocess.Popen([f"{BUILD}/cli/gantry", "--address", f"unix:path={busybox.socket}", "events"], stdout=subprocess.PIPE,
+                               text=True, bufsize=1)
+    lines = queue.Queue()
+    threading.Thread(target=lambda: [lines.put(line.split()[2]) for line in process.stdout], daemon=True).start()
+    seen = []
+    try:
+        # That it has subscribed is only seen by an event that arrives.
+        for number in range(200):
+            busybox.run("ns", "create", f"n{number}")
+            try:
+                seen.append(lines.get(timeout=0.2))
+                break
+            except queue.Empty:
+                pass
+        busybox.run("run", "--rm", "busybox", "true")
+        while seen[-1] != "/containers/delete":
+            seen.append(lines.get(timeout=30))
+    finally:
+        process.kill()
+        process.wait()
+    topics = [topic for topic in seen if topic.startswith(("/tasks", "/containers"))]
+    assert topics == ["/containers/create", "/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete", "/containers/delete"]
 
 
 def test_bad_calls_change_nothing(busybox):
