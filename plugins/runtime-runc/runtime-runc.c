@@ -340,9 +340,6 @@ runc_start (GantryRuntime *runtime, const char *ns, const char *id, const char *
       if (proc->status == GANTRY_TASK_CREATED)
         proc->status = GANTRY_TASK_RUNNING;
       process = task_describe (task, proc);
-      runtime_runc_tell (self,
-                         proc->exec_id[0] != '\0' ? GANTRY_TASK_EVENT_EXEC_STARTED : GANTRY_TASK_EVENT_START,
-                         process);
     }
   g_mutex_unlock (&self->lock);
   if (process == NULL)

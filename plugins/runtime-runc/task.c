@@ -232,6 +232,19 @@ on_exit_event (Task *self, Fields *fields)
     tell (self, GANTRY_TASK_EVENT_EXIT, proc);
 }
 
+/* A start is told when the shim tells it, not when the call returns: a short process has ended by then. With the lock. */
+static void
+on_start_event (Task *self, const char *exec_id, guint32 pid)
+{
+  Proc *proc = task_find (self, exec_id);
+
+  if (proc == NULL || proc->status != GANTRY_TASK_CREATED)
+    return;
+  proc->pid = pid;
+  proc->status = GANTRY_TASK_RUNNING;
+  tell (self, exec_id[0] != '\0' ? GANTRY_TASK_EVENT_EXEC_STARTED : GANTRY_TASK_EVENT_START, proc);
+}
+
 static void
 on_shim_event (Connection *connection, const char *topic, PbReader event, gboolean lost, gpointer user_data)
 {
@@ -249,6 +262,10 @@ on_shim_event (Connection *connection, const char *topic, PbReader event, gboole
   proc = task_find (self, "");
   if (strcmp (topic, "/tasks/exit") == 0)
     on_exit_event (self, &fields);
+  else if (strcmp (topic, "/tasks/start") == 0)
+    on_start_event (self, "", (guint32)fields.number[2]);
+  else if (strcmp (topic, "/tasks/exec-started") == 0 && fields.text[2] != NULL)
+    on_start_event (self, fields.text[2], (guint32)fields.number[3]);
   else if (proc != NULL && strcmp (topic, "/tasks/paused") == 0)
     {
       proc->status = GANTRY_TASK_PAUSED;
