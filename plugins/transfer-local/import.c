@@ -29,6 +29,7 @@ typedef struct {
   const char *ns;
   GantryContent *content;
   const char *lease;
+  char **platforms;      /* (nullable): what is kept of an index; NULL: everything */
   GHashTable *documents; /* name -> GBytes */
   GHashTable *blobs;     /* name -> Blob, of docker archives */
   GHashTable *links;     /* name -> target */
@@ -247,10 +248,23 @@ label_children (Import *import, const char *digest, GVariantBuilder *labels, GEr
 static gboolean label_tree (Import *import, GantryDescriptor *target, guint depth, GError **error);
 
 static gboolean
+is_wanted (Import *import, GantryDescriptor *target)
+{
+  if (import->platforms == NULL || target->platform == NULL)
+    return TRUE;
+  for (gsize i = 0; import->platforms[i] != NULL; i++)
+    if (oci_platform_matches (import->platforms[i], target->platform))
+      return TRUE;
+  return FALSE;
+}
+
+/* What nobody asked for gets no label, and so is collected when the import's lease ends. */
+static gboolean
 label_index (Import *import, JsonObject *object, GantryDescriptor *target, guint depth, GError **error)
 {
   JsonArray *manifests = oci_array (object, "manifests");
   g_auto (GVariantBuilder) labels = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE ("a{ss}"));
+  guint n = 0;
 
   for (guint i = 0; manifests != NULL && i < json_array_get_length (manifests); i++)
     {
@@ -262,12 +276,17 @@ label_index (Import *import, JsonObject *object, GantryDescriptor *target, guint
       if (!JSON_NODE_HOLDS_OBJECT (element) || (child = oci_descriptor (json_node_get_object (element), error)) == NULL)
         return FALSE;
       /* An archive need not have every platform. */
-      if (!gantry_content_info (import->content, child->digest, &info, import->cancellable, NULL))
+      if (!is_wanted (import, child)
+          || !gantry_content_info (import->content, child->digest, &info, import->cancellable, NULL))
         continue;
+      n++;
       g_variant_builder_add (&labels, "{ss}", key, child->digest);
       if (!label_tree (import, child, depth + 1, error))
         return FALSE;
     }
+  if (n == 0)
+    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND,
+                         "the archive has nothing of index %s for the platforms wanted; name others or ask for all", target->digest);
   return label_children (import, target->digest, &labels, error);
 }
 
@@ -337,11 +356,24 @@ found_free (gpointer data)
 }
 
 static gboolean
+append_found (GPtrArray *images, const char *name, GantryDescriptor *target, GError **error)
+{
+  Found *found;
+
+  if (images->len >= MAX_IMAGES)
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the archive has more than %d images", MAX_IMAGES);
+  found = g_new0 (Found, 1);
+  found->name = oci_normalize_name (name, error);
+  found->target = gantry_descriptor_ref (target);
+  g_ptr_array_add (images, found);
+  return found->name != NULL;
+}
+
+static gboolean
 add_found (GPtrArray *images, const char *name, GantryDescriptor *target, GVariant *options, GError **error)
 {
   const char *prefix = NULL, *given = NULL;
   g_autofree char *full = NULL;
-  Found *found;
 
   g_variant_lookup (options, "prefix", "&s", &prefix);
   g_variant_lookup (options, "name", "&s", &given);
@@ -352,18 +384,28 @@ add_found (GPtrArray *images, const char *name, GantryDescriptor *target, GVaria
   if (name == NULL)
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
                          "the archive does not name its image; give the option \"name\"");
-  if (images->len >= MAX_IMAGES)
-    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the archive has more than %d images", MAX_IMAGES);
-  found = g_new0 (Found, 1);
-  found->name = oci_normalize_name (name, error);
-  found->target = gantry_descriptor_ref (target);
-  if (found->name == NULL)
-    {
-      found_free (found);
-      return FALSE;
-    }
-  g_ptr_array_add (images, found);
-  return TRUE;
+  return append_found (images, name, target, error);
+}
+
+/* Adds the image by its name and, if wanted, by "prefix@digest". */
+static gboolean
+add_image (GPtrArray *images, const char *name, GantryDescriptor *target, GVariant *options, GError **error)
+{
+  const char *prefix = NULL;
+  g_autofree char *by_digest = NULL;
+  gboolean digests = FALSE;
+
+  g_variant_lookup (options, "digests", "b", &digests);
+  g_variant_lookup (options, "prefix", "&s", &prefix);
+  if (!digests)
+    return add_found (images, name, target, options, error);
+  if (prefix == NULL)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the option \"digests\" needs the option \"prefix\"");
+  /* An image without a name is named by its digest alone. */
+  if ((name != NULL || g_variant_lookup (options, "name", "&s", &name)) && !add_found (images, name, target, options, error))
+    return FALSE;
+  by_digest = g_strconcat (prefix, "@", target->digest, NULL);
+  return append_found (images, by_digest, target, error);
 }
 
 static gboolean
@@ -393,7 +435,7 @@ find_oci_images (Import *import, GVariant *options, GPtrArray *images, GError **
       name = gantry_labels_lookup (target->annotations, "io.containerd.image.name");
       if (name == NULL)
         name = gantry_labels_lookup (target->annotations, "org.opencontainers.image.ref.name");
-      if (!add_found (images, name, target, options, error))
+      if (!add_image (images, name, target, options, error))
         return FALSE;
     }
   return TRUE;
@@ -508,10 +550,10 @@ find_docker_images (Import *import, GVariant *options, GPtrArray *images, GError
           || (target = make_manifest (import, json_node_get_object (element), error)) == NULL)
         return FALSE;
       tags = oci_strv (json_node_get_object (element), "RepoTags");
-      if (tags[0] == NULL && !add_found (images, NULL, target, options, error))
+      if (tags[0] == NULL && !add_image (images, NULL, target, options, error))
         return FALSE;
       for (gsize j = 0; tags[j] != NULL; j++)
-        if (!add_found (images, tags[j], target, options, error))
+        if (!add_image (images, tags[j], target, options, error))
           return FALSE;
     }
   return TRUE;
@@ -531,12 +573,22 @@ make_image (Import *import, Found *found, GVariant *labels, GError **error)
   return gantry_metadata_apply_one (import->self->metadata, change, NULL, import->cancellable, error);
 }
 
+/* This machine's, if it is wanted, or else the first that is. Returns: (nullable). */
+static const char *
+unpack_platform (Import *import)
+{
+  for (gsize i = 0; import->platforms != NULL && import->platforms[i] != NULL; i++)
+    if (oci_platform_matches (import->platforms[i], oci_host_platform ()))
+      return NULL;
+  return import->platforms != NULL ? import->platforms[0] : NULL;
+}
+
 /* Everything is whole and, if wanted, unpacked before the first image is visible. */
 static gboolean
 finish (Import *import, GVariant *options, GPtrArray *images, GError **error)
 {
   g_autoptr (GVariant) labels = g_variant_lookup_value (options, "labels", G_VARIANT_TYPE ("a{ss}"));
-  const char *snapshotter = NULL;
+  const char *snapshotter = NULL, *platform = unpack_platform (import);
   gboolean unpack = TRUE;
 
   g_variant_lookup (options, "unpack", "b", &unpack);
@@ -547,7 +599,7 @@ finish (Import *import, GVariant *options, GPtrArray *images, GError **error)
 
       if (!label_tree (import, found->target, 0, error)
           || (unpack
-              && !unpack_target (import->self, import->job, import->ns, import->lease, found->target, snapshotter, NULL, NULL,
+              && !unpack_target (import->self, import->job, import->ns, import->lease, found->target, snapshotter, platform, NULL,
                                  import->cancellable, error)))
         return FALSE;
     }
@@ -560,7 +612,8 @@ finish (Import *import, GVariant *options, GPtrArray *images, GError **error)
 static gboolean
 check_options (GVariant *options, GError **error)
 {
-  static const char *const known[] = { "name", "prefix", "unpack", "snapshotter", "labels", NULL };
+  static const char *const known[] = { "name",   "prefix",      "platforms", "all-platforms", "digests",
+                                       "unpack", "snapshotter", "labels",    NULL };
   GVariantIter iter;
   const char *key;
   GVariant *value;
@@ -573,6 +626,23 @@ check_options (GVariant *options, GError **error)
         return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "unknown option \"%s\"", key);
       }
   return TRUE;
+}
+
+/* Returns: (transfer full) (nullable): NULL for all. */
+static char **
+wanted_platforms (GVariant *options)
+{
+  char **platforms = NULL;
+  gboolean all = FALSE;
+
+  g_variant_lookup (options, "all-platforms", "b", &all);
+  if (!all && g_variant_lookup (options, "platforms", "^as", &platforms))
+    {
+      if (platforms[0] == NULL)
+        g_clear_pointer (&platforms, g_strfreev);
+      return platforms;
+    }
+  return all ? NULL : g_strsplit (oci_host_platform (), " ", 1);
 }
 
 gboolean
@@ -590,8 +660,9 @@ import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd
   g_autoptr (GHashTable) links = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
   g_autoptr (GPtrArray) images = g_ptr_array_new_with_free_func (found_free);
   g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
+  g_auto (GStrv) platforms = wanted_platforms (held);
   Import import = { .self = self, .job = job, .ns = ns, .documents = documents, .blobs = blobs, .links = links,
-                    .cancellable = cancellable };
+                    .platforms = platforms, .cancellable = cancellable };
   gboolean ok;
 
   if (!check_options (held, error) || !lease_begin (self, ns, &lease, cancellable, error)

@@ -106,6 +106,7 @@ inspect (GantryTransfer *transfer, const char *ns, const char *name, const char 
 static const GantryTransferVtable vtable = {
   .size = sizeof (GantryTransferVtable),
   .import = import_archive,
+  .do_export = export_archive,
   .unpack = unpack_image,
   .inspect = inspect,
 };

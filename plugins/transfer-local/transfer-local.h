@@ -28,6 +28,9 @@ gboolean lease_begin (TransferLocal *self, const char *ns, Lease *lease, GCancel
 void lease_end (Lease *lease);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Lease, lease_end)
 
+/* export.c */
+gboolean export_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *const *names, int fd,
+                         GVariant *options, GCancellable *cancellable, GError **error);
 /* import.c */
 gboolean import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd, GVariant *options,
                          char ***ret_names, GCancellable *cancellable, GError **error);
