@@ -79,21 +79,6 @@ on_connection (GDBusServer *server, GDBusConnection *connection, gpointer user_d
   return TRUE;
 }
 
-static void
-on_event (GantryEvent *event, guint64 lost, gpointer user_data)
-{
-  ApiDbus *self = user_data;
-  g_autoptr (GVariant) body = g_variant_ref_sink (g_variant_new ("(ttxss@a{sv})", event->seq, lost, event->time_ns, event->ns,
-                                                                 event->topic, event->payload));
-
-  for (guint i = 0; i < self->connections->len; i++)
-    if (connection_wants_signals (g_ptr_array_index (self->connections, i)))
-      g_dbus_connection_emit_signal (g_ptr_array_index (self->connections, i), NULL, "/org/gantry1", "org.gantry1.Manager",
-                                     "Event", body, NULL);
-  if (self->bus != NULL)
-    g_dbus_connection_emit_signal (self->bus, NULL, "/org/gantry1", "org.gantry1.Manager", "Event", body, NULL);
-}
-
 static gboolean
 serve_bus (ApiDbus *self, GError **error)
 {
@@ -135,9 +120,7 @@ serve (GantryFrontend *frontend, GCancellable *cancellable, GError **error)
   g_signal_connect (observer, "authorize-authenticated-peer", G_CALLBACK (on_authorize), self);
   g_signal_connect (observer, "allow-mechanism", G_CALLBACK (on_mechanism), self);
   self->server = g_dbus_server_new_sync (self->address, G_DBUS_SERVER_FLAGS_NONE, guid, observer, cancellable, error);
-  if (self->server == NULL
-      || !gantry_events_subscribe (self->events, NULL, GANTRY_EVENTS_NOW, NULL, on_event, self, NULL, &self->subscription, NULL,
-                                   error))
+  if (self->server == NULL || !signals_start (self, error))
     return FALSE;
   g_signal_connect (self->server, "new-connection", G_CALLBACK (on_connection), self);
   g_dbus_server_start (self->server);
@@ -151,7 +134,7 @@ stop (GantryFrontend *frontend, guint drain_ms, GDestroyNotify done, gpointer us
 
   if (self->server != NULL)
     g_dbus_server_stop (self->server);
-  gantry_events_unsubscribe (self->events, self->subscription);
+  signals_stop (self);
   while (self->connections->len > 0)
     {
       GDBusConnection *connection = g_ptr_array_steal_index (self->connections, 0);
@@ -197,6 +180,7 @@ plugin_fini (gpointer instance)
   g_clear_object (&self->server);
   g_clear_object (&self->bus);
   g_clear_pointer (&self->connections, g_ptr_array_unref);
+  g_clear_pointer (&self->job_waits, g_ptr_array_unref);
   g_clear_pointer (&self->info, g_dbus_node_info_unref);
   g_free (self->address);
   g_free (self);
@@ -210,6 +194,7 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
   self->frontend.vtable = &vtable;
   self->host = host;
   self->connections = g_ptr_array_new_with_free_func (g_object_unref);
+  self->job_waits = g_ptr_array_new ();
   self->info = g_dbus_node_info_new_for_xml (interface_xml, error);
   if (self->info != NULL && (self->introspection = gantry_host_lookup (host, GANTRY_INTROSPECTION_TYPE, NULL, error)) != NULL
       && (self->metadata = gantry_host_lookup (host, GANTRY_METADATA_TYPE, NULL, error)) != NULL

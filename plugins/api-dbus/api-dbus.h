@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Objects, calls and signals of org.gantry1. A call is authorized in the main context, then runs on a worker thread. */
 #pragma once
 
 #include <gantry/frontend.h>
@@ -7,6 +9,8 @@
 #include <gantry/store.h>
 #include <gantry/tasks.h>
 #include <gantry/transfer.h>
+
+#define ROOT "/org/gantry1"
 
 typedef struct {
   GantryFrontend frontend;
@@ -25,21 +29,30 @@ typedef struct {
   GDBusConnection *bus;   /* (nullable) */
   guint bus_name;
   guint64 subscription;
+  guint64 job_watch;
+  guint64 plugin_watch;
+  GPtrArray *job_waits; /* of JobWait; main context */
 } ApiDbus;
 
-/** One method call, on a worker thread. */
+/** One method call. */
 typedef struct {
   ApiDbus *self;
   GDBusMethodInvocation *invocation;
+  const char *interface;
   const char *method;
   GVariant *parameters;
   char *ns; /* (nullable): of the object */
-  char *id; /* (nullable): of a container */
+  char *id; /* (nullable): of a container, image, job or plugin */
   guint32 uid;
   gboolean deferred; /* the answer comes later */
 } Call;
 
 typedef gboolean (*CallFunc) (Call *call, GVariant **ret_reply, GError **error);
+
+typedef struct {
+  const char *name;
+  CallFunc func;
+} Method;
 
 /* objects.c */
 
@@ -48,12 +61,78 @@ typedef gboolean (*CallFunc) (Call *call, GVariant **ret_reply, GError **error);
 void connection_has_called (GDBusConnection *connection);
 gboolean connection_wants_signals (GDBusConnection *connection);
 gboolean objects_export (ApiDbus *self, GDBusConnection *connection, GError **error);
-char *object_path_namespace (const char *ns);
-char *object_path_container (const char *ns, const char *id);
+/** Runs @call on a worker thread (transfer full). */
+void call_submit (Call *call);
+void call_free (gpointer data);
+CallFunc find_in (const Method *methods, gsize n, const char *name);
 /** The descriptors of the call in the order of @handles (ah). Returns: (transfer full). */
 GUnixFDList *call_fds (Call *call, GVariant *handles, GError **error);
+/** The descriptor @handle of the call. Returns: (transfer full), or -1. */
+int call_fd (Call *call, gint32 handle, GError **error);
 
-/* manager.c, namespace.c, container.c: the method by name, or NULL */
+/* paths.c */
+char *path_namespace (const char *ns);
+char *path_container (const char *ns, const char *id);
+char *path_image (const char *ns, const char *name);
+char *path_job (guint64 id, guint32 uid, const char *token);
+char *path_of_job (GantryJob *job);
+char *path_plugin (const char *name);
+/** What @path names: its collection ("namespace", …; "" for the root), and ns and id for it. Returns: FALSE for a path that is none. */
+gboolean path_parse (const char *path, const char **ret_collection, char **ret_ns, char **ret_id);
+
+/* authorize.c */
+
+/** Lets @call (transfer full) go on to call_submit (), or answers it. */
+void authorize (Call *call);
+
+/* properties.c: values of properties by D-Bus names. Returns: (transfer floating): a{sv}. */
+GVariant *properties_of_namespace (GantryRecord *record);
+GVariant *properties_of_image (GantryRecord *record);
+GVariant *properties_of_container (GantryRecord *record);
+GVariant *properties_of_task (ApiDbus *self, GantryProcess *process);
+/** @properties: as of gantry_job_get_properties (), or some of them. */
+GVariant *properties_of_job (GVariant *properties);
+GVariant *properties_of_plugin (GVariant *plugin);
+/** org.freedesktop.DBus.Properties: Get and GetAll of the call's object. */
+CallFunc properties_find (const char *method);
+gboolean get_managed_objects (Call *call, GVariant **ret_reply, GError **error);
+
+/* signals.c */
+gboolean signals_start (ApiDbus *self, GError **error);
+void signals_stop (ApiDbus *self);
+
+/* job.c */
+
+/** Makes a job for @operation, with the "token" that is taken out of @options. *@ret_path: (transfer full). */
+gboolean job_begin (Call *call, const char *operation, GVariantDict *options, GantryJob **ret_job, char **ret_path, GError **error);
+/** Main context: answers those who wait for @job. */
+void job_answer_waits (ApiDbus *self, GantryJob *job);
+CallFunc job_find (const char *method);
+GantryJob *job_lookup (ApiDbus *self, const char *node, GError **error);
+
+/* transfers.c: work that becomes a job */
+gboolean import_images (Call *call, GVariant **ret_reply, GError **error);
+gboolean export_images (Call *call, GVariant **ret_reply, GError **error);
+gboolean unpack_image (Call *call, GVariant **ret_reply, GError **error);
+
+/* task.c */
+
+/** Takes "stdin", "stdout", "stderr" and "terminal" out of @options. Returns: (transfer full). */
+GantryStdio *take_stdio (Call *call, GVariantDict *options, GVariant *handles, GError **error);
+
+/* records.c: what namespaces, images and containers share */
+
+/** Sets the labels of the parameters (a{ss}); empty values remove. */
+gboolean set_labels (Call *call, const char *kind, const char *ns, const char *id, GError **error);
+/** The name of the image that @name means: itself, or the whole name of a short one. Returns: (transfer full). */
+char *find_image_name (Call *call, const char *name, GError **error);
+/** The record of the call's image. */
+GantryRecord *get_image_record (Call *call, GError **error);
+
+/* manager.c, namespace.c, image.c, container.c, task.c, plugin.c: the method by name, or NULL */
 CallFunc manager_find (const char *method);
 CallFunc namespace_find (const char *method);
+CallFunc image_find (const char *method);
 CallFunc container_find (const char *method);
+CallFunc task_find (const char *method);
+CallFunc plugin_find (const char *method);

@@ -6,15 +6,6 @@
 #include <string.h>
 
 static gboolean
-get_server (Call *call, GVariant **ret_reply, GError **error)
-{
-  g_autoptr (GVariant) server = gantry_introspection_get_server (call->self->introspection);
-
-  *ret_reply = g_variant_new ("(@a{sv})", server);
-  return TRUE;
-}
-
-static gboolean
 list_plugins (Call *call, GVariant **ret_reply, GError **error)
 {
   g_autoptr (GVariant) plugins = gantry_introspection_list_plugins (call->self->introspection);
@@ -33,20 +24,36 @@ get_trace (Call *call, GVariant **ret_reply, GError **error)
 }
 
 static gboolean
-add_name (GantryRecord *record, gpointer user_data)
+get_config (Call *call, GVariant **ret_reply, GError **error)
 {
-  g_variant_builder_add (user_data, "s", record->id);
+  g_autoptr (GVariant) settings = gantry_introspection_get_config (call->self->introspection);
+
+  *ret_reply = g_variant_new ("(@aa{sv})", settings);
+  return TRUE;
+}
+
+static gboolean
+add_namespace (GantryRecord *record, gpointer user_data)
+{
+  GVariantDict dict;
+
+  g_variant_dict_init (&dict, NULL);
+  g_variant_dict_insert (&dict, "name", "s", record->id);
+  g_variant_dict_insert_value (&dict, "labels",
+                               record->labels != NULL ? record->labels : g_variant_new_array (G_VARIANT_TYPE ("{ss}"), NULL, 0));
+  g_variant_dict_insert (&dict, "created", "x", record->created_ns);
+  g_variant_builder_add_value (user_data, g_variant_dict_end (&dict));
   return TRUE;
 }
 
 static gboolean
 list_namespaces (Call *call, GVariant **ret_reply, GError **error)
 {
-  g_auto (GVariantBuilder) names = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE_STRING_ARRAY);
+  g_auto (GVariantBuilder) list = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE ("aa{sv}"));
 
-  if (!gantry_metadata_list (call->self->metadata, GANTRY_KIND_NAMESPACE, "", NULL, NULL, 0, add_name, &names, NULL, error))
+  if (!gantry_metadata_list (call->self->metadata, GANTRY_KIND_NAMESPACE, "", NULL, NULL, 0, add_namespace, &list, NULL, error))
     return FALSE;
-  *ret_reply = g_variant_new ("(as)", &names);
+  *ret_reply = g_variant_new ("(aa{sv})", &list);
   return TRUE;
 }
 
@@ -69,7 +76,7 @@ create_namespace (Call *call, GVariant **ret_reply, GError **error)
   g_variant_get (call->parameters, "(&s@a{ss})", &name, &labels);
   if (!change_namespace (call, GANTRY_CHANGE_CREATE, name, labels, error))
     return FALSE;
-  path = object_path_namespace (name);
+  path = path_namespace (name);
   *ret_reply = g_variant_new ("(o)", path);
   return TRUE;
 }
@@ -92,7 +99,7 @@ get_namespace (Call *call, GVariant **ret_reply, GError **error)
   g_variant_get (call->parameters, "(&s)", &name);
   if (name[0] == '\0')
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "a namespace must have a name");
-  path = object_path_namespace (name);
+  path = path_namespace (name);
   *ret_reply = g_variant_new ("(o)", path);
   return TRUE;
 }
@@ -101,28 +108,16 @@ static gboolean
 list_jobs (Call *call, GVariant **ret_reply, GError **error)
 {
   g_autoptr (GPtrArray) jobs = gantry_jobs_list (call->self->jobs);
-  g_auto (GVariantBuilder) list = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE ("aa{sv}"));
+  g_auto (GVariantBuilder) list = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE ("ao"));
 
   for (guint i = 0; i < jobs->len; i++)
     {
-      g_autoptr (GVariant) properties = gantry_job_get_properties (g_ptr_array_index (jobs, i));
-      GVariantDict dict;
+      g_autofree char *path = path_of_job (g_ptr_array_index (jobs, i));
 
-      g_variant_dict_init (&dict, properties);
-      g_variant_dict_insert (&dict, "id", "t", gantry_job_get_id (g_ptr_array_index (jobs, i)));
-      g_variant_builder_add_value (&list, g_variant_dict_end (&dict));
+      g_variant_builder_add (&list, "o", path);
     }
-  *ret_reply = g_variant_new ("(aa{sv})", &list);
+  *ret_reply = g_variant_new ("(ao)", &list);
   return TRUE;
-}
-
-static gboolean
-cancel_job (Call *call, GVariant **ret_reply, GError **error)
-{
-  guint64 id;
-
-  g_variant_get (call->parameters, "(t)", &id);
-  return gantry_jobs_cancel (call->self->jobs, id, NULL, error);
 }
 
 static gboolean
@@ -146,6 +141,19 @@ collect_garbage (Call *call, GVariant **ret_reply, GError **error)
 }
 
 static gboolean
+why_kept (Call *call, GVariant **ret_reply, GError **error)
+{
+  g_auto (GStrv) path = NULL;
+  const char *kind, *ns, *id;
+
+  g_variant_get (call->parameters, "(&s&s&s)", &kind, &ns, &id);
+  if (!gantry_metadata_why (call->self->metadata, kind, ns, id, &path, NULL, error))
+    return FALSE;
+  *ret_reply = g_variant_new ("(^as)", path);
+  return TRUE;
+}
+
+static gboolean
 check (Call *call, GVariant **ret_reply, GError **error)
 {
   g_auto (GStrv) problems = NULL;
@@ -161,15 +169,19 @@ check (Call *call, GVariant **ret_reply, GError **error)
 CallFunc
 manager_find (const char *method)
 {
-  static const struct { const char *name; CallFunc func; } methods[] = {
-    { "GetServer", get_server },           { "ListPlugins", list_plugins },   { "GetTrace", get_trace },
-    { "ListNamespaces", list_namespaces }, { "CreateNamespace", create_namespace },
-    { "DeleteNamespace", delete_namespace }, { "GetNamespace", get_namespace }, { "ListJobs", list_jobs },
-    { "CancelJob", cancel_job },           { "CollectGarbage", collect_garbage }, { "Check", check },
+  static const Method methods[] = {
+    { "ListPlugins", list_plugins },
+    { "GetTrace", get_trace },
+    { "GetConfig", get_config },
+    { "ListNamespaces", list_namespaces },
+    { "CreateNamespace", create_namespace },
+    { "DeleteNamespace", delete_namespace },
+    { "GetNamespace", get_namespace },
+    { "ListJobs", list_jobs },
+    { "CollectGarbage", collect_garbage },
+    { "WhyKept", why_kept },
+    { "Check", check },
   };
 
-  for (gsize i = 0; i < G_N_ELEMENTS (methods); i++)
-    if (strcmp (methods[i].name, method) == 0)
-      return methods[i].func;
-  return NULL;
+  return find_in (methods, G_N_ELEMENTS (methods), method);
 }

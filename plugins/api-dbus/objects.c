@@ -4,68 +4,28 @@
 #include "api-dbus.h"
 
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#define ROOT "/org/gantry1"
+#define HAS_CALLED "gantry-has-called"
+#define PROPERTIES "org.freedesktop.DBus.Properties"
 
-static char *
-escape (const char *text)
+int
+call_fd (Call *call, gint32 handle, GError **error)
 {
-  GString *out = g_string_new (NULL);
+  GUnixFDList *passed = g_dbus_message_get_unix_fd_list (g_dbus_method_invocation_get_message (call->invocation));
 
-  for (; *text != '\0'; text++)
-    if (g_ascii_isalnum (*text))
-      g_string_append_c (out, *text);
-    else
-      g_string_append_printf (out, "_%02x", (guint8) *text);
-  return g_string_free (out, FALSE);
-}
-
-static char *
-unescape (const char *text)
-{
-  g_autoptr (GString) out = g_string_new (NULL);
-
-  for (; *text != '\0'; text++)
+  if (passed == NULL || handle < 0 || handle >= g_unix_fd_list_get_length (passed))
     {
-      if (*text != '_')
-        g_string_append_c (out, *text);
-      else if (g_ascii_isxdigit (text[1]) && g_ascii_isxdigit (text[2]) && (text[1] != '0' || text[2] != '0'))
-        {
-          g_string_append_c (out, (char) (g_ascii_xdigit_value (text[1]) << 4 | g_ascii_xdigit_value (text[2])));
-          text += 2;
-        }
-      else
-        return NULL;
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the call names a descriptor that was not passed");
+      return -1;
     }
-  return g_utf8_validate (out->str, -1, NULL) ? g_string_free (g_steal_pointer (&out), FALSE) : NULL;
-}
-
-char *
-object_path_namespace (const char *ns)
-{
-  g_autofree char *escaped = escape (ns);
-
-  return g_strconcat (ROOT "/namespace/", escaped, NULL);
-}
-
-char *
-object_path_container (const char *ns, const char *id)
-{
-  g_autofree char *both = g_strconcat (ns, "/", id, NULL);
-  g_autofree char *escaped = escape (both);
-
-  return g_strconcat (ROOT "/container/", escaped, NULL);
+  return g_unix_fd_list_get (passed, handle, error);
 }
 
 GUnixFDList *
 call_fds (Call *call, GVariant *handles, GError **error)
 {
-  GUnixFDList *passed
-      = g_dbus_message_get_unix_fd_list (g_dbus_method_invocation_get_message (call->invocation));
   g_autoptr (GUnixFDList) list = g_unix_fd_list_new ();
-  gint n_passed = passed != NULL ? g_unix_fd_list_get_length (passed) : 0;
 
   for (gsize i = 0; i < g_variant_n_children (handles); i++)
     {
@@ -73,12 +33,7 @@ call_fds (Call *call, GVariant *handles, GError **error)
       int fd, at;
 
       g_variant_get_child (handles, i, "h", &handle);
-      if (handle < 0 || handle >= n_passed)
-        {
-          gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the call names a descriptor that was not passed");
-          return NULL;
-        }
-      fd = g_unix_fd_list_get (passed, handle, error);
+      fd = call_fd (call, handle, error);
       if (fd < 0)
         return NULL;
       at = g_unix_fd_list_append (list, fd, error);
@@ -89,27 +44,7 @@ call_fds (Call *call, GVariant *handles, GError **error)
   return g_steal_pointer (&list);
 }
 
-/* On a bus only root may call (polkit is not asked yet); the private socket lets only root in. */
-static gboolean
-authorize (Call *call, GError **error)
-{
-  GDBusConnection *connection = g_dbus_method_invocation_get_connection (call->invocation);
-  g_autoptr (GVariant) reply = NULL;
-
-  if (connection != call->self->bus)
-    return TRUE;
-  reply = g_dbus_connection_call_sync (connection, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                                       "GetConnectionUnixUser",
-                                       g_variant_new ("(s)", g_dbus_method_invocation_get_sender (call->invocation)),
-                                       G_VARIANT_TYPE ("(u)"), G_DBUS_CALL_FLAGS_NONE, -1, NULL, error);
-  if (reply == NULL)
-    return FALSE;
-  g_variant_get (reply, "(u)", &call->uid);
-  return call->uid == 0 || call->uid == getuid ()
-         || gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED, "only root may use Gantry over a bus");
-}
-
-static void
+void
 call_free (gpointer data)
 {
   Call *call = data;
@@ -120,14 +55,31 @@ call_free (gpointer data)
   g_free (call);
 }
 
+CallFunc
+find_in (const Method *methods, gsize n, const char *name)
+{
+  for (gsize i = 0; i < n; i++)
+    if (strcmp (methods[i].name, name) == 0)
+      return methods[i].func;
+  return NULL;
+}
+
 static CallFunc
 find_method (const char *interface, const char *method)
 {
-  if (strcmp (interface, "org.gantry1.Manager") == 0)
-    return manager_find (method);
-  if (strcmp (interface, "org.gantry1.Namespace") == 0)
-    return namespace_find (method);
-  return container_find (method);
+  static const struct { const char *name; CallFunc (*find) (const char *method); } interfaces[] = {
+    { "org.gantry1.Manager", manager_find }, { "org.gantry1.Namespace", namespace_find },
+    { "org.gantry1.Image", image_find },     { "org.gantry1.Container", container_find },
+    { "org.gantry1.Task", task_find },       { "org.gantry1.Job", job_find },
+    { "org.gantry1.Plugin", plugin_find },   { PROPERTIES, properties_find },
+  };
+
+  if (strcmp (interface, "org.freedesktop.DBus.ObjectManager") == 0)
+    return get_managed_objects;
+  for (gsize i = 0; i < G_N_ELEMENTS (interfaces); i++)
+    if (strcmp (interfaces[i].name, interface) == 0)
+      return interfaces[i].find (method);
+  return NULL;
 }
 
 static void
@@ -136,13 +88,10 @@ run_call (gpointer data, gpointer unused)
   Call *call = data;
   g_autoptr (GError) error = NULL;
   GVariant *reply = NULL;
-  CallFunc func
-      = find_method (g_dbus_method_invocation_get_interface_name (call->invocation), call->method);
+  CallFunc func = find_method (call->interface, call->method);
   gboolean ok;
 
-  if (!authorize (call, &error))
-    ok = FALSE;
-  else if (func == NULL)
+  if (func == NULL)
     ok = gantry_throw (&error, GANTRY_ERROR_NOT_IMPLEMENTED, "%s is not implemented", call->method);
   else
     ok = func (call, &reply, &error);
@@ -155,7 +104,16 @@ run_call (gpointer data, gpointer unused)
     g_dbus_method_invocation_return_value (g_object_ref (call->invocation), reply);
 }
 
-#define HAS_CALLED "gantry-has-called"
+void
+call_submit (Call *call)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (gantry_host_submit (call->self->host, GANTRY_POOL_RUNTIME, run_call, call, call_free, &error))
+    return;
+  g_dbus_method_invocation_return_gerror (g_object_ref (call->invocation), error);
+  call_free (call);
+}
 
 void
 connection_has_called (GDBusConnection *connection)
@@ -169,38 +127,28 @@ connection_wants_signals (GDBusConnection *connection)
   return g_object_get_data (G_OBJECT (connection), HAS_CALLED) != NULL;
 }
 
+/* Properties come here too, since the vtable has no getters: they are read from the database, which is no work for the main context. */
 static void
 on_method (GDBusConnection *connection, const char *sender, const char *path, const char *interface, const char *method,
            GVariant *parameters, GDBusMethodInvocation *invocation, gpointer user_data)
 {
-  ApiDbus *self = user_data;
-  const char *node = strrchr (path, '/') + 1;
-  g_autoptr (GError) error = NULL;
   Call *call = g_new0 (Call, 1);
+  const char *collection;
 
   connection_has_called (connection);
-  call->self = self;
+  call->self = user_data;
   call->invocation = invocation;
+  call->interface = g_dbus_method_invocation_get_interface_name (invocation);
   call->method = g_dbus_method_invocation_get_method_name (invocation);
   call->parameters = g_dbus_method_invocation_get_parameters (invocation);
-  if (g_str_has_prefix (path, ROOT "/namespace/"))
-    call->ns = unescape (node);
-  else if (g_str_has_prefix (path, ROOT "/container/"))
+  if (path_parse (path, &collection, &call->ns, &call->id))
+    authorize (call);
+  else
     {
-      char *slash = NULL;
-
-      call->ns = unescape (node);
-      slash = call->ns != NULL ? strchr (call->ns, '/') : NULL;
-      if (slash != NULL)
-        {
-          call->id = g_strdup (slash + 1);
-          *slash = '\0';
-        }
+      g_dbus_method_invocation_return_error (g_object_ref (invocation), GANTRY_ERROR, GANTRY_ERROR_INVALID_ARGUMENT,
+                                             "%s is no object of Gantry", path);
+      call_free (call);
     }
-  if (gantry_host_submit (self->host, GANTRY_POOL_RUNTIME, run_call, call, call_free, &error))
-    return;
-  g_dbus_method_invocation_return_gerror (g_object_ref (invocation), error);
-  call_free (call);
 }
 
 static const GDBusInterfaceVTable interface_vtable = { on_method, NULL, NULL, { NULL } };
@@ -211,21 +159,43 @@ enumerate (GDBusConnection *connection, const char *sender, const char *path, gp
   return g_new0 (char *, 1);
 }
 
+static void
+add_interface (ApiDbus *self, GPtrArray *interfaces, const char *name)
+{
+  g_ptr_array_add (interfaces, g_dbus_interface_info_ref (g_dbus_node_info_lookup_interface (self->info, name)));
+}
+
 static GDBusInterfaceInfo **
 introspect (GDBusConnection *connection, const char *sender, const char *path, const char *node, gpointer user_data)
 {
   ApiDbus *self = user_data;
-  /* GLib gives the registered path here or the whole one. */
-  gboolean container = g_str_has_prefix (path, ROOT "/container");
-  g_autofree char *name = node != NULL ? unescape (node) : NULL;
-  GDBusInterfaceInfo **interfaces;
+  GPtrArray *interfaces;
+  g_autofree char *full = NULL, *ns = NULL, *id = NULL, *end = NULL;
+  const char *collection;
 
-  if (name == NULL || name[0] == '\0' || (container && strchr (name, '/') == NULL))
+  if (node == NULL)
     return NULL;
-  interfaces = g_new0 (GDBusInterfaceInfo *, 2);
-  interfaces[0] = g_dbus_interface_info_ref (
-      g_dbus_node_info_lookup_interface (self->info, container ? "org.gantry1.Container" : "org.gantry1.Namespace"));
-  return interfaces;
+  /* GLib gives the registered path here or the whole one. */
+  end = g_strconcat ("/", node, NULL);
+  full = g_str_has_suffix (path, end) ? g_strdup (path) : g_strconcat (path, end, NULL);
+  if (!path_parse (full, &collection, &ns, &id))
+    return NULL;
+  interfaces = g_ptr_array_new ();
+  if (strcmp (collection, "container") == 0)
+    {
+      add_interface (self, interfaces, "org.gantry1.Container");
+      /* A task that is not there answers NOT_FOUND, which says more than an unknown interface. */
+      add_interface (self, interfaces, "org.gantry1.Task");
+    }
+  else
+    {
+      g_autofree char *name = g_strconcat ("org.gantry1.", collection, NULL);
+
+      name[strlen ("org.gantry1.")] = g_ascii_toupper (name[strlen ("org.gantry1.")]);
+      add_interface (self, interfaces, name);
+    }
+  g_ptr_array_add (interfaces, NULL);
+  return (GDBusInterfaceInfo **) g_ptr_array_free (interfaces, FALSE);
 }
 
 static const GDBusInterfaceVTable *
@@ -241,14 +211,19 @@ static const GDBusSubtreeVTable subtree_vtable = { enumerate, introspect, dispat
 gboolean
 objects_export (ApiDbus *self, GDBusConnection *connection, GError **error)
 {
-  return g_dbus_connection_register_object (connection, ROOT,
-                                            g_dbus_node_info_lookup_interface (self->info, "org.gantry1.Manager"),
-                                            &interface_vtable, self, NULL, error)
-             != 0
-         && g_dbus_connection_register_subtree (connection, ROOT "/namespace", &subtree_vtable,
-                                                G_DBUS_SUBTREE_FLAGS_DISPATCH_TO_UNENUMERATED_NODES, self, NULL, error)
-                != 0
-         && g_dbus_connection_register_subtree (connection, ROOT "/container", &subtree_vtable,
-                                                G_DBUS_SUBTREE_FLAGS_DISPATCH_TO_UNENUMERATED_NODES, self, NULL, error)
-                != 0;
+  static const char *const interfaces[] = { "org.gantry1.Manager", "org.freedesktop.DBus.ObjectManager" };
+  static const char *const subtrees[]
+      = { ROOT "/namespace", ROOT "/image", ROOT "/container", ROOT "/job", ROOT "/plugin" };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (interfaces); i++)
+    if (g_dbus_connection_register_object (connection, ROOT, g_dbus_node_info_lookup_interface (self->info, interfaces[i]),
+                                           &interface_vtable, self, NULL, error)
+        == 0)
+      return FALSE;
+  for (gsize i = 0; i < G_N_ELEMENTS (subtrees); i++)
+    if (g_dbus_connection_register_subtree (connection, subtrees[i], &subtree_vtable,
+                                            G_DBUS_SUBTREE_FLAGS_DISPATCH_TO_UNENUMERATED_NODES, self, NULL, error)
+        == 0)
+      return FALSE;
+  return TRUE;
 }

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <gantry/gantry-client.h>
+#include <gantry/gantry-container.h>
+#include <gantry/gantry-error.h>
+#include <gantry/gantry-image.h>
+#include <gantry/gantry-job.h>
+#include <gantry/gantry-namespace.h>
+#include <gantry/gantry-object.h>
+#include <gantry/gantry-process.h>
+#include <gantry/gantry-stdio.h>

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What namespaces, images and containers share. */
+#include "api-dbus.h"
+
+#include <oci.h>
+
+gboolean
+set_labels (Call *call, const char *kind, const char *ns, const char *id, GError **error)
+{
+  g_autoptr (GVariant) labels = NULL;
+  g_autoptr (GantryRecord) record = NULL;
+  g_autoptr (GantryChange) change = NULL;
+  g_autoptr (GPtrArray) mask = g_ptr_array_new ();
+  GVariantBuilder kept;
+  GVariantIter iter;
+  const char *key, *value;
+
+  g_variant_get (call->parameters, "(@a{ss})", &labels);
+  g_variant_builder_init (&kept, G_VARIANT_TYPE ("a{ss}"));
+  g_variant_iter_init (&iter, labels);
+  while (g_variant_iter_next (&iter, "{&s&s}", &key, &value))
+    {
+      g_ptr_array_add (mask, g_strconcat ("labels.", key, NULL));
+      if (value[0] != '\0')
+        g_variant_builder_add (&kept, "{ss}", key, value);
+    }
+  g_ptr_array_add (mask, NULL);
+  record = gantry_record_new (kind, ns, id, g_variant_builder_end (&kept), NULL);
+  change = gantry_change_new (GANTRY_CHANGE_UPDATE, record);
+  change->mask = (char **) g_ptr_array_free (g_steal_pointer (&mask), FALSE);
+  return gantry_metadata_apply_one (call->self->metadata, change, NULL, NULL, error);
+}
+
+char *
+find_image_name (Call *call, const char *name, GError **error)
+{
+  g_autoptr (GantryRecord) record = NULL;
+
+  if (gantry_metadata_get (call->self->metadata, GANTRY_KIND_IMAGE, call->ns, name, &record, NULL, NULL))
+    return g_strdup (name);
+  return oci_normalize_name (name, error);
+}
+
+GantryRecord *
+get_image_record (Call *call, GError **error)
+{
+  GantryRecord *record = NULL;
+
+  gantry_metadata_get (call->self->metadata, GANTRY_KIND_IMAGE, call->ns, call->id, &record, NULL, error);
+  return record;
+}

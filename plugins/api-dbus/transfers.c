@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Work that becomes a job: the call is answered with the job's path at once, and the work goes on on a thread of its own pool. */
+#include "api-dbus.h"
+
+#include <unistd.h>
+
+typedef struct _Work Work;
+typedef gboolean (*WorkFunc) (Work *work, GVariantDict *result, GError **error);
+
+struct _Work {
+  ApiDbus *self;
+  WorkFunc func;
+  GantryJob *job;
+  char *ns;
+  char **names;
+  int fd;
+  GVariant *options;
+};
+
+static void
+work_free (gpointer data)
+{
+  Work *work = data;
+
+  gantry_job_unref (work->job);
+  g_free (work->ns);
+  g_strfreev (work->names);
+  if (work->fd >= 0)
+    close (work->fd);
+  g_variant_unref (work->options);
+  g_free (work);
+}
+
+static void
+run_work (gpointer data, gpointer unused)
+{
+  Work *work = data;
+  g_autoptr (GError) error = NULL;
+  GVariantDict result;
+
+  g_variant_dict_init (&result, NULL);
+  if (work->func (work, &result, &error))
+    gantry_job_finish (work->job, g_variant_dict_end (&result), NULL);
+  else
+    {
+      g_variant_dict_clear (&result);
+      gantry_error_normalize (&error);
+      gantry_job_finish (work->job, NULL, error);
+    }
+}
+
+/* Begins the job and gives it to the pool. @names (nullable) and @fd are taken, also after a failure. */
+static gboolean
+begin (Call *call, const char *operation, WorkFunc func, char **names, int fd, GVariant *options, GVariant **ret_reply,
+       GError **error)
+{
+  Work *work = g_new0 (Work, 1);
+  g_autofree char *path = NULL;
+  g_autoptr (GError) local = NULL;
+  GVariantDict rest;
+  gboolean ok;
+
+  g_variant_dict_init (&rest, options);
+  ok = job_begin (call, operation, &rest, &work->job, &path, error);
+  *work = (Work){ call->self, func, work->job, g_strdup (call->ns), names, fd, g_variant_ref_sink (g_variant_dict_end (&rest)) };
+  if (ok && gantry_host_submit (call->self->host, GANTRY_POOL_IO, run_work, work, work_free, &local))
+    {
+      *ret_reply = g_variant_new ("(o)", path);
+      return TRUE;
+    }
+  if (local != NULL)
+    {
+      gantry_job_finish (work->job, NULL, local);
+      g_propagate_error (error, g_steal_pointer (&local));
+    }
+  work_free (work);
+  return FALSE;
+}
+
+static gboolean
+do_import (Work *work, GVariantDict *result, GError **error)
+{
+  g_auto (GStrv) names = NULL;
+
+  if (!gantry_transfer_import (work->self->transfer, work->job, work->ns, work->fd, work->options, &names,
+                               gantry_job_get_cancellable (work->job), error))
+    return FALSE;
+  g_variant_dict_insert (result, "names", "^as", names);
+  return TRUE;
+}
+
+gboolean
+import_images (Call *call, GVariant **ret_reply, GError **error)
+{
+  g_autoptr (GVariant) options = NULL;
+  gint32 handle;
+  int fd;
+
+  g_variant_get (call->parameters, "(h@a{sv})", &handle, &options);
+  fd = call_fd (call, handle, error);
+  return fd >= 0 && begin (call, "import", do_import, NULL, fd, options, ret_reply, error);
+}
+
+static gboolean
+do_export (Work *work, GVariantDict *result, GError **error)
+{
+  return gantry_transfer_export (work->self->transfer, work->job, work->ns, (const char *const *) work->names, work->fd,
+                                 work->options, gantry_job_get_cancellable (work->job), error);
+}
+
+gboolean
+export_images (Call *call, GVariant **ret_reply, GError **error)
+{
+  g_autoptr (GVariant) options = NULL;
+  g_autoptr (GPtrArray) whole = g_ptr_array_new_with_free_func (g_free);
+  g_auto (GStrv) names = NULL;
+  gint32 handle;
+  int fd;
+
+  g_variant_get (call->parameters, "(^ash@a{sv})", &names, &handle, &options);
+  for (gsize i = 0; names[i] != NULL; i++)
+    {
+      char *name = find_image_name (call, names[i], error);
+
+      if (name == NULL)
+        return FALSE;
+      g_ptr_array_add (whole, name);
+    }
+  g_ptr_array_add (whole, NULL);
+  fd = call_fd (call, handle, error);
+  return fd >= 0
+         && begin (call, "export", do_export, (char **) g_ptr_array_free (g_steal_pointer (&whole), FALSE), fd, options, ret_reply,
+                   error);
+}
+
+static gboolean
+do_unpack (Work *work, GVariantDict *result, GError **error)
+{
+  g_autofree char *chain = NULL;
+
+  if (!gantry_transfer_unpack (work->self->transfer, work->job, work->ns, work->names[0], work->options, &chain,
+                               gantry_job_get_cancellable (work->job), error))
+    return FALSE;
+  g_variant_dict_insert (result, "chain-id", "s", chain);
+  return TRUE;
+}
+
+gboolean
+unpack_image (Call *call, GVariant **ret_reply, GError **error)
+{
+  g_autoptr (GVariant) options = NULL;
+  const char *const names[] = { call->id, NULL };
+
+  g_variant_get (call->parameters, "(@a{sv})", &options);
+  return begin (call, "unpack", do_unpack, g_strdupv ((char **) names), -1, options, ret_reply, error);
+}
