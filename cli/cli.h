@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What the verbs share: the connection, calls, errors, tables. */
+ * What the verbs share. The command line stands on libgantry alone. */
 #pragma once
 
-#include <gio/gio.h>
-#include <gio/gunixfdlist.h>
+#include <gantry/gantry.h>
+#include <json-glib/json-glib.h>
+
+/** Our own failures, as podman and env (1) have them: 2 for a wrong command line, 125 when a container could not be run. */
+#define CLI_USAGE 2
+#define CLI_NOT_RUN 125
 
 typedef struct {
   const char *address; /* --address, GANTRY_ADDRESS, or NULL */
@@ -14,26 +18,100 @@ typedef struct {
 
 extern CliGlobals cli;
 
-typedef int (*CliFunc) (int argc, char **argv);
+/* connect.c */
 
-/** Calls @method of the object @path. Without a daemon one is started on demand. On failure prints one line and returns NULL.
- * @fds: (nullable). @parameters is sunk. */
-GVariant *cli_call (const char *path, const char *interface, const char *method, GVariant *parameters, GUnixFDList *fds);
-/** As cli_call, with the error given to the caller. */
-GVariant *cli_try (const char *path, const char *interface, const char *method, GVariant *parameters, GUnixFDList *fds,
-                   GError **error);
-GDBusConnection *cli_connect (GError **error);
+/** The daemon; without one it is started on demand. Returns: (transfer none), or NULL after a message. */
+GantryClient *cli_client (void);
+/** The namespace that was asked for. Returns: (transfer none), or NULL after a message. */
+GantryNamespace *cli_namespace (void);
+/** Returns: (transfer full), or NULL after a message. */
+GantryContainer *cli_container (const char *id);
+GantryImage *cli_image_object (const char *name);
+/** The path of gantryd, and of the manifests beside an uninstalled one (nullable). Returns: (transfer full). */
+char *cli_find_daemon (char **ret_manifests);
+
+/* output.c */
+
 /** Prints "gantry: <message>". Returns: 1. */
 int cli_fail (const char *format, ...) G_GNUC_PRINTF (1, 2);
+/** The same of @error (transfer full). Returns: 1. */
 int cli_fail_error (GError *error);
-char *cli_namespace_path (void);
-/** The path of a container. Returns: (transfer full), or NULL after a message. */
-char *cli_container_path (const char *id);
-/** Prints @value as JSON. */
+/** 0 if @ok, or cli_fail_error () of *@error, which may be set by an earlier argument. */
+int cli_done (gboolean ok, GError **error);
+/** A wrong command line. Returns: CLI_USAGE. */
+int cli_usage (const char *verb, const char *format, ...) G_GNUC_PRINTF (2, 3);
+/** Prints @value (sunk) as JSON. */
 void cli_print_json (GVariant *value);
-/** Parses the options of a verb; @usage: "IMAGE [COMMAND…]". Returns: FALSE after a message. @strict: options end at the first argument. */
-gboolean cli_parse (int *argc, char ***argv, const char *verb, const char *usage, const char *summary,
+void cli_print_node (JsonNode *node);
+/** Prints rows of tab-separated cells (element-type utf8) as columns. */
+void cli_print_table (GPtrArray *rows);
+void cli_add_row (GPtrArray *rows, const char *format, ...) G_GNUC_PRINTF (2, 3);
+GPtrArray *cli_new_table (void);
+/** The string @key of the a{sv} @dict, or "". */
+const char *cli_string (GVariant *dict, const char *key);
+/** "3 minutes ago". Returns: (transfer full). */
+char *cli_ago (gint64 ns);
+/** "a=b c=d". Returns: (transfer full). */
+char *cli_labels (GVariant *labels);
+
+/* options.c */
+
+/** Parses the options of @verb. @arguments: "IMAGE [COMMAND…]"; @help: some sentences and an example. @strict: options end at the first argument.
+ * Returns: FALSE after a message. */
+gboolean cli_parse (int *argc, char ***argv, const char *verb, const char *arguments, const char *help,
                     const GOptionEntry *entries, gboolean strict);
+/** "K=V" pairs as a{ss}; "K" is empty. Returns: (transfer floating). */
+GVariant *cli_pairs (char **pairs);
+/** "TERM", "SIGTERM" or "15", or -1. */
+int cli_parse_signal (const char *text);
+
+typedef int (*CliFunc) (int argc, char **argv);
+
+/** A verb, or a verb's second word. */
+typedef struct {
+  const char *name;
+  CliFunc func;
+  const char *summary;
+} CliVerb;
+
+/** Runs the second word of the noun @noun. */
+int cli_dispatch (const char *noun, const char *summary, const CliVerb *verbs, gsize n, int argc, char **argv);
+
+/* progress.c */
+
+/** Shows the progress of @job (transfer full) until its end; an interrupt cancels it. @result: (optional): (transfer full): a{sv}.
+ * Returns: an exit status. */
+int cli_follow_job (GantryJob *job, GVariant **ret_result);
+
+/* container-options.c */
+
+typedef struct {
+  gboolean detach, interactive, tty, rm, read_only, privileged, no_new_privileges;
+  char *name, *user, *cwd, *hostname, *network, *memory, *snapshotter, *entrypoint, *spec, *pid_file, *platform, *runtime, *seccomp;
+  char **env, **mounts, **cap_add, **cap_drop, **devices, **ulimits, **labels, **annotations;
+  double cpus;
+  gint64 pids;
+} RunOptions;
+
+/** As a{sv} (floating), or NULL after a message. */
+GVariant *run_options_to_variant (const RunOptions *run, char **args);
+void run_options_clear (RunOptions *run);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (RunOptions, run_options_clear)
+
+/* session.c */
+
+/** A process whose streams are ours. */
+typedef struct {
+  GantryProcess *process;
+  int socket; /* of its console, or -1 */
+} Session;
+
+/** Streams for a process: ours, or with @tty a socket, or with @detach kept ones. Returns: (transfer full). */
+GantryStdio *session_stdio (Session *session, gboolean detach, gboolean interactive, gboolean tty);
+/** Copies what has to be copied, and waits. Returns: its exit status, or CLI_NOT_RUN after a message. */
+int session_follow (Session *session);
+/** The exit status for a process that could not be started, after a message. @error: (transfer full). */
+int session_start_failure (GError *error);
 
 int cli_run (int argc, char **argv);
 int cli_create (int argc, char **argv);
@@ -42,13 +120,19 @@ int cli_exec (int argc, char **argv);
 int cli_attach (int argc, char **argv);
 int cli_kill (int argc, char **argv);
 int cli_stop (int argc, char **argv);
+int cli_pause (int argc, char **argv);
+int cli_resume (int argc, char **argv);
 int cli_rm (int argc, char **argv);
 int cli_ps (int argc, char **argv);
+int cli_top (int argc, char **argv);
+int cli_stats (int argc, char **argv);
 int cli_wait (int argc, char **argv);
 int cli_inspect (int argc, char **argv);
 int cli_image (int argc, char **argv);
 int cli_ns (int argc, char **argv);
 int cli_events (int argc, char **argv);
 int cli_plugin (int argc, char **argv);
+int cli_config (int argc, char **argv);
 int cli_system (int argc, char **argv);
 int cli_check (int argc, char **argv);
+int cli_gc (int argc, char **argv);

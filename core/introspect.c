@@ -29,6 +29,32 @@ state_to_string (State state)
   return names[state];
 }
 
+static gboolean
+has_setting (GPtrArray *settings, const char *key)
+{
+  for (guint i = 0; i < settings->len; i++)
+    if (strcmp (((Setting *)g_ptr_array_index (settings, i))->key, key) == 0)
+      return TRUE;
+  return FALSE;
+}
+
+/* Keys that nobody has set, so that a person sees what could be. */
+static void
+add_unset (GVariantBuilder *builder, GPtrArray *settings, const char *const *known)
+{
+  for (gsize i = 0; known != NULL && known[i] != NULL; i++)
+    {
+      if (has_setting (settings, known[i]))
+        continue;
+      g_variant_builder_open (builder, G_VARIANT_TYPE_VARDICT);
+      g_variant_builder_add (builder, "{sv}", "key", g_variant_new_string (known[i]));
+      g_variant_builder_add (builder, "{sv}", "value", g_variant_new_string (""));
+      g_variant_builder_add (builder, "{sv}", "origin", g_variant_new_string ("default"));
+      g_variant_builder_add (builder, "{sv}", "known", g_variant_new_boolean (TRUE));
+      g_variant_builder_close (builder);
+    }
+}
+
 GVariant *
 settings_to_variant (GPtrArray *settings, const char *const *known)
 {
@@ -47,6 +73,7 @@ settings_to_variant (GPtrArray *settings, const char *const *known)
                              g_variant_new_boolean (known == NULL || g_strv_contains (known, setting->key)));
       g_variant_builder_close (&builder);
     }
+  add_unset (&builder, settings, known);
   return g_variant_builder_end (&builder);
 }
 
@@ -73,7 +100,8 @@ add_needs (Plugin *plugin, GVariantBuilder *builder)
         {
           Plugin *candidate = g_ptr_array_index (candidates, j);
 
-          if (candidate->state == STATE_OK && (need->kind == GANTRY_NEED_MANY || names->len == 0))
+          /* Also one that has not started: from the files alone this tells who would serve. */
+          if (candidate->state != STATE_SKIPPED && candidate->state != STATE_FAILED && (need->kind == GANTRY_NEED_MANY || names->len == 0))
             g_ptr_array_add (names, candidate->manifest->name);
         }
       if (strcmp (need->type, GANTRY_INTROSPECTION_TYPE) == 0)

@@ -135,6 +135,7 @@ stop (GantryFrontend *frontend, guint drain_ms, GDestroyNotify done, gpointer us
   if (self->server != NULL)
     g_dbus_server_stop (self->server);
   signals_stop (self);
+  job_end_waits (self);
   while (self->connections->len > 0)
     {
       GDBusConnection *connection = g_ptr_array_steal_index (self->connections, 0);

@@ -107,6 +107,8 @@ void signals_stop (ApiDbus *self);
 gboolean job_begin (Call *call, const char *operation, GVariantDict *options, GantryJob **ret_job, char **ret_path, GError **error);
 /** Main context: answers those who wait for @job. */
 void job_answer_waits (ApiDbus *self, GantryJob *job);
+/** Main context: answers all who still wait, since the daemon stops. */
+void job_end_waits (ApiDbus *self);
 CallFunc job_find (const char *method);
 GantryJob *job_lookup (ApiDbus *self, const char *node, GError **error);
 

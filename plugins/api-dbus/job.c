@@ -102,6 +102,19 @@ job_answer_waits (ApiDbus *self, GantryJob *job)
     }
 }
 
+void
+job_end_waits (ApiDbus *self)
+{
+  for (guint i = 0; i < self->job_waits->len; i++)
+    {
+      JobWait *wait = g_ptr_array_index (self->job_waits, i);
+
+      g_dbus_method_invocation_return_error (wait->invocation, GANTRY_ERROR, GANTRY_ERROR_UNAVAILABLE, "the daemon stops");
+      g_free (wait);
+    }
+  g_ptr_array_set_size (self->job_waits, 0);
+}
+
 /* In the main context, where the end of a job is told, too: none is missed. */
 static gboolean
 begin_wait (gpointer data)

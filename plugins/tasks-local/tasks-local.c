@@ -8,6 +8,7 @@
 #include <oci.h>
 #include <spec.h>
 
+#define STOP_SIGNAL_LABEL "io.containerd.image.config.stop-signal"
 #define MAX_WAITERS 65536
 
 #define SPEC_TYPE "types.containerd.io/opencontainers/runtime-spec/1/Spec"
@@ -195,6 +196,29 @@ open_views (TasksLocal *self, Creation *creation, GCancellable *cancellable, GEr
                                            &creation->snapshotter_id, cancellable, error);
 }
 
+/* The labels asked for, and containerd's label for the image's stop signal, by which clients know how to end it. Returns: (transfer full). */
+static GVariant *
+make_labels (GVariant *options, OciImage *image)
+{
+  g_autoptr (GVariant) given = g_variant_lookup_value (options, "labels", G_VARIANT_TYPE ("a{ss}"));
+  JsonObject *config = image != NULL ? oci_object (json_node_get_object (image->config), "config") : NULL;
+  const char *stop_signal = config != NULL ? oci_string (config, "StopSignal") : NULL;
+  GVariantBuilder builder;
+  GVariantIter iter;
+  const char *key, *value;
+
+  g_variant_builder_init (&builder, G_VARIANT_TYPE ("a{ss}"));
+  if (given != NULL)
+    {
+      g_variant_iter_init (&iter, given);
+      while (g_variant_iter_next (&iter, "{&s&s}", &key, &value))
+        g_variant_builder_add (&builder, "{ss}", key, value);
+    }
+  if (stop_signal != NULL && gantry_labels_lookup (given, STOP_SIGNAL_LABEL) == NULL)
+    g_variant_builder_add (&builder, "{ss}", STOP_SIGNAL_LABEL, stop_signal);
+  return g_variant_ref_sink (g_variant_builder_end (&builder));
+}
+
 static gboolean
 tasks_create_container (GantryTasks *tasks, const char *ns, const char *id, const char *image_name, GVariant *options,
                         GantryRecord **ret_record, GCancellable *cancellable, GError **error)
@@ -203,7 +227,7 @@ tasks_create_container (GantryTasks *tasks, const char *ns, const char *id, cons
   g_autoptr (GVariant) held = g_variant_ref_sink (
       options != NULL ? options : g_variant_new_array (G_VARIANT_TYPE ("{sv}"), NULL, 0));
   g_auto (Creation) creation = { .ns = ns, .id = id, .options = held };
-  g_autoptr (GVariant) labels = g_variant_lookup_value (held, "labels", G_VARIANT_TYPE ("a{ss}"));
+  g_autoptr (GVariant) labels = NULL;
   g_autoptr (OciImage) image = NULL;
   g_autoptr (GantryRecord) existing = NULL;
   g_autoptr (GantryRecord) record = NULL;
@@ -222,6 +246,7 @@ tasks_create_container (GantryTasks *tasks, const char *ns, const char *id, cons
   spec = spec_generate (ns, id, image != NULL ? json_node_get_object (image->config) : NULL, creation.mounts, held, error);
   if (spec == NULL)
     return FALSE;
+  labels = make_labels (held, image);
   record = gantry_record_new (GANTRY_KIND_CONTAINER, ns, id, labels, make_fields (&creation, image_name, spec));
   change = gantry_change_new (GANTRY_CHANGE_CREATE, record);
   if (!gantry_metadata_apply_one (self->metadata, change, ret_record, cancellable, error))

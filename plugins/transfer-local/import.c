@@ -7,6 +7,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define MAX_ENTRIES 100000
 #define MAX_DOCUMENTS (64 * 1024 * 1024)
@@ -628,6 +629,20 @@ check_options (GVariant *options, GError **error)
   return TRUE;
 }
 
+/* A file's size is known; of a compressed one it is at least a measure. */
+static void
+report_total (GantryJob *job, int fd)
+{
+  struct stat st;
+  GVariantDict changes;
+
+  if (fstat (fd, &st) < 0 || !S_ISREG (st.st_mode))
+    return;
+  g_variant_dict_init (&changes, NULL);
+  g_variant_dict_insert (&changes, "total-bytes", "t", (guint64) st.st_size);
+  gantry_job_update (job, g_variant_dict_end (&changes));
+}
+
 /* Returns: (transfer full) (nullable): NULL for all. */
 static char **
 wanted_platforms (GVariant *options)
@@ -671,6 +686,7 @@ import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd
   import.content = content;
   import.lease = lease.id;
   job_phase (job, "importing");
+  report_total (job, fd);
   if (!read_archive (&import, fd, error))
     return FALSE;
   if (g_hash_table_contains (documents, "index.json"))

@@ -26,7 +26,7 @@ def test_second_instance_says_who_has_the_root(daemon):
 
 def test_namespaces(busybox):
     busybox.run("ns", "create", "other")
-    assert busybox.out("ns", "ls").split() == ["default", "other"]
+    assert busybox.out("ns", "ls", "-q").split() == ["default", "other"]
     assert busybox.json("-n", "other", "image", "ls") == []
     result = busybox.run("ns", "rm", "default", check=False)
     assert result.returncode == 1 and b"must be empty" in result.stderr
@@ -45,9 +45,9 @@ def test_busctl_alone_runs_a_container(busybox):
     path = call("/org/gantry1/namespace/default", "Namespace", "CreateContainer", "ssa{sv}", "one",
                 "docker.io/library/busybox:latest", "1", "args", "as", "3", "sh", "-c", "exit 5").split('"')[1]
     assert call(path, "Container", "CreateTask", "a{sv}ah", "0", "0").startswith("u ")
-    assert call(path, "Container", "Start", "s", "").startswith("u ")
-    assert call(path, "Container", "Wait", "s", "").startswith("ux 5 ")
-    call(path, "Container", "DeleteTask", "s", "")
+    assert call(path, "Task", "Start", "s", "").startswith("u ")
+    assert call(path, "Task", "Wait", "s", "").startswith("ux 5 ")
+    call(path, "Task", "Delete", "s", "")
     call(path, "Container", "Delete", "b", "false")
 
 
