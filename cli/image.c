@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void
@@ -106,16 +107,26 @@ image_import (int argc, char **argv)
   return import_file (argv[1], g_variant_dict_end (&options));
 }
 
-/* Written beside and renamed, so that a file of that name is whole. */
+/* A new file is written beside and renamed, so that one of that name is whole; a device or a pipe is written to as it is. */
+static gboolean
+is_stream (const char *file)
+{
+  struct stat st;
+
+  return stat (file, &st) == 0 && !S_ISREG (st.st_mode);
+}
+
 static int
 export_to (const char *file, char **names, GVariant *options)
 {
   g_autofree char *temporary = g_strdup_printf ("%s.XXXXXX", file);
   g_autoptr (GVariant) held = g_variant_ref_sink (options);
-  gboolean stream = strcmp (file, "-") == 0;
+  gboolean standard = strcmp (file, "-") == 0, stream = standard || is_stream (file);
   GError *error = NULL;
   GantryJob *job;
-  int fd = stream ? dup (STDOUT_FILENO) : g_mkstemp_full (temporary, O_RDWR | O_CLOEXEC, 0644);
+  int fd = standard ? dup (STDOUT_FILENO)
+           : stream ? open (file, O_WRONLY | O_CLOEXEC)
+                    : g_mkstemp_full (temporary, O_RDWR | O_CLOEXEC, 0644);
   int status;
 
   if (fd < 0)

@@ -27,6 +27,8 @@ typedef struct {
   GPtrArray *blobs;  /* of GantryDescriptor, in order of the archive */
   guint64 bytes;
   guint64 total;
+  int fd;
+  GError *write_error; /* (nullable): what the archive's error is, too */
   GCancellable *cancellable;
 } Export;
 
@@ -418,15 +420,27 @@ write_docker (Archive *archive, GPtrArray *images, GError **error)
   return write_document (archive, "manifest.json", builder, error);
 }
 
+static la_ssize_t
+on_write (Archive *archive, void *data, const void *buffer, size_t length)
+{
+  Export *export = data;
+
+  if (stream_write (export->fd, buffer, length, export->cancellable, &export->write_error))
+    return (la_ssize_t) length;
+  archive_set_error (archive, EIO, "%s", export->write_error->message);
+  return -1;
+}
+
 static gboolean
-write_archive (Export *export, GPtrArray *images, gboolean docker, int fd, GError **error)
+write_archive (Export *export, GPtrArray *images, gboolean docker, GError **error)
 {
   static const char layout[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
   g_autoptr (Archive) archive = archive_write_new ();
 
   archive_write_set_format_pax_restricted (archive);
+  archive_write_set_bytes_per_block (archive, CHUNK);
   archive_write_set_bytes_in_last_block (archive, 1);
-  if (archive_write_open_fd (archive, fd) != ARCHIVE_OK)
+  if (archive_write_open (archive, export, NULL, on_write, NULL) != ARCHIVE_OK)
     return throw_write (archive, error);
   if (!begin_entry (archive, "oci-layout", AE_IFREG, strlen (layout), error)
       || !write_bytes (archive, layout, strlen (layout), error) || !begin_entry (archive, "blobs/", AE_IFDIR, 0, error)
@@ -483,8 +497,7 @@ check_options (GVariant *options, Export *export, gboolean *ret_docker, GError *
 }
 
 static gboolean
-export_named (TransferLocal *self, Export *export, const char *ns, const char *const *names, gboolean docker, int fd,
-              GError **error)
+export_named (TransferLocal *self, Export *export, const char *ns, const char *const *names, gboolean docker, GError **error)
 {
   g_autoptr (GPtrArray) images = g_ptr_array_new_with_free_func (image_free);
   GVariantDict changes;
@@ -499,7 +512,7 @@ export_named (TransferLocal *self, Export *export, const char *ns, const char *c
   g_variant_dict_init (&changes, NULL);
   g_variant_dict_insert (&changes, "total-bytes", "t", export->total);
   gantry_job_update (export->job, g_variant_dict_end (&changes));
-  return write_archive (export, images, docker, fd, error);
+  return write_archive (export, images, docker, error);
 }
 
 gboolean
@@ -522,7 +535,14 @@ export_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, const 
     {
       export.content = content;
       job_phase (job, "exporting");
-      ok = export_named (self, &export, ns, names, docker, fd, error);
+      export.fd = fd;
+      ok = export_named (self, &export, ns, names, docker, error);
+      if (export.write_error != NULL)
+        {
+          g_clear_error (error);
+          g_propagate_error (error, g_steal_pointer (&export.write_error));
+          ok = FALSE;
+        }
     }
   g_strfreev (export.platforms);
   return ok;

@@ -6,6 +6,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -36,6 +37,9 @@ typedef struct {
   GHashTable *links;     /* name -> target */
   gsize document_bytes;
   guint64 bytes;
+  int fd;
+  guint8 *buffer;     /* of CHUNK bytes */
+  GError *read_error; /* (nullable): what the archive's error is, too */
   GCancellable *cancellable;
 } Import;
 
@@ -204,8 +208,20 @@ read_entry (Import *import, Archive *archive, struct archive_entry *entry, GErro
   return TRUE;
 }
 
+static la_ssize_t
+on_read (Archive *archive, void *data, const void **ret_buffer)
+{
+  Import *import = data;
+  gssize n = stream_read (import->fd, import->buffer, CHUNK, import->cancellable, &import->read_error);
+
+  *ret_buffer = import->buffer;
+  if (n < 0)
+    archive_set_error (archive, EIO, "%s", import->read_error->message);
+  return n;
+}
+
 static gboolean
-read_archive (Import *import, int fd, GError **error)
+read_entries (Import *import, GError **error)
 {
   g_autoptr (Archive) archive = archive_read_new ();
   struct archive_entry *entry;
@@ -214,7 +230,7 @@ read_archive (Import *import, int fd, GError **error)
 
   archive_read_support_filter_all (archive);
   archive_read_support_format_tar (archive);
-  if (archive_read_open_fd (archive, fd, CHUNK) != ARCHIVE_OK)
+  if (archive_read_open (archive, import, NULL, on_read, NULL) != ARCHIVE_OK)
     return throw_archive (archive, error);
   while ((code = archive_read_next_header (archive, &entry)) == ARCHIVE_OK)
     {
@@ -224,6 +240,23 @@ read_archive (Import *import, int fd, GError **error)
         return FALSE;
     }
   return code == ARCHIVE_EOF || throw_archive (archive, error);
+}
+
+static gboolean
+read_archive (Import *import, int fd, GError **error)
+{
+  g_autofree guint8 *buffer = g_malloc (CHUNK);
+  gboolean ok;
+
+  import->fd = fd;
+  import->buffer = buffer;
+  ok = read_entries (import, error);
+  if (import->read_error == NULL)
+    return ok;
+  /* The reason stands in our own error: libarchive's only repeats its words. */
+  g_clear_error (error);
+  g_propagate_error (error, g_steal_pointer (&import->read_error));
+  return FALSE;
 }
 
 /* Gives @digest labels that hold its children. */

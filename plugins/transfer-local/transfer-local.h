@@ -28,6 +28,12 @@ gboolean lease_begin (TransferLocal *self, const char *ns, Lease *lease, GCancel
 void lease_end (Lease *lease);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Lease, lease_end)
 
+/* stream.c */
+
+/** Reads at most @size bytes. Returns: 0 at the end, -1 after a failure. */
+gssize stream_read (int fd, void *buffer, gsize size, GCancellable *cancellable, GError **error);
+/** Writes all of @data. */
+gboolean stream_write (int fd, const void *data, gsize size, GCancellable *cancellable, GError **error);
 /* export.c */
 gboolean export_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *const *names, int fd,
                          GVariant *options, GCancellable *cancellable, GError **error);

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Images in and out: archives of skopeo, umoci, docker and podman; what goes out has the digests that came in."""
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+
+import pytest
+
+from conftest import BUILD
+from test_layers import OCI, digest, make_image
+from layers import REG, archive, entry, gz
+
+
+def inspect(archive_name):
+    return json.loads(subprocess.run(["skopeo", "inspect", "--raw", archive_name], check=True, capture_output=True).stdout)
+
+
+def raw_digest(archive_name):
+    raw = subprocess.run(["skopeo", "inspect", "--raw", archive_name], check=True, capture_output=True).stdout
+    return "sha256:" + hashlib.sha256(raw).hexdigest()
+
+
+def test_export_is_read_by_skopeo_and_umoci(busybox, image, tmp_path):
+    busybox.run("image", "export", "-o", f"{tmp_path}/out.tar", "busybox")
+    assert raw_digest(f"oci-archive:{tmp_path}/out.tar") == raw_digest(f"oci-archive:{image}/oci.tar")
+    # What docker load would read.
+    config = subprocess.run(["skopeo", "inspect", "--config", f"docker-archive:{tmp_path}/out.tar:busybox:latest"], check=True,
+                            capture_output=True)
+    assert json.loads(config.stdout)["rootfs"]["diff_ids"]
+    os.mkdir(tmp_path / "layout")
+    with tarfile.open(tmp_path / "out.tar") as tar:
+        tar.extractall(tmp_path / "layout")
+    subprocess.run(["umoci", "unpack", "--image", f"{tmp_path}/layout:latest", f"{tmp_path}/bundle"], check=True, capture_output=True)
+    assert (tmp_path / "bundle/rootfs/bin/busybox").exists()
+
+
+def test_export_is_reproducible_and_comes_back(busybox, tmp_path):
+    for name in ("one", "two"):
+        busybox.run("image", "export", "-o", f"{tmp_path}/{name}.tar", "busybox")
+    assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
+    with open(tmp_path / "three.tar", "wb") as file:
+        busybox.run("image", "export", "busybox", stdout=file)
+    assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "three.tar").read_bytes()
+    before = busybox.json("image", "ls")[0]["target"]
+    busybox.run("-n", "other", "image", "import", f"{tmp_path}/one.tar")
+    again = busybox.json("-n", "other", "image", "ls")
+    assert [one["name"] for one in again] == ["docker.io/library/busybox:latest"] and again[0]["target"][:3] == before[:3]
+    busybox.run("-n", "other", "image", "rm", "busybox")
+
+
+def test_export_to_a_full_disk_leaves_nothing(busybox, tmp_path):
+    result = busybox.run("image", "export", "-o", "/dev/full", "busybox", check=False)
+    assert result.returncode == 1
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run([f"{BUILD}/cli/gantry", "--address", f"unix:path={busybox.socket}", "image", "export", "busybox"],
+                                stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert result.returncode == 1 and b"No space left" in result.stderr
+    result = busybox.run("image", "export", "-o", f"{tmp_path}/x.tar", "no-such-image", check=False)
+    assert result.returncode == 1 and b"no-such-image" in result.stderr and os.listdir(tmp_path) == []
+
+
+def multi_platform(path, platforms):
+    """An OCI archive with an index; every platform has a layer of its own."""
+    blobs, entries = {}, []
+    for arch in platforms:
+        layer = archive(entry("arch", REG, arch.encode()))
+        blob = gz(layer)
+        config = json.dumps({"architecture": arch, "os": "linux", "config": {},
+                             "rootfs": {"type": "layers", "diff_ids": [digest(layer)]}}).encode()
+        manifest = json.dumps({"schemaVersion": 2, "mediaType": OCI + ".manifest.v1+json",
+                               "config": {"mediaType": OCI + ".config.v1+json", "digest": digest(config), "size": len(config)},
+                               "layers": [{"mediaType": OCI + ".layer.v1.tar+gzip", "digest": digest(blob), "size": len(blob)}]}).encode()
+        for data in (blob, config, manifest):
+            blobs[digest(data)] = data
+        entries.append({"mediaType": OCI + ".manifest.v1+json", "digest": digest(manifest), "size": len(manifest),
+                        "platform": {"os": "linux", "architecture": arch}})
+    index = json.dumps({"schemaVersion": 2, "mediaType": OCI + ".index.v1+json", "manifests": entries}).encode()
+    blobs[digest(index)] = index
+    top = json.dumps({"schemaVersion": 2, "manifests": [{"mediaType": OCI + ".index.v1+json", "digest": digest(index), "size": len(index),
+                                                         "annotations": {"io.containerd.image.name": "example.com/multi:1"}}]}).encode()
+    files = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": top}
+    files.update({"blobs/sha256/" + key[7:]: data for key, data in blobs.items()})
+    with open(path, "wb") as file:
+        file.write(archive(*(entry(name, REG, data) for name, data in files.items())))
+
+
+def blobs_of(daemon):
+    return len(os.listdir(f"{daemon.dir}/r/content-local/blobs/sha256"))
+
+
+def test_platforms(daemon, tmp_path):
+    multi_platform(tmp_path / "multi.tar", ["amd64", "arm64", "s390x"])
+    machine = os.uname().machine
+    host = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+    daemon.run("image", "import", f"{tmp_path}/multi.tar")
+    daemon.run("gc", "run")
+    assert blobs_of(daemon) == 4  # index, manifest, config, layer
+    daemon.run("image", "export", "-o", f"{tmp_path}/host.tar", "example.com/multi:1")
+    with tarfile.open(tmp_path / "host.tar") as tar:
+        assert len([one for one in tar.getnames() if one.startswith("blobs/sha256/") and len(one) > 60]) == 4
+    result = daemon.run("image", "export", "-o", f"{tmp_path}/s.tar", "--platform", "linux/s390x", "example.com/multi:1", check=False)
+    assert result.returncode == 1
+    daemon.run("image", "import", "--all-platforms", f"{tmp_path}/multi.tar")
+    daemon.run("gc", "run")
+    assert blobs_of(daemon) == 10
+    daemon.run("image", "export", "-o", f"{tmp_path}/s.tar", "--platform", "linux/s390x", "example.com/multi:1")
+    assert daemon.json("image", "inspect", "--platform", "linux/s390x", "example.com/multi:1")["platform"] == "linux/s390x"
+    assert daemon.json("image", "inspect", "example.com/multi:1")["platform"] == f"linux/{host}"
+    daemon.run("image", "rm", "example.com/multi:1")
+    result = daemon.run("image", "import", "--platform", "linux/mips", f"{tmp_path}/multi.tar", check=False)
+    assert result.returncode == 1 and daemon.json("image", "ls") == []
+    daemon.run("image", "import", "--platform", "linux/s390x", "--no-unpack", f"{tmp_path}/multi.tar")
+    daemon.run("gc", "run")
+    assert blobs_of(daemon) == 4
+
+
+def test_names_by_option(daemon, tmp_path, image):
+    make_image(tmp_path / "x.tar", "v1", [archive(entry("f", REG, b"x"))])
+    assert daemon.out("image", "import", "--no-unpack", "--prefix", "example.com/p", f"{tmp_path}/x.tar") == "example.com/p:v1"
+    names = daemon.out("image", "import", "--no-unpack", "--digests", "--prefix", "example.com/p", f"{tmp_path}/x.tar").split()
+    assert names[0] == "example.com/p:v1" and names[1].startswith("example.com/p@sha256:")
+    daemon.run("image", "tag", "example.com/p:v1", "example.com/q:2")
+    assert daemon.run("image", "tag", names[1], "example.com/q:2", check=False).returncode == 1
+    daemon.run("image", "tag", "-f", names[1], "example.com/q:2")
+    daemon.run("image", "label", "example.com/q:2", "a=b", "c=d")
+    daemon.run("image", "label", "example.com/q:2", "c=")
+    labels = {one["name"]: one.get("labels") for one in daemon.json("image", "ls")}
+    assert labels["example.com/q:2"] == {"a": "b"} and not labels["example.com/p:v1"]
+    assert [one["name"] for one in daemon.json("image", "ls", "-f", "labels.a==b")] == ["example.com/q:2"]
+
+
+def docker_save(path, layers):
+    """As `docker save` of docker 20 wrote it: a directory a layer, and a symlink where two images share one."""
+    config = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["/bin/sh"]},
+                         "rootfs": {"type": "layers", "diff_ids": [digest(layer) for layer in layers]}}).encode()
+    name = digest(config)[7:]
+    entries, paths = [], []
+    for index, layer in enumerate(layers):
+        directory = f"{index:064x}"
+        paths.append(f"{directory}/layer.tar")
+        entries += [entry(f"{directory}/VERSION", REG, b"1.0"), entry(f"{directory}/json", REG, b"{}"), entry(paths[-1], REG, layer)]
+    manifest = json.dumps([{"Config": f"{name}.json", "RepoTags": ["saved:1", "example.com/saved:2"], "Layers": paths}]).encode()
+    entries += [entry(f"{name}.json", REG, config), entry("manifest.json", REG, manifest), entry("repositories", REG, b"{}")]
+    with open(path, "wb") as file:
+        file.write(archive(*entries))
+
+
+def test_docker_save(daemon, tmp_path):
+    docker_save(tmp_path / "saved.tar", [archive(entry("a", REG, b"1")), archive(entry("b", REG, b"2"))])
+    names = daemon.out("image", "import", f"{tmp_path}/saved.tar").split()
+    assert names == ["docker.io/library/saved:1", "example.com/saved:2"]
+    for compress in ("gzip", "zstd", "xz"):
+        if shutil.which(compress):
+            with open(tmp_path / "saved.tar", "rb") as source, open(tmp_path / "packed", "wb") as target:
+                subprocess.run([compress, "-c"], stdin=source, stdout=target, check=True)
+            assert daemon.out("image", "import", f"{tmp_path}/packed").split() == names
+
+
+def test_umoci_and_skopeo(daemon, image, tmp_path):
+    os.mkdir(tmp_path / "layout")
+    with tarfile.open(f"{image}/oci.tar") as tar:
+        tar.extractall(tmp_path / "layout")
+    subprocess.run(["umoci", "config", "--image", f"{tmp_path}/layout:docker.io/library/busybox:latest", "--tag", "mine",
+                    "--config.env", "MINE=yes"], check=False, capture_output=True)
+    subprocess.run(["tar", "-C", tmp_path / "layout", "-cf", tmp_path / "umoci.tar", "."], check=True)
+    assert "docker.io/library/busybox:latest" in daemon.out("image", "import", "--prefix", "example.com/u", f"{tmp_path}/umoci.tar").split()
+    for target in ("oci-archive", "docker-archive"):
+        subprocess.run(["skopeo", "copy", "-q", f"oci-archive:{image}/oci.tar", f"{target}:{tmp_path}/{target}.tar:example.com/s:{target}"],
+                       check=True)
+        daemon.run("image", "import", f"{tmp_path}/{target}.tar")
+        assert daemon.out("run", "--rm", f"example.com/s:{target}", "echo", "ok") == "ok"
+
+
+@pytest.mark.skipif(shutil.which("podman") is None, reason="needs podman")
+def test_podman_save(daemon, image, tmp_path):
+    podman = ["podman", "--root", f"{tmp_path}/r", "--runroot", f"{tmp_path}/rr", "--tmpdir", f"{tmp_path}/t", "--storage-driver", "vfs",
+              "--cgroup-manager", "cgroupfs", "--events-backend", "none"]
+    loaded = subprocess.run([*podman, "load", "-i", f"{image}/oci.tar"], capture_output=True, text=True, check=False)
+    if loaded.returncode != 0:
+        pytest.skip(f"podman cannot work here: {loaded.stderr.strip()}")
+    for form in ("oci-archive", "docker-archive"):
+        subprocess.run([*podman, "save", "--format", form, "-o", f"{tmp_path}/{form}.tar", "docker.io/library/busybox:latest"], check=True,
+                       capture_output=True)
+        names = daemon.out("image", "import", f"{tmp_path}/{form}.tar").split()
+        assert names == ["docker.io/library/busybox:latest"]
+        assert daemon.out("run", "--rm", "busybox", "echo", form) == form
+    daemon.run("image", "export", "-o", f"{tmp_path}/back.tar", "busybox")
+    subprocess.run([*podman, "load", "-i", f"{tmp_path}/back.tar"], check=True, capture_output=True)
+    subprocess.run([*podman, "rmi", "-fa"], check=True, capture_output=True)
+
+
+def test_interrupt_cancels_an_import(daemon):
+    ours, theirs = os.pipe()
+    process = subprocess.Popen([f"{BUILD}/cli/gantry", "--address", f"unix:path={daemon.socket}", "image", "import", "-"], stdin=ours,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    os.close(ours)
+    # The job is there, and waits for a pipe that says nothing.
+    while not daemon.out("system", "jobs"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    os.close(theirs)
+    assert process.returncode == 1 and b"cancel" in errors.lower(), errors
+    assert daemon.out("check") == "" and daemon.json("image", "ls") == []
