@@ -567,7 +567,7 @@ gantry_client_delete_namespace_finish (GantryClient *self, GAsyncResult *result,
  *
  * Asks for the jobs that run or have just ended.
  *
- * Returns: (transfer full) (element-type GantryJob): jobs
+ * Returns: (transfer container) (element-type GantryJob): jobs
  */
 GPtrArray *
 gantry_client_list_jobs (GantryClient *self, GCancellable *cancellable, GError **error)
@@ -599,7 +599,7 @@ gantry_client_list_jobs_async (GantryClient *self, GCancellable *cancellable, GA
  * @result: the callback's
  * @error: why not
  *
- * Returns: (transfer full) (element-type GantryJob): jobs
+ * Returns: (transfer container) (element-type GantryJob): jobs
  */
 GPtrArray *
 gantry_client_list_jobs_finish (GantryClient *self, GAsyncResult *result, GError **error)

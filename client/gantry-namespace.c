@@ -181,7 +181,7 @@ gantry_namespace_import_images_finish (GantryNamespace *self, GAsyncResult *resu
 /**
  * gantry_namespace_export_images:
  * @self: the namespace
- * @names: of images
+ * @names: (array zero-terminated=1): of images
  * @fd: written to, perhaps a pipe
  * @options: (nullable): a{sv}
  * @cancellable: (nullable): ends the call
@@ -206,7 +206,7 @@ gantry_namespace_export_images (GantryNamespace *self, const char *const *names,
 /**
  * gantry_namespace_export_images_async:
  * @self: the namespace
- * @names: of images
+ * @names: (array zero-terminated=1): of images
  * @fd: written to, perhaps a pipe
  * @options: (nullable): a{sv}
  * @cancellable: (nullable): ends the call
@@ -245,13 +245,13 @@ gantry_namespace_export_images_finish (GantryNamespace *self, GAsyncResult *resu
 /**
  * gantry_namespace_list_images:
  * @self: the namespace
- * @filters: (nullable): containerd's filter language, several are an OR
+ * @filters: (nullable) (array zero-terminated=1): containerd's filter language, several are an OR
  * @cancellable: (nullable): ends the call
  * @error: why not
  *
  * Asks which images there are.
  *
- * Returns: (transfer full) (element-type GantryImage): images
+ * Returns: (transfer container) (element-type GantryImage): images
  */
 GPtrArray *
 gantry_namespace_list_images (GantryNamespace *self, const char *const *filters, GCancellable *cancellable,
@@ -264,7 +264,7 @@ gantry_namespace_list_images (GantryNamespace *self, const char *const *filters,
 /**
  * gantry_namespace_list_images_async:
  * @self: the namespace
- * @filters: (nullable): containerd's filter language, several are an OR
+ * @filters: (nullable) (array zero-terminated=1): containerd's filter language, several are an OR
  * @cancellable: (nullable): ends the call
  * @callback: called when there is an answer
  * @user_data: for @callback
@@ -286,7 +286,7 @@ gantry_namespace_list_images_async (GantryNamespace *self, const char *const *fi
  * @result: the callback's
  * @error: why not
  *
- * Returns: (transfer full) (element-type GantryImage): images
+ * Returns: (transfer container) (element-type GantryImage): images
  */
 GPtrArray *
 gantry_namespace_list_images_finish (GantryNamespace *self, GAsyncResult *result, GError **error)
@@ -350,13 +350,13 @@ gantry_namespace_get_image_finish (GantryNamespace *self, GAsyncResult *result, 
 /**
  * gantry_namespace_list_containers:
  * @self: the namespace
- * @filters: (nullable): containerd's filter language, several are an OR
+ * @filters: (nullable) (array zero-terminated=1): containerd's filter language, several are an OR
  * @cancellable: (nullable): ends the call
  * @error: why not
  *
  * Asks which containers there are.
  *
- * Returns: (transfer full) (element-type GantryContainer): containers
+ * Returns: (transfer container) (element-type GantryContainer): containers
  */
 GPtrArray *
 gantry_namespace_list_containers (GantryNamespace *self, const char *const *filters,
@@ -369,7 +369,7 @@ gantry_namespace_list_containers (GantryNamespace *self, const char *const *filt
 /**
  * gantry_namespace_list_containers_async:
  * @self: the namespace
- * @filters: (nullable): containerd's filter language, several are an OR
+ * @filters: (nullable) (array zero-terminated=1): containerd's filter language, several are an OR
  * @cancellable: (nullable): ends the call
  * @callback: called when there is an answer
  * @user_data: for @callback
@@ -391,7 +391,7 @@ gantry_namespace_list_containers_async (GantryNamespace *self, const char *const
  * @result: the callback's
  * @error: why not
  *
- * Returns: (transfer full) (element-type GantryContainer): containers
+ * Returns: (transfer container) (element-type GantryContainer): containers
  */
 GPtrArray *
 gantry_namespace_list_containers_finish (GantryNamespace *self, GAsyncResult *result, GError **error)

@@ -401,6 +401,10 @@ job_new (JobsLocal *self, const char *operation, const char *ns, const char *tok
   g_variant_dict_insert (job->properties, "started-at", "x", gantry_now_ns ());
   g_variant_dict_insert (job->properties, "cancelable", "b", TRUE);
   g_variant_dict_insert (job->properties, "phase", "s", "waiting");
+  g_variant_dict_insert (job->properties, "bytes", "t", (guint64) 0);
+  g_variant_dict_insert (job->properties, "total-bytes", "t", (guint64) 0);
+  g_variant_dict_insert (job->properties, "steps", "u", (guint32) 0);
+  g_variant_dict_insert (job->properties, "total-steps", "u", (guint32) 0);
   g_variant_dict_insert (job->properties, "finished", "b", FALSE);
   if (cancellable != NULL)
     {

@@ -87,7 +87,6 @@ copy_entry (Import *import, Archive *archive, GantryIngest *ingest, guint8 first
       began = TRUE;
       if (!gantry_ingest_write (ingest, buffer, (gsize) n, import->cancellable, error))
         return FALSE;
-      report_bytes (import, (guint64) n);
     }
   return n == 0 || throw_archive (archive, error);
 }
@@ -217,6 +216,8 @@ on_read (Archive *archive, void *data, const void **ret_buffer)
   *ret_buffer = import->buffer;
   if (n < 0)
     archive_set_error (archive, EIO, "%s", import->read_error->message);
+  else
+    report_bytes (import, (guint64) n);
   return n;
 }
 

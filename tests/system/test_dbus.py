@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The D-Bus API for other clients: objects, properties and signals on a bus, polkit, gdbus, and libgantry from Python."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from conftest import BUILD, Daemon
+
+pytestmark = pytest.mark.skipif(shutil.which("dbus-daemon") is None, reason="needs dbus-daemon")
+
+CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><type>system</type><listen>unix:path={dir}/bus</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/></policy></busconfig>"""
+
+
+@pytest.fixture
+def bus(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("bus")
+    os.chmod(directory, 0o755)
+    os.chmod(directory.parent, 0o755)
+    os.chmod(directory.parent.parent, 0o755)
+    (directory / "config").write_text(CONFIG.format(dir=directory))
+    process = subprocess.Popen(["dbus-daemon", f"--config-file={directory}/config", "--nofork", "--print-address"],
+                               stdout=subprocess.PIPE, text=True)
+    address = process.stdout.readline().strip()
+    assert address
+    yield address
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture
+def on_bus(bus, image):
+    one = Daemon()
+    one.start("--bus", bus)
+    one.bus = bus
+    one.run("image", "import", f"{image}/oci.tar")
+    yield one
+    for container in one.out("ps", "-q").split():
+        one.run("rm", "-f", container)
+    one.stop()
+    shutil.rmtree(one.dir)
+
+
+def python(script, *args, **kwargs):
+    return subprocess.run([sys.executable, "-c", textwrap.dedent(script), *args], capture_output=True, text=True, timeout=60, check=False,
+                          **kwargs)
+
+
+PRELUDE = """
+import sys
+from gi.repository import Gio, GLib
+bus = Gio.DBusConnection.new_for_address_sync(sys.argv[1], Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT
+                                              | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION, None, None)
+NAME = "org.gantry1"
+def call(path, interface, method, body=None):
+    return bus.call_sync(NAME, path, interface, method, body, None, 0, 60000, None).unpack()
+"""
+
+
+def script(body):
+    return PRELUDE + textwrap.dedent(body)
+
+
+def test_gdbus_on_a_bus(on_bus):
+    def gdbus(*args):
+        return subprocess.run(["gdbus", "call", "--address", on_bus.bus, "--dest", "org.gantry1", "--object-path", *args], capture_output=True,
+                              text=True, check=True).stdout.strip()
+
+    path = gdbus("/org/gantry1/namespace/default", "--method", "org.gantry1.Namespace.CreateContainer", "one", "busybox",
+                 "{'args': <['sh', '-c', 'exit 9']>}").split("'")[1]
+    gdbus(path, "--method", "org.gantry1.Container.CreateTask", "{}", "[]")
+    gdbus(path, "--method", "org.gantry1.Task.Start", "")
+    assert gdbus(path, "--method", "org.gantry1.Task.Wait", "").startswith("(uint32 9,")
+    assert "'stopped'" in gdbus(path, "--method", "org.freedesktop.DBus.Properties.Get", "org.gantry1.Task", "Status")
+    gdbus(path, "--method", "org.gantry1.Container.Delete", "true")
+    tree = subprocess.run(["gdbus", "introspect", "--address", on_bus.bus, "--dest", "org.gantry1", "--object-path", "/org/gantry1"],
+                          capture_output=True, text=True, check=True).stdout
+    assert "org.gantry1.Manager" in tree and "org.freedesktop.DBus.ObjectManager" in tree and "readonly s Version" in tree
+
+
+def test_python_gdbus_object_manager_and_signals(on_bus):
+    result = python(script("""
+    seen = []
+    def on_signal(connection, sender, path, interface, signal, parameters):
+        seen.append((path, signal, parameters.unpack()))
+    bus.signal_subscribe(NAME, None, None, None, None, 0, on_signal)
+    manager = Gio.DBusObjectManagerClient.new_sync(bus, 0, NAME, "/org/gantry1", None, None, None)
+    paths = [one.get_object_path() for one in manager.get_objects()]
+    assert "/org/gantry1/namespace/default" in paths, paths
+    assert any(path.startswith("/org/gantry1/image/default_2fdocker") for path in paths), paths
+    assert any(path.startswith("/org/gantry1/plugin/") for path in paths), paths
+    path, = call("/org/gantry1/namespace/default", "org.gantry1.Namespace", "CreateContainer",
+                 GLib.Variant("(ssa{sv})", ("two", "busybox", {"args": GLib.Variant("as", ["true"]), "labels": GLib.Variant("a{ss}", {"x": "y"})})))
+    proxy = Gio.DBusProxy.new_sync(bus, 0, None, NAME, path, "org.gantry1.Container", None)
+    assert proxy.get_cached_property("Id").unpack() == "two" and proxy.get_cached_property("Labels").unpack() == {"x": "y"}
+    call(path, "org.gantry1.Container", "CreateTask", GLib.Variant("(a{sv}ah)", ({}, [])))
+    call(path, "org.gantry1.Task", "Start", GLib.Variant("(s)", ("",)))
+    assert call(path, "org.gantry1.Task", "Wait", GLib.Variant("(s)", ("",)))[0] == 0
+    call(path, "org.gantry1.Task", "Delete", GLib.Variant("(s)", ("",)))
+    call(path, "org.gantry1.Container", "Delete", GLib.Variant("(b)", (False,)))
+    context = GLib.MainContext.default()
+    def gone():
+        return any(s == "InterfacesRemoved" and p[0] == path and "org.gantry1.Container" in p[1] for _, s, p in seen)
+    while not gone():
+        context.iteration(True)
+    added = [interface for _, s, p in seen if s == "InterfacesAdded" and p[0] == path for interface in p[1]]
+    assert added == ["org.gantry1.Container", "org.gantry1.Task"], added
+    statuses = [p[1]["Status"] for at, s, p in seen if s == "PropertiesChanged" and at == path and "Status" in p[1]]
+    assert "stopped" in statuses, statuses
+    topics = [p[4] for _, s, p in seen if s == "Event" and p[3] == "default"]
+    for topic in ("/containers/create", "/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete", "/containers/delete"):
+        assert topic in topics, topics
+    try:
+        call(path, "org.gantry1.Container", "Inspect")
+        sys.exit("a container that is gone answers")
+    except GLib.Error as error:
+        assert "org.gantry1.Error.NotFound" in error.message, error.message
+    """), on_bus.bus)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_jobs_by_token_and_progress(on_bus, image):
+    result = python(script("""
+    import os
+    fds = Gio.UnixFDList.new()
+    fds.append(os.open(sys.argv[2], os.O_RDONLY))
+    seen = []
+    bus.signal_subscribe(NAME, "org.freedesktop.DBus.Properties", "PropertiesChanged", "/org/gantry1/job/_30_5fmine", None, 0,
+                         lambda *args: seen.append(args[5].unpack()[1]))
+    reply, _ = bus.call_with_unix_fd_list_sync(NAME, "/org/gantry1/namespace/other", "org.gantry1.Namespace", "ImportImages",
+                                            GLib.Variant("(ha{sv})", (0, {"token": GLib.Variant("s", "mine")})), None, 0, -1, fds, None)
+    path, = reply.unpack()
+    assert path == "/org/gantry1/job/_30_5fmine", path
+    result, = call(path, "org.gantry1.Job", "Wait")
+    assert result == {"names": ["docker.io/library/busybox:latest"]}, result
+    properties, = call(path, "org.freedesktop.DBus.Properties", "GetAll", GLib.Variant("(s)", ("org.gantry1.Job",)))
+    assert properties["Finished"] and properties["Operation"] == "import" and properties["Bytes"] > 0, properties
+    context = GLib.MainContext.default()
+    while not any("Finished" in one for one in seen):
+        context.iteration(True)
+    image, = call("/org/gantry1/namespace/other", "org.gantry1.Namespace", "GetImage", GLib.Variant("(s)", ("busybox",)))
+    call(image, "org.gantry1.Image", "Remove")
+    """), on_bus.bus, f"{image}/oci.tar")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+MOCK_POLKIT = """
+import sys
+from gi.repository import Gio, GLib
+XML = '''<node><interface name="org.freedesktop.PolicyKit1.Authority"><method name="CheckAuthorization">
+<arg type="(sa{sv})" direction="in"/><arg type="s" direction="in"/><arg type="a{ss}" direction="in"/><arg type="u" direction="in"/>
+<arg type="s" direction="in"/><arg type="(bba{ss})" direction="out"/></method></interface></node>'''
+bus = Gio.DBusConnection.new_for_address_sync(sys.argv[1], Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT
+                                              | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION, None, None)
+def on_call(connection, sender, path, interface, method, parameters, invocation):
+    subject, action, details, flags, cancel = parameters.unpack()
+    assert subject[0] == "system-bus-name" and subject[1]["name"].startswith(":")
+    invocation.return_value(GLib.Variant("((bba{ss}))", ((action == "org.gantry1.inspect", False, {}),)))
+bus.register_object("/org/freedesktop/PolicyKit1/Authority", Gio.DBusNodeInfo.new_for_xml(XML).interfaces[0], on_call, None, None)
+Gio.bus_own_name_on_connection(bus, "org.freedesktop.PolicyKit1", 0, lambda *args: print("ready", flush=True), None)
+GLib.MainLoop().run()
+"""
+
+NOBODY = """
+assert call("/org/gantry1", "org.gantry1.Manager", "ListNamespaces")
+try:
+    call("/org/gantry1", "org.gantry1.Manager", "CreateNamespace", GLib.Variant("(sa{ss})", ("mine", {})))
+    sys.exit("it was allowed")
+except GLib.Error as error:
+    assert "org.gantry1.Error.PermissionDenied" in error.message and "user 65534" in error.message, error.message
+"""
+
+
+def test_polkit_decides_for_others(on_bus):
+    nobody = {"user": 65534, "group": 65534, "extra_groups": [], "cwd": "/"}
+    refused = python(script(NOBODY), on_bus.bus, **nobody)
+    assert refused.returncode != 0 and "polkit could not be asked" in refused.stderr, refused.stderr
+    polkit = subprocess.Popen([sys.executable, "-c", MOCK_POLKIT, on_bus.bus], stdout=subprocess.PIPE, text=True)
+    try:
+        assert polkit.stdout.readline().strip() == "ready"
+        allowed = python(script(NOBODY), on_bus.bus, **nobody)
+        assert allowed.returncode == 0, allowed.stdout + allowed.stderr
+        assert "mine" not in on_bus.out("ns", "ls", "-q")
+    finally:
+        polkit.terminate()
+        polkit.wait()
+
+
+def test_private_socket_is_closed_to_others(on_bus):
+    result = python("""
+    import sys
+    from gi.repository import Gio
+    Gio.DBusConnection.new_for_address_sync(sys.argv[1], Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT, None, None)
+    """, f"unix:path={on_bus.socket}", user=65534, group=65534, extra_groups=[], cwd="/")
+    assert result.returncode != 0
+
+
+def test_libgantry_from_python(busybox, tmp_path):
+    typelib = f"{BUILD}/client"
+    if not os.path.exists(f"{typelib}/Gantry-1.typelib"):
+        pytest.skip("built without introspection")
+    result = python("""
+    import os, sys, gi
+    gi.require_version("Gantry", "1")
+    from gi.repository import Gantry, Gio, GLib
+    client = Gantry.Client.new(sys.argv[1], None)
+    print(client.get_server(None).unpack()["Version"])
+    ns = client.get_namespace("default", None)
+    images = ns.list_images(None, None)
+    assert images[0].get_info().unpack()["name"] == "docker.io/library/busybox:latest"
+    container = ns.create_container("py", "busybox", GLib.Variant("a{sv}", {"args": GLib.Variant("as", ["sh", "-c", "echo from python; exit 3"])}), None)
+    ours, theirs = os.pipe()
+    process = container.create_task(Gantry.Stdio.new_for_fds(-1, theirs, -1), None)
+    os.close(theirs)
+    assert process.start(None) > 0
+    assert process.wait(None) == 3
+    assert os.read(ours, 100) == b"from python\\n"
+    try:
+        process.start(None)
+        sys.exit("a task that has ended starts")
+    except GLib.Error as error:
+        assert error.domain == "gantry-error-quark", (error.domain, error.message)
+    process.delete(None)
+    loop = GLib.MainLoop()
+    outcome = []
+    def on_deleted(source, result):
+        outcome.append(source.delete_finish(result))
+        loop.quit()
+    container.delete_async(False, None, on_deleted)
+    loop.run()
+    assert outcome == [True]
+    try:
+        container.inspect(None)
+        sys.exit("a container that is gone answers")
+    except GLib.Error as error:
+        assert error.matches(Gantry.error_quark(), Gantry.Error.NOT_FOUND), error
+    job = ns.export_images(["busybox"], os.open(sys.argv[2], os.O_RDWR | os.O_CREAT), None, None)
+    phases = []
+    job.connect("changed", lambda job, changes: phases.append(changes.unpack()))
+    job.wait_async(None, lambda source, result: (outcome.append(source.wait_finish(result)), loop.quit()))
+    loop.run()
+    assert os.path.getsize(sys.argv[2]) > 100000
+    """, f"unix:path={busybox.socket}", f"{tmp_path}/out.tar",
+                    env={**os.environ, "GI_TYPELIB_PATH": typelib, "LD_LIBRARY_PATH": typelib})
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_plugin_verbs(daemon):
+    def offline(*args, check=True):
+        result = subprocess.run([f"{BUILD}/cli/gantry", *args], capture_output=True, text=True, check=False)
+        assert result.returncode == 0 or not check, result.stderr
+        return result.stdout
+
+    table = daemon.out("plugin", "list").splitlines()
+    assert table[0].split() == ["PLUGIN", "TYPE", "ID", "VERSION", "ABI", "STATE", "INIT", "REASON"] and len(table) > 10
+    assert all(" ok " in line for line in table[1:])
+    text = daemon.out("plugin", "inspect", "snapshotter-overlay")
+    assert "org.gantry.snapshot-index.v1 (one): metadata-sqlite" in text and "build-id" in text
+    text = daemon.out("plugin", "graph")
+    assert text.splitlines()[0].startswith("api-dbus") and "metadata-sqlite" in text
+    reverse = daemon.out("plugin", "graph", "--reverse", "metadata-sqlite").split()
+    assert {"api-dbus", "snapshotter-overlay", "tasks-local"} <= set(reverse) and "content-local" not in reverse
+    dot = daemon.out("plugin", "graph", "--dot")
+    assert dot.startswith("digraph") and '"tasks-local" -> "runtime-runc"' in dot
+    assert offline("plugin", "graph", "--offline").splitlines() == text.splitlines()
+    assert "snapshotter-overlay" in offline("plugin", "list", "--offline")
+    assert "declared by" in daemon.out("plugin", "trace") and "declared by" in offline("plugin", "trace", "--offline")
+    assert daemon.run("plugin", "inspect", "nothing", check=False).returncode == 1
+    config = daemon.out("config", "show", "--origin")
+    assert f"Root={daemon.dir}/r  # command line" in config
+    assert "#Bus=" in daemon.out("config", "show", "--effective")
+    assert json.loads(offline("--format", "json", "plugin", "inspect", "--offline", "api-dbus"))["id"] == "dbus"
+
+
+def test_help_teaches():
+    for args in ([], ["run"], ["image"], ["image", "import"], ["plugin", "graph"], ["ns"], ["gc", "why"]):
+        result = subprocess.run([f"{BUILD}/cli/gantry", *args, "--help"], capture_output=True, text=True, check=True)
+        assert "sage:" in result.stdout
+    for args in (["nothing"], ["run"], ["image", "nothing"], ["--nothing", "ps"], ["run", "--nothing", "x"]):
+        result = subprocess.run([f"{BUILD}/cli/gantry", *args], capture_output=True, text=True, check=False)
+        assert result.returncode == 2 and result.stderr.startswith("gantry: ") and result.stderr.count("\n") == 1 and "--help" in result.stderr
