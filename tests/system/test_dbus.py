@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 import pytest
@@ -20,12 +21,12 @@ CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configurat
 
 
 @pytest.fixture
-def bus(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("bus")
+def bus():
+    # Not below pytest's own directory: others must get in, and another pytest would shut it again.
+    directory = tempfile.mkdtemp(prefix="gantry-bus.")
     os.chmod(directory, 0o755)
-    os.chmod(directory.parent, 0o755)
-    os.chmod(directory.parent.parent, 0o755)
-    (directory / "config").write_text(CONFIG.format(dir=directory))
+    with open(f"{directory}/config", "w", encoding="utf-8") as config:
+        config.write(CONFIG.format(dir=directory))
     process = subprocess.Popen(["dbus-daemon", f"--config-file={directory}/config", "--nofork", "--print-address"],
                                stdout=subprocess.PIPE, text=True)
     address = process.stdout.readline().strip()
@@ -33,6 +34,7 @@ def bus(tmp_path_factory):
     yield address
     process.terminate()
     process.wait()
+    shutil.rmtree(directory)
 
 
 @pytest.fixture
