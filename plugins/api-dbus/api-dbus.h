@@ -40,9 +40,10 @@ typedef struct {
   GDBusMethodInvocation *invocation;
   const char *interface;
   const char *method;
-  GVariant *parameters;
+  GVariant *parameters; /* of a process: as the task's method of that name takes them, with the exec's id first */
   char *ns; /* (nullable): of the object */
   char *id; /* (nullable): of a container, image, job or plugin */
+  char *exec; /* (nullable): of a process */
   guint32 uid;
   gboolean deferred; /* the answer comes later */
 } Call;
@@ -77,8 +78,9 @@ char *path_image (const char *ns, const char *name);
 char *path_job (guint64 id, guint32 uid, const char *token);
 char *path_of_job (GantryJob *job);
 char *path_plugin (const char *name);
-/** What @path names: its collection ("namespace", …; "" for the root), and ns and id for it. Returns: FALSE for a path that is none. */
-gboolean path_parse (const char *path, const char **ret_collection, char **ret_ns, char **ret_id);
+char *path_process (const char *ns, const char *id, const char *exec);
+/** What @path names: its collection ("namespace", …; "" for the root), and ns, id and exec for it. Returns: FALSE for a path that is none. */
+gboolean path_parse (const char *path, const char **ret_collection, char **ret_ns, char **ret_id, char **ret_exec);
 
 /* authorize.c */
 
@@ -90,8 +92,9 @@ GVariant *properties_of_namespace (GantryRecord *record);
 GVariant *properties_of_image (GantryRecord *record);
 GVariant *properties_of_container (GantryRecord *record);
 GVariant *properties_of_task (ApiDbus *self, GantryProcess *process);
-/** @properties: as of gantry_job_get_properties (), or some of them. */
-GVariant *properties_of_job (GVariant *properties);
+GVariant *properties_of_process (GantryProcess *process);
+/** @properties: some of @whole, which is as of gantry_job_get_properties (). */
+GVariant *properties_of_job (GVariant *properties, GVariant *whole);
 GVariant *properties_of_plugin (GVariant *plugin);
 /** org.freedesktop.DBus.Properties: Get and GetAll of the call's object. */
 CallFunc properties_find (const char *method);
@@ -137,4 +140,5 @@ CallFunc namespace_find (const char *method);
 CallFunc image_find (const char *method);
 CallFunc container_find (const char *method);
 CallFunc task_find (const char *method);
+CallFunc process_find (const char *method);
 CallFunc plugin_find (const char *method);

@@ -50,8 +50,10 @@ call_free (gpointer data)
   Call *call = data;
 
   g_object_unref (call->invocation);
+  g_variant_unref (call->parameters);
   g_free (call->ns);
   g_free (call->id);
+  g_free (call->exec);
   g_free (call);
 }
 
@@ -71,7 +73,8 @@ find_method (const char *interface, const char *method)
     { "org.gantry1.Manager", manager_find }, { "org.gantry1.Namespace", namespace_find },
     { "org.gantry1.Image", image_find },     { "org.gantry1.Container", container_find },
     { "org.gantry1.Task", task_find },       { "org.gantry1.Job", job_find },
-    { "org.gantry1.Plugin", plugin_find },   { PROPERTIES, properties_find },
+    { "org.gantry1.Plugin", plugin_find },   { "org.gantry1.Process", process_find },
+    { PROPERTIES, properties_find },
   };
 
   if (strcmp (interface, "org.freedesktop.DBus.ObjectManager") == 0)
@@ -127,6 +130,23 @@ connection_wants_signals (GDBusConnection *connection)
   return g_object_get_data (G_OBJECT (connection), HAS_CALLED) != NULL;
 }
 
+/* The parameters of the call with the exec's id first. Returns: (transfer full). */
+static GVariant *
+with_exec (Call *call)
+{
+  GVariantBuilder builder;
+
+  g_variant_builder_init (&builder, G_VARIANT_TYPE_TUPLE);
+  g_variant_builder_add (&builder, "s", call->exec);
+  for (gsize i = 0; i < g_variant_n_children (call->parameters); i++)
+    {
+      g_autoptr (GVariant) child = g_variant_get_child_value (call->parameters, i);
+
+      g_variant_builder_add_value (&builder, child);
+    }
+  return g_variant_ref_sink (g_variant_builder_end (&builder));
+}
+
 /* Properties come here too, since the vtable has no getters: they are read from the database, which is no work for the main context. */
 static void
 on_method (GDBusConnection *connection, const char *sender, const char *path, const char *interface, const char *method,
@@ -140,9 +160,18 @@ on_method (GDBusConnection *connection, const char *sender, const char *path, co
   call->invocation = invocation;
   call->interface = g_dbus_method_invocation_get_interface_name (invocation);
   call->method = g_dbus_method_invocation_get_method_name (invocation);
-  call->parameters = g_dbus_method_invocation_get_parameters (invocation);
-  if (path_parse (path, &collection, &call->ns, &call->id))
-    authorize (call);
+  call->parameters = g_variant_ref (g_dbus_method_invocation_get_parameters (invocation));
+  if (path_parse (path, &collection, &call->ns, &call->id, &call->exec))
+    {
+      if (strcmp (call->interface, "org.gantry1.Process") == 0)
+        {
+          GVariant *without = call->parameters;
+
+          call->parameters = with_exec (call);
+          g_variant_unref (without);
+        }
+      authorize (call);
+    }
   else
     {
       g_dbus_method_invocation_return_error (g_object_ref (invocation), GANTRY_ERROR, GANTRY_ERROR_INVALID_ARGUMENT,
@@ -170,7 +199,7 @@ introspect (GDBusConnection *connection, const char *sender, const char *path, c
 {
   ApiDbus *self = user_data;
   GPtrArray *interfaces;
-  g_autofree char *full = NULL, *ns = NULL, *id = NULL, *end = NULL;
+  g_autofree char *full = NULL, *ns = NULL, *id = NULL, *exec = NULL, *end = NULL;
   const char *collection;
 
   if (node == NULL)
@@ -178,7 +207,7 @@ introspect (GDBusConnection *connection, const char *sender, const char *path, c
   /* GLib gives the registered path here or the whole one. */
   end = g_strconcat ("/", node, NULL);
   full = g_str_has_suffix (path, end) ? g_strdup (path) : g_strconcat (path, end, NULL);
-  if (!path_parse (full, &collection, &ns, &id))
+  if (!path_parse (full, &collection, &ns, &id, &exec))
     return NULL;
   interfaces = g_ptr_array_new ();
   if (strcmp (collection, "container") == 0)
@@ -213,7 +242,7 @@ objects_export (ApiDbus *self, GDBusConnection *connection, GError **error)
 {
   static const char *const interfaces[] = { "org.gantry1.Manager", "org.freedesktop.DBus.ObjectManager" };
   static const char *const subtrees[]
-      = { ROOT "/namespace", ROOT "/image", ROOT "/container", ROOT "/job", ROOT "/plugin" };
+      = { ROOT "/namespace", ROOT "/image", ROOT "/container", ROOT "/process", ROOT "/job", ROOT "/plugin" };
 
   for (gsize i = 0; i < G_N_ELEMENTS (interfaces); i++)
     if (g_dbus_connection_register_object (connection, ROOT, g_dbus_node_info_lookup_interface (self->info, interfaces[i]),

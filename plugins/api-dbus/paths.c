@@ -93,37 +93,53 @@ path_of_job (GantryJob *job)
   return path_job (gantry_job_get_id (job), uid, token != NULL && token[0] != '\0' ? token : NULL);
 }
 
-gboolean
-path_parse (const char *path, const char **ret_collection, char **ret_ns, char **ret_id)
+char *
+path_process (const char *ns, const char *id, const char *exec)
 {
-  static const struct { const char *name; gboolean has_ns, has_id; } collections[] = {
-    { "namespace", TRUE, FALSE }, { "image", TRUE, TRUE },  { "container", TRUE, TRUE },
-    { "job", FALSE, TRUE },       { "plugin", FALSE, TRUE },
+  g_autofree char *both = g_strconcat (id, "/", exec, NULL);
+
+  return path_in ("process", ns, both);
+}
+
+/* Cuts @text at its first "/" and returns a copy of what follows, or NULL if nothing does. */
+static char *
+cut (char *text)
+{
+  char *slash = strchr (text, '/');
+
+  if (slash == NULL || slash[1] == '\0')
+    return NULL;
+  *slash = '\0';
+  return g_strdup (slash + 1);
+}
+
+gboolean
+path_parse (const char *path, const char **ret_collection, char **ret_ns, char **ret_id, char **ret_exec)
+{
+  static const struct { const char *name; gboolean has_ns, has_id, has_exec; } collections[] = {
+    { "namespace", TRUE, FALSE, FALSE }, { "image", TRUE, TRUE, FALSE }, { "container", TRUE, TRUE, FALSE },
+    { "process", TRUE, TRUE, TRUE },     { "job", FALSE, TRUE, FALSE },  { "plugin", FALSE, TRUE, FALSE },
   };
   const char *rest = g_str_has_prefix (path, ROOT) ? path + strlen (ROOT) : NULL;
 
-  *ret_ns = *ret_id = NULL;
+  *ret_ns = *ret_id = *ret_exec = NULL;
   *ret_collection = "";
   if (rest == NULL || rest[0] == '\0')
     return rest != NULL;
   for (gsize i = 0; i < G_N_ELEMENTS (collections); i++)
     {
       gsize length = strlen (collections[i].name);
-      g_autofree char *name = NULL;
-      char *slash;
+      g_autofree char *name = NULL, *id = NULL, *exec = NULL;
 
       if (strncmp (rest + 1, collections[i].name, length) != 0 || rest[length + 1] != '/')
         continue;
       name = unescape (rest + length + 2);
-      slash = name != NULL ? strchr (name, '/') : NULL;
-      if (name == NULL || name[0] == '\0' || (collections[i].has_ns && collections[i].has_id && (slash == NULL || slash[1] == '\0')))
+      if (name == NULL || name[0] == '\0' || (collections[i].has_ns && collections[i].has_id && (id = cut (name)) == NULL)
+          || (collections[i].has_exec && (exec = cut (id)) == NULL))
         return FALSE;
       *ret_collection = collections[i].name;
-      if (collections[i].has_ns && collections[i].has_id)
-        {
-          *ret_id = g_strdup (slash + 1);
-          *slash = '\0';
-        }
+      *ret_id = g_steal_pointer (&id);
+      *ret_exec = g_steal_pointer (&exec);
       *(collections[i].has_ns ? ret_ns : ret_id) = g_steal_pointer (&name);
       return TRUE;
     }

@@ -82,6 +82,18 @@ status_name (GantryTaskStatus status)
   return status < G_N_ELEMENTS (names) ? names[status] : names[0];
 }
 
+/* What a task and each of its other processes have. */
+static void
+add_process (GVariantBuilder *builder, GantryProcess *process)
+{
+  g_variant_builder_add (builder, "{sv}", "Pid", g_variant_new_uint32 (process->pid));
+  add_string (builder, "Status", status_name (process->status));
+  g_variant_builder_add (builder, "{sv}", "ExitStatus", g_variant_new_uint32 (process->exit_status));
+  add_int64 (builder, "ExitedAt", process->exited_ns);
+  g_variant_builder_add (builder, "{sv}", "Terminal",
+                         g_variant_new_boolean (process->stdio != NULL && process->stdio->terminal));
+}
+
 GVariant *
 properties_of_task (ApiDbus *self, GantryProcess *process)
 {
@@ -93,27 +105,55 @@ properties_of_task (ApiDbus *self, GantryProcess *process)
   for (guint i = 0; execs != NULL && i < execs->len; i++)
     g_variant_builder_add (&names, "s", ((GantryProcess *) g_ptr_array_index (execs, i))->exec_id);
   g_variant_builder_init (&builder, G_VARIANT_TYPE_VARDICT);
-  g_variant_builder_add (&builder, "{sv}", "Pid", g_variant_new_uint32 (process->pid));
-  add_string (&builder, "Status", status_name (process->status));
-  g_variant_builder_add (&builder, "{sv}", "ExitStatus", g_variant_new_uint32 (process->exit_status));
-  add_int64 (&builder, "ExitedAt", process->exited_ns);
+  add_process (&builder, process);
   add_string (&builder, "Bundle", process->bundle);
-  g_variant_builder_add (&builder, "{sv}", "Terminal",
-                         g_variant_new_boolean (process->stdio != NULL && process->stdio->terminal));
   g_variant_builder_add (&builder, "{sv}", "Execs", g_variant_builder_end (&names));
   return g_variant_builder_end (&builder);
 }
 
+GVariant *
+properties_of_process (GantryProcess *process)
+{
+  g_autofree char *container = path_container (process->ns, process->id);
+  GVariantBuilder builder;
+
+  g_variant_builder_init (&builder, G_VARIANT_TYPE_VARDICT);
+  add_string (&builder, "Id", process->exec_id);
+  g_variant_builder_add (&builder, "{sv}", "Container", g_variant_new_object_path (container));
+  add_process (&builder, process);
+  return g_variant_builder_end (&builder);
+}
+
+/* How far a job is, between 0 and 1, as udisks tells it. */
+static void
+add_progress (GVariantBuilder *builder, GVariant *whole)
+{
+  guint64 bytes = 0, total = 0;
+  guint32 steps = 0, total_steps = 0;
+  gboolean valid;
+
+  g_variant_lookup (whole, "bytes", "t", &bytes);
+  g_variant_lookup (whole, "total-bytes", "t", &total);
+  g_variant_lookup (whole, "steps", "u", &steps);
+  g_variant_lookup (whole, "total-steps", "u", &total_steps);
+  valid = total > 0 || total_steps > 0;
+  g_variant_builder_add (builder, "{sv}", "ProgressValid", g_variant_new_boolean (valid));
+  g_variant_builder_add (builder, "{sv}", "Progress",
+                         g_variant_new_double (total > 0         ? MIN (1.0, (double) bytes / (double) total)
+                                               : total_steps > 0 ? MIN (1.0, (double) steps / total_steps)
+                                                                 : 0));
+}
+
 /* What a job says under the SDK's names (jobs.h), under D-Bus's. */
 GVariant *
-properties_of_job (GVariant *properties)
+properties_of_job (GVariant *properties, GVariant *whole)
 {
   static const struct { const char *key, *name; } known[] = {
     { "id", "Id" },
     { "operation", "Operation" },
     { "namespace", "Namespace" },
     { "token", "Token" },
-    { "started-by-uid", "StartedByUid" },
+    { "started-by-uid", "StartedByUID" },
     { "started-at", "StartedAt" },
     { "cancelable", "Cancelable" },
     { "phase", "Phase" },
@@ -125,6 +165,8 @@ properties_of_job (GVariant *properties)
     { "expected-end-time", "ExpectedEndTime" },
     { "finished", "Finished" },
     { "result", "Result" },
+    { "objects", "Objects" },
+    { "items", "Items" },
     { "error-message", "ErrorMessage" },
   };
   GVariantBuilder builder;
@@ -140,6 +182,7 @@ properties_of_job (GVariant *properties)
     }
   if (g_variant_lookup (properties, "error-code", "i", &code))
     add_string (&builder, "ErrorName", gantry_error_code_to_name (code));
+  add_progress (&builder, whole);
   return g_variant_builder_end (&builder);
 }
 
@@ -233,12 +276,20 @@ get_properties (Call *call, const char *interface, GError **error)
                  ? properties_of_task (call->self, process)
                  : NULL;
     }
+  if (strcmp (interface, "org.gantry1.Process") == 0)
+    {
+      g_autoptr (GantryProcess) process = NULL;
+
+      return gantry_tasks_get (call->self->tasks, call->ns, call->id, call->exec, &process, NULL, error)
+                 ? properties_of_process (process)
+                 : NULL;
+    }
   if (strcmp (interface, "org.gantry1.Job") == 0)
     {
       g_autoptr (GantryJob) job = job_lookup (call->self, call->id, error);
       g_autoptr (GVariant) properties = job != NULL ? gantry_job_get_properties (job) : NULL;
 
-      return properties != NULL ? properties_of_job (properties) : NULL;
+      return properties != NULL ? properties_of_job (properties, properties) : NULL;
     }
   return find_plugin_properties (call, error);
 }
@@ -317,6 +368,22 @@ add_image (GantryRecord *record, gpointer user_data)
   return add_object (user_data, path, "org.gantry1.Image", properties_of_image (record));
 }
 
+static void
+add_processes (Objects *objects, const char *ns, const char *id)
+{
+  g_autoptr (GPtrArray) execs = NULL;
+
+  /* A task that has just gone has none. */
+  gantry_tasks_list_execs (objects->self->tasks, ns, id, &execs, NULL, NULL);
+  for (guint i = 0; execs != NULL && i < execs->len; i++)
+    {
+      GantryProcess *process = g_ptr_array_index (execs, i);
+      g_autofree char *path = path_process (ns, id, process->exec_id);
+
+      add_object (objects, path, "org.gantry1.Process", properties_of_process (process));
+    }
+}
+
 static gboolean
 add_container (GantryRecord *record, gpointer user_data)
 {
@@ -328,7 +395,10 @@ add_container (GantryRecord *record, gpointer user_data)
   g_variant_builder_init (&interfaces, G_VARIANT_TYPE ("a{sa{sv}}"));
   g_variant_builder_add (&interfaces, "{s@a{sv}}", "org.gantry1.Container", properties_of_container (record));
   if (gantry_tasks_get (objects->self->tasks, record->ns, record->id, "", &process, NULL, NULL))
-    g_variant_builder_add (&interfaces, "{s@a{sv}}", "org.gantry1.Task", properties_of_task (objects->self, process));
+    {
+      g_variant_builder_add (&interfaces, "{s@a{sv}}", "org.gantry1.Task", properties_of_task (objects->self, process));
+      add_processes (objects, record->ns, record->id);
+    }
   g_variant_builder_add (objects->objects, "{oa{sa{sv}}}", path, &interfaces);
   return ++objects->n < MAX_OBJECTS;
 }
@@ -343,7 +413,7 @@ add_jobs (Objects *objects)
       g_autofree char *path = path_of_job (g_ptr_array_index (jobs, i));
       g_autoptr (GVariant) properties = gantry_job_get_properties (g_ptr_array_index (jobs, i));
 
-      add_object (objects, path, "org.gantry1.Job", properties_of_job (properties));
+      add_object (objects, path, "org.gantry1.Job", properties_of_job (properties, properties));
     }
 }
 

@@ -118,6 +118,24 @@ tell_record (ApiDbus *self, GantryEvent *event, const RecordKind *kind, const ch
     }
 }
 
+/* @what: "exec-added", "exec-started", "exit" or "delete". */
+static void
+tell_process (ApiDbus *self, const char *ns, const char *id, const char *exec, const char *what)
+{
+  static const char *const nothing[] = { NULL };
+  g_autofree char *path = path_process (ns, id, exec);
+  g_autoptr (GantryProcess) process = NULL;
+
+  if (strcmp (what, "delete") == 0)
+    emit_removed (self, path, "org.gantry1.Process");
+  else if (!gantry_tasks_get (self->tasks, ns, id, exec, &process, NULL, NULL))
+    return;
+  else if (strcmp (what, "exec-added") == 0)
+    emit_added (self, path, "org.gantry1.Process", properties_of_process (process));
+  else
+    emit_changed (self, path, "org.gantry1.Process", properties_of_process (process), nothing);
+}
+
 static void
 tell_task (ApiDbus *self, GantryEvent *event, const char *what)
 {
@@ -132,6 +150,7 @@ tell_task (ApiDbus *self, GantryEvent *event, const char *what)
 
       g_variant_dict_init (&none, NULL);
       emit_changed (self, path, "org.gantry1.Task", g_variant_dict_end (&none), execs);
+      tell_process (self, event->ns, id, exec, what);
     }
   else if (strcmp (what, "delete") == 0)
     emit_removed (self, path, "org.gantry1.Task");
@@ -178,10 +197,14 @@ on_job (GantryJob *job, GantryJobSignal signal, GVariant *changes, gpointer user
     {
       g_autoptr (GVariant) properties = gantry_job_get_properties (job);
 
-      emit_added (self, path, "org.gantry1.Job", properties_of_job (properties));
+      emit_added (self, path, "org.gantry1.Job", properties_of_job (properties, properties));
     }
   else
-    emit_changed (self, path, "org.gantry1.Job", properties_of_job (changes), nothing);
+    {
+      g_autoptr (GVariant) properties = gantry_job_get_properties (job);
+
+      emit_changed (self, path, "org.gantry1.Job", properties_of_job (changes, properties), nothing);
+    }
   if (signal == GANTRY_JOB_FINISHED)
     job_answer_waits (self, job);
 }

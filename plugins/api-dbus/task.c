@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * org.gantry1.Task */
+ * org.gantry1.Task, and org.gantry1.Process: a process of a task as an object of its own. */
 #include "api-dbus.h"
 
 /* Takes the stdio keys out of @options. */
@@ -48,6 +48,7 @@ exec_process (Call *call, GVariant **ret_reply, GError **error)
 {
   g_autoptr (GVariant) options = NULL, handles = NULL, rest = NULL;
   g_autoptr (GantryStdio) stdio = NULL;
+  g_autofree char *path = NULL;
   const char *exec;
   GVariantDict dict;
 
@@ -55,8 +56,11 @@ exec_process (Call *call, GVariant **ret_reply, GError **error)
   g_variant_dict_init (&dict, options);
   stdio = take_stdio (call, &dict, handles, error);
   rest = g_variant_ref_sink (g_variant_dict_end (&dict));
-  return stdio != NULL
-         && gantry_tasks_exec (call->self->tasks, call->ns, call->id, exec, NULL, rest, stdio, NULL, error);
+  if (stdio == NULL || !gantry_tasks_exec (call->self->tasks, call->ns, call->id, exec, NULL, rest, stdio, NULL, error))
+    return FALSE;
+  path = path_process (call->ns, call->id, exec);
+  *ret_reply = g_variant_new ("(o)", path);
+  return TRUE;
 }
 
 static void
@@ -183,6 +187,17 @@ task_find (const char *method)
     { "Start", start },   { "Exec", exec_process }, { "Wait", wait_for_exit }, { "Delete", delete_task },
     { "Kill", kill_process }, { "Pause", pause_task }, { "Resume", resume_task }, { "Resize", resize },
     { "CloseStdin", close_stdin }, { "Attach", attach }, { "ListPids", list_pids }, { "GetStats", get_stats },
+  };
+
+  return find_in (methods, G_N_ELEMENTS (methods), method);
+}
+
+CallFunc
+process_find (const char *method)
+{
+  static const Method methods[] = {
+    { "Start", start },   { "Wait", wait_for_exit },       { "Delete", delete_task }, { "Kill", kill_process },
+    { "Resize", resize }, { "CloseStdin", close_stdin }, { "Attach", attach },
   };
 
   return find_in (methods, G_N_ELEMENTS (methods), method);

@@ -128,6 +128,43 @@ def test_python_gdbus_object_manager_and_signals(on_bus):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_execs_are_objects(on_bus):
+    result = python(script("""
+    context = GLib.MainContext.default()
+    seen = []
+    bus.signal_subscribe(NAME, None, None, None, None, 0, lambda *args: seen.append((args[2], args[4], args[5].unpack())))
+    box, = call("/org/gantry1/namespace/default", "org.gantry1.Namespace", "CreateContainer",
+                GLib.Variant("(ssa{sv})", ("box", "busybox", {"args": GLib.Variant("as", ["cat"])})))
+    call(box, "org.gantry1.Container", "CreateTask", GLib.Variant("(a{sv}ah)", ({"stdin": GLib.Variant("s", "stream:")}, [])))
+    call(box, "org.gantry1.Task", "Start", GLib.Variant("(s)", ("",)))
+    PROCESS = "org.gantry1.Process"
+    one, = call(box, "org.gantry1.Task", "Exec",
+                GLib.Variant("(sa{sv}ah)", ("one", {"args": GLib.Variant("as", ["sleep", "1000"])}, [])))
+    assert one == "/org/gantry1/process/default_2fbox_2fone", one
+    pid, = call(one, PROCESS, "Start")
+    properties, = call(one, "org.freedesktop.DBus.Properties", "GetAll", GLib.Variant("(s)", (PROCESS,)))
+    assert properties["Pid"] == pid > 0 and properties["Status"] == "running" and properties["Container"] == box, properties
+    objects, = call("/org/gantry1", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
+    assert objects[one][PROCESS]["Pid"] == pid and "org.gantry1.Task" in objects[box], objects
+    call(one, PROCESS, "Kill", GLib.Variant("(ub)", (9, False)))
+    assert call(one, PROCESS, "Wait")[0] == 137
+    assert call(one, PROCESS, "Delete")[0] == 137
+    while not any(path == "/org/gantry1" and name == "InterfacesRemoved" and body == (one, [PROCESS]) for path, name, body in seen):
+        context.iteration(True)
+    assert any(name == "InterfacesAdded" and body[0] == one and body[1][PROCESS]["Id"] == "one" for _, name, body in seen), seen
+    statuses = [body[1]["Status"] for path, name, body in seen if path == one and name == "PropertiesChanged"]
+    assert statuses[-1] == "stopped", statuses
+    for bad in ("/org/gantry1/process/default_2fbox_2fone", "/org/gantry1/process/default_2fbox_2fnever"):
+        try:
+            call(bad, PROCESS, "Wait")
+            sys.exit("a process that is gone answers")
+        except GLib.Error as error:
+            assert "org.gantry1.Error.NotFound" in error.message, error.message
+    call(box, "org.gantry1.Container", "Delete", GLib.Variant("(b)", (True,)))
+    """), on_bus.bus)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def test_jobs_by_token_and_progress(on_bus, image):
     result = python(script("""
     import os
@@ -144,6 +181,7 @@ def test_jobs_by_token_and_progress(on_bus, image):
     assert result == {"names": ["docker.io/library/busybox:latest"]}, result
     properties, = call(path, "org.freedesktop.DBus.Properties", "GetAll", GLib.Variant("(s)", ("org.gantry1.Job",)))
     assert properties["Finished"] and properties["Operation"] == "import" and properties["Bytes"] > 0, properties
+    assert properties["StartedByUID"] == 0 and properties["Progress"] >= 0 and isinstance(properties["ProgressValid"], bool), properties
     context = GLib.MainContext.default()
     while not any("Finished" in one for one in seen):
         context.iteration(True)
