@@ -9,7 +9,6 @@
 #define MAX_DEPTH 64
 #define MAX_INDEX_DEPTH 8
 #define MAX_LAYERS 512
-#define MAX_NAME 512
 
 /* Rejects deep nesting before the parser recurses into it. */
 static gboolean
@@ -345,69 +344,4 @@ oci_image_load (GantryContent *content, GantryDescriptor *target, const char *pl
   self->platform = g_strdup_printf ("%s/%s", oci_string (config, "os") != NULL ? oci_string (config, "os") : "linux",
                                     oci_string (config, "architecture") != NULL ? oci_string (config, "architecture") : "");
   return g_steal_pointer (&self);
-}
-
-static gboolean
-valid_path (const char *path)
-{
-  g_auto (GStrv) parts = g_strsplit (path, "/", -1);
-
-  for (gsize i = 0; parts[i] != NULL; i++)
-    if (parts[i][0] == '\0' || !g_ascii_isalnum (parts[i][0]) || !g_ascii_isalnum (parts[i][strlen (parts[i]) - 1])
-        || strspn (parts[i], "abcdefghijklmnopqrstuvwxyz0123456789._-") != strlen (parts[i]))
-      return FALSE;
-  return parts[0] != NULL;
-}
-
-char *
-oci_normalize_name (const char *name, GError **error)
-{
-  g_autofree char *rest = NULL, *domain = NULL, *suffix = NULL;
-  const char *slash, *path;
-  char *mark;
-
-  if (name == NULL || name[0] == '\0' || strlen (name) > MAX_NAME || !g_str_is_ascii (name))
-    {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "an image name must have 1 to %d ASCII characters", MAX_NAME);
-      return NULL;
-    }
-  rest = g_strdup (name);
-  mark = strchr (rest, '@');
-  if (mark == NULL)
-    {
-      char *colon = strrchr (rest, ':');
-
-      mark = colon != NULL && strchr (colon, '/') == NULL ? colon : NULL;
-    }
-  suffix = g_strdup (mark != NULL ? mark : ":latest");
-  if (mark != NULL)
-    *mark = '\0';
-  slash = strchr (rest, '/');
-  if (slash != NULL && (memchr (rest, '.', (gsize) (slash - rest)) != NULL || memchr (rest, ':', (gsize) (slash - rest)) != NULL
-                        || strncmp (rest, "localhost/", 10) == 0))
-    {
-      domain = g_strndup (rest, (gsize) (slash - rest));
-      path = slash + 1;
-    }
-  else
-    {
-      domain = g_strdup ("docker.io");
-      path = rest;
-    }
-  if (!valid_path (path))
-    {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                    "\"%s\" is no image name: its path must be lower-case letters, digits, dots, dashes and underscores", name);
-      return NULL;
-    }
-  if (suffix[0] == '@' ? !is_digest (suffix + 1)
-                       : suffix[1] == '\0' || strlen (suffix) > 129
-                             || strspn (suffix + 1, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "._-") != strlen (suffix + 1))
-    {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "\"%s\" is no image name: \"%s\" is neither a tag nor a digest", name,
-                    suffix + 1);
-      return NULL;
-    }
-  return g_strconcat (domain, "/", strcmp (domain, "docker.io") == 0 && strchr (path, '/') == NULL ? "library/" : "", path,
-                      suffix, NULL);
 }

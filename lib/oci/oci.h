@@ -61,7 +61,3 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (OciImage, oci_image_free)
  * DATA_LOSS. */
 OciImage *oci_image_load (GantryContent *content, GantryDescriptor *target, const char *platform, GCancellable *cancellable,
                           GError **error);
-
-/** Completes a short image name: "busybox" is "docker.io/library/busybox:latest". Errors: INVALID_ARGUMENT with the reason.
- * Returns: (transfer full). */
-char *oci_normalize_name (const char *name, GError **error);

@@ -3,7 +3,7 @@
  * org.gantry1.Image */
 #include "api-dbus.h"
 
-#include <oci.h>
+#include <reference.h>
 
 static gboolean
 inspect (Call *call, GVariant **ret_reply, GError **error)
@@ -39,7 +39,7 @@ tag (Call *call, GVariant **ret_reply, GError **error)
   gboolean force;
 
   g_variant_get (call->parameters, "(&sb)", &name, &force);
-  if (record == NULL || (whole = oci_normalize_name (name, error)) == NULL)
+  if (record == NULL || (whole = gantry_reference_normalize (name, error)) == NULL)
     return FALSE;
   copy = gantry_record_new (GANTRY_KIND_IMAGE, call->ns, whole, record->labels, record->fields);
   change = gantry_change_new (force ? GANTRY_CHANGE_PUT : GANTRY_CHANGE_CREATE, copy);

@@ -3,7 +3,7 @@
  * What namespaces, images and containers share. */
 #include "api-dbus.h"
 
-#include <oci.h>
+#include <reference.h>
 
 gboolean
 set_labels (Call *call, const char *kind, const char *ns, const char *id, GError **error)
@@ -39,7 +39,7 @@ find_image_name (Call *call, const char *name, GError **error)
 
   if (gantry_metadata_get (call->self->metadata, GANTRY_KIND_IMAGE, call->ns, name, &record, NULL, NULL))
     return g_strdup (name);
-  return oci_normalize_name (name, error);
+  return gantry_reference_normalize (name, error);
 }
 
 GantryRecord *

@@ -316,16 +316,13 @@ set_string (JsonBuilder *builder, const char *name, const char *value)
   json_builder_add_string_value (builder, value);
 }
 
-/* "docker.io/library/busybox:1" is "busybox:1" to docker. Returns: the rest of @name. */
-static const char *
+/* "docker.io/library/busybox:1" is "busybox:1" to docker. A name that is no reference stays as it is. Returns: (transfer full). */
+static char *
 familiar_name (const char *name)
 {
-  static const char *const prefixes[] = { "docker.io/library/", "docker.io/" };
+  g_autoptr (GantryReference) reference = gantry_reference_parse (name, NULL);
 
-  for (gsize i = 0; i < G_N_ELEMENTS (prefixes); i++)
-    if (g_str_has_prefix (name, prefixes[i]))
-      return name + strlen (prefixes[i]);
-  return name;
+  return reference != NULL ? gantry_reference_to_familiar (reference) : g_strdup (name);
 }
 
 /* Annotations by which importers name the image again: containerd's own key, and OCI's with the tag. */
@@ -407,7 +404,11 @@ write_docker (Archive *archive, GPtrArray *images, GError **error)
       json_builder_set_member_name (builder, "RepoTags");
       json_builder_begin_array (builder);
       if (strchr (image->name, '@') == NULL)
-        json_builder_add_string_value (builder, familiar_name (image->name));
+        {
+          g_autofree char *name = familiar_name (image->name);
+
+          json_builder_add_string_value (builder, name);
+        }
       json_builder_end_array (builder);
       json_builder_set_member_name (builder, "Layers");
       json_builder_begin_array (builder);

@@ -398,7 +398,7 @@ append_found (GPtrArray *images, const char *name, GantryDescriptor *target, GEr
   if (images->len >= MAX_IMAGES)
     return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the archive has more than %d images", MAX_IMAGES);
   found = g_new0 (Found, 1);
-  found->name = oci_normalize_name (name, error);
+  found->name = gantry_reference_normalize (name, error);
   found->target = gantry_descriptor_ref (target);
   g_ptr_array_add (images, found);
   return found->name != NULL;

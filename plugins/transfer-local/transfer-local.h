@@ -5,6 +5,7 @@
 #include <gantry/store.h>
 #include <gantry/transfer.h>
 #include <oci.h>
+#include <reference.h>
 
 typedef struct {
   GantryTransfer transfer;
