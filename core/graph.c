@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-#define MAX_PATH 16
-
 gboolean
 plugin_provides (Plugin *plugin, const char *type)
 {
@@ -40,8 +38,8 @@ graph_candidates (Core *core, const char *type, const char *id)
 }
 
 /* The id that the manifest pins for a need, or the descriptor's own. */
-static const char *
-need_id (Plugin *plugin, const GantryNeed *need)
+const char *
+graph_need_id (Plugin *plugin, const GantryNeed *need)
 {
   for (guint i = 0; need->id == NULL && i < plugin->manifest->needs->len; i++)
     {
@@ -53,57 +51,61 @@ need_id (Plugin *plugin, const GantryNeed *need)
   return need->id;
 }
 
-static char *why_absent (Core *core, const char *type, const char *id, guint depth);
-
+/* "content-proxy, which failed: …" */
 static char *
-why_down (Plugin *plugin, guint depth)
+why_down (Plugin *plugin)
 {
-  if (plugin->state == STATE_FAILED || plugin->reason != NULL)
-    return g_strdup_printf ("%s %s: %s", plugin->manifest->name,
-                            plugin->state == STATE_FAILED ? "failed" : "was skipped", plugin->reason);
-  for (guint i = 0; depth < MAX_PATH && i < plugin->manifest->needs->len; i++)
-    {
-      ManifestNeed *need = g_ptr_array_index (plugin->manifest->needs, i);
+  const char *name = plugin->manifest->name;
 
-      if (need->kind == GANTRY_NEED_ONE)
-        {
-          g_autofree char *deeper = why_absent (plugin->core, need->type, need->id, depth + 1);
-
-          if (deeper != NULL)
-            return g_strdup_printf ("%s, which needs %s", plugin->manifest->name, deeper);
-        }
-    }
-  return g_strdup_printf ("%s, which is not ready", plugin->manifest->name);
+  if (plugin->manifest->masked_by != NULL)
+    return g_strdup_printf ("%s, which is masked by %s", name, plugin->manifest->masked_by);
+  if (plugin->state == STATE_SKIPPED && plugin->lacks_need)
+    return g_strdup_printf ("%s, which %s", name, plugin->reason);
+  return g_strdup_printf ("%s, which %s: %s", name,
+                          plugin->state == STATE_FAILED ? "failed"
+                          : plugin->retrying            ? "is not ready yet"
+                                                        : "was skipped",
+                          plugin->reason);
 }
 
-/* Why nobody serves @type, or NULL if somebody does (or may yet). */
+/* The ids under which @type is provided, for a person who looks for another one. */
 static char *
-why_absent (Core *core, const char *type, const char *id, guint depth)
+list_ids (Core *core, const char *type)
+{
+  g_autoptr (GPtrArray) candidates = graph_candidates (core, type, NULL);
+  g_autoptr (GString) text = g_string_new (NULL);
+
+  for (guint i = 0; i < candidates->len; i++)
+    g_string_append_printf (text, "%s%s", i > 0 ? ", " : "",
+                            ((Plugin *)g_ptr_array_index (candidates, i))->manifest->id);
+  return g_string_free (g_steal_pointer (&text), FALSE);
+}
+
+/* Why nobody serves @type: the whole path, since the reasons of others are in it. */
+static char *
+why_absent (Core *core, const char *type, const char *id)
 {
   g_autoptr (GPtrArray) candidates = graph_candidates (core, type, id);
-  const char *colon = id != NULL ? ":" : "";
+  g_autofree char *ids = candidates->len == 0 ? list_ids (core, type) : NULL;
+  g_autoptr (GString) text = g_string_new (type);
 
-  if (candidates->len == 0)
-    return g_strdup_printf ("%s%s%s, which no plugin provides", type, colon, id != NULL ? id : "");
+  if (id != NULL)
+    g_string_append_printf (text, ":%s", id);
+  if (candidates->len == 0 && ids[0] != '\0')
+    g_string_append_printf (text, ", which no plugin provides under that id (there is %s)", ids);
+  else if (candidates->len == 0)
+    g_string_append (text, ", which no plugin provides");
   for (guint i = 0; i < candidates->len; i++)
     {
-      Plugin *plugin = g_ptr_array_index (candidates, i);
+      g_autofree char *down = why_down (g_ptr_array_index (candidates, i));
 
-      if (plugin->manifest->masked_by != NULL)
-        return g_strdup_printf ("%s%s%s: %s is masked by %s", type, colon, id != NULL ? id : "",
-                                plugin->manifest->name, plugin->manifest->masked_by);
-      if (plugin->state == STATE_OK || plugin->state == STATE_STARTING || plugin->state == STATE_PENDING)
-        return NULL;
+      g_string_append_printf (text, "%s%s", i > 0 ? "; and by " : ", offered by ", down);
     }
-  {
-    g_autofree char *down = why_down (g_ptr_array_index (candidates, 0), depth);
-
-    return g_strdup_printf ("%s%s%s, offered by %s", type, colon, id != NULL ? id : "", down);
-  }
+  return g_string_free (g_steal_pointer (&text), FALSE);
 }
 
-static size_t
-vtable_size (Plugin *provider, const char *type)
+size_t
+plugin_vtable_size (Plugin *provider, const char *type)
 {
   gpointer instance = provider->desc->get (provider->instance, type);
 
@@ -111,21 +113,28 @@ vtable_size (Plugin *provider, const char *type)
   return instance != NULL ? **(size_t *const *)instance : 0;
 }
 
+gboolean
+graph_is_big_enough (Plugin *provider, const GantryNeed *need)
+{
+  return need->min_size == 0 || plugin_vtable_size (provider, need->type) >= need->min_size;
+}
+
 static gboolean
 down (Plugin *plugin)
 {
-  return plugin->state == STATE_SKIPPED || plugin->state == STATE_FAILED;
+  return plugin->state == STATE_SKIPPED || plugin->state == STATE_FAILED || plugin->state == STATE_ENDED;
 }
 
 /* One need: YES with *@ret_provider (perhaps NULL), or WAIT, or NEVER with a reason. */
 static Readiness
 check_need (Plugin *plugin, const GantryNeed *need, Plugin **ret_provider, char **ret_reason)
 {
-  const char *id = need_id (plugin, need);
+  const char *id = graph_need_id (plugin, need);
   g_autoptr (GPtrArray) candidates = NULL;
   g_autofree char *too_small = NULL;
   g_autofree char *absent = NULL;
 
+  plugin->awaits = FALSE;
   if (strcmp (need->type, GANTRY_INTROSPECTION_TYPE) == 0)
     return READY_YES;
   candidates = graph_candidates (plugin->core, need->type, id);
@@ -134,18 +143,21 @@ check_need (Plugin *plugin, const GantryNeed *need, Plugin **ret_provider, char 
       Plugin *provider = g_ptr_array_index (candidates, i);
 
       if (down (provider))
-        continue;
+        {
+          plugin->awaits |= provider->retrying || (provider->lacks_need && provider->awaits);
+          continue;
+        }
       if (provider->state != STATE_OK)
         return READY_WAIT;
       if (need->kind == GANTRY_NEED_MANY)
         continue;
-      if (need->min_size > 0 && vtable_size (provider, need->type) < need->min_size)
+      if (!graph_is_big_enough (provider, need))
         {
           g_free (too_small);
           too_small
               = g_strdup_printf ("needs %s of at least %zu bytes, but that of %s has %zu; install a newer %s",
                                  need->type, need->min_size, provider->manifest->name,
-                                 vtable_size (provider, need->type), provider->manifest->name);
+                                 plugin_vtable_size (provider, need->type), provider->manifest->name);
           continue;
         }
       *ret_provider = provider;
@@ -158,8 +170,8 @@ check_need (Plugin *plugin, const GantryNeed *need, Plugin **ret_provider, char 
       *ret_reason = g_steal_pointer (&too_small);
       return READY_NEVER;
     }
-  absent = why_absent (plugin->core, need->type, id, 0);
-  *ret_reason = g_strdup_printf ("needs %s", absent != NULL ? absent : need->type);
+  absent = why_absent (plugin->core, need->type, id);
+  *ret_reason = g_strdup_printf ("needs %s", absent);
   return READY_NEVER;
 }
 
@@ -183,45 +195,101 @@ graph_check (Plugin *plugin, char **ret_reason)
   return all;
 }
 
-static void
-refuse (Plugin *plugin, char *reason)
+/* Reserves @key for @plugin. Returns: who had it before. */
+static Plugin *
+reserve (GHashTable *taken, char *key, Plugin *plugin)
 {
-  g_free (plugin->reason);
-  plugin->reason = reason;
-  plugin->state = STATE_FAILED;
-  core_trace (plugin->core, "%s: refused: %s", plugin->manifest->name, reason);
+  Plugin *first = g_hash_table_lookup (taken, key);
+
+  if (first != NULL)
+    g_free (key);
+  else
+    g_hash_table_insert (taken, key, plugin);
+  return first;
 }
 
-static void
-refuse_duplicates (Core *core)
+/* Why @plugin can't be beside those that have reserved their names, or NULL. */
+static char *
+find_duplicate (Plugin *plugin, GHashTable *taken)
+{
+  Manifest *manifest = plugin->manifest;
+  g_autofree char *dir = plugin_dir_name (plugin);
+  Plugin *first;
+
+  for (gsize i = 0; manifest->provides[i] != NULL; i++)
+    {
+      first = reserve (taken, g_strconcat (manifest->provides[i], ":", manifest->id, NULL), plugin);
+      if (first != NULL && first != plugin)
+        return g_strdup_printf ("%s with the id %s is already provided by %s; give it another Id=",
+                                manifest->provides[i], manifest->id, first->manifest->name);
+    }
+  first = reserve (taken, g_strconcat ("/", dir, NULL), plugin);
+  if (first != NULL)
+    return g_strdup_printf ("the directory %s is already that of %s; give it another Id=", dir,
+                            first->manifest->name);
+  return NULL;
+}
+
+void
+graph_refuse_duplicates (Core *core)
 {
   g_autoptr (GHashTable) taken = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
 
   for (guint i = 0; i < core->plugins->len; i++)
     {
       Plugin *plugin = g_ptr_array_index (core->plugins, i);
+      g_autofree char *reason = plugin->state == STATE_PENDING ? find_duplicate (plugin, taken) : NULL;
 
-      for (gsize j = 0; plugin->state == STATE_PENDING && plugin->manifest->provides[j] != NULL; j++)
-        {
-          char *key = g_strconcat (plugin->manifest->provides[j], "/", plugin->manifest->id, NULL);
-          Plugin *first = g_hash_table_lookup (taken, key);
-
-          if (first != NULL)
-            {
-              refuse (plugin,
-                      g_strdup_printf ("%s with the id %s is already provided by %s; give it another Id=",
-                                       plugin->manifest->provides[j], plugin->manifest->id,
-                                       first->manifest->name));
-              g_free (key);
-              break;
-            }
-          g_hash_table_insert (taken, key, plugin);
-        }
+      if (reason != NULL)
+        core_conclude (plugin, STATE_FAILED, reason);
     }
 }
 
-/* Depth first along ONE and OPTIONAL and MANY needs; @path holds the plugins on the way and, between them,
- * the types. */
+/* Those that @need of @plugin waits for: all for a MANY need, else the first that may still come. */
+static GPtrArray *
+awaited (Plugin *plugin, const ManifestNeed *need)
+{
+  g_autoptr (GPtrArray) candidates = graph_candidates (plugin->core, need->type, need->id);
+
+  for (guint i = 0; i < candidates->len;)
+    if (down (g_ptr_array_index (candidates, i)))
+      g_ptr_array_remove_index (candidates, i);
+    else
+      i++;
+  if (need->kind != GANTRY_NEED_MANY && candidates->len > 1)
+    g_ptr_array_set_size (candidates, 1);
+  return g_steal_pointer (&candidates);
+}
+
+/* "a needs T, offered by b, which needs U, offered by a" */
+static char *
+describe_circle (GPtrArray *path, guint at)
+{
+  const char *first = ((Plugin *)g_ptr_array_index (path, at))->manifest->name;
+  g_autoptr (GString) text = g_string_new (first);
+
+  for (guint i = at; i < path->len; i += 2)
+    g_string_append_printf (text, "%s needs %s, offered by %s", i > at ? ", which" : "",
+                            (const char *)g_ptr_array_index (path, i + 1),
+                            i + 2 < path->len ? ((Plugin *)g_ptr_array_index (path, i + 2))->manifest->name
+                                              : first);
+  return g_string_free (g_steal_pointer (&text), FALSE);
+}
+
+static void
+refuse_circle (GPtrArray *path, guint at)
+{
+  g_autofree char *circle = describe_circle (path, at);
+  g_autofree char *reason = g_strdup_printf (
+      "its needs go round in a circle: %s; name another provider in one's Needs= (TYPE:ID), or mask one",
+      circle);
+
+  for (guint i = at; i < path->len; i += 2)
+    core_conclude (g_ptr_array_index (path, i), STATE_FAILED, reason);
+}
+
+/* Depth first along what is waited for; @path holds the plugins on the way and, between them, the types.
+ * Returns: FALSE if a circle was found and refused. */
 static gboolean
 visit (Plugin *plugin, GPtrArray *path, GHashTable *done)
 {
@@ -231,29 +299,23 @@ visit (Plugin *plugin, GPtrArray *path, GHashTable *done)
     return TRUE;
   if (g_ptr_array_find (path, plugin, &at))
     {
-      g_autoptr (GString) text = g_string_new ("its needs go round in a circle: ");
-
-      for (guint i = at; i < path->len; i += 2)
-        g_string_append_printf (text, "%s needs %s, offered by ",
-                                ((Plugin *)g_ptr_array_index (path, i))->manifest->name,
-                                (const char *)g_ptr_array_index (path, i + 1));
-      g_string_append (text, plugin->manifest->name);
-      for (guint i = at; i < path->len; i += 2)
-        refuse (g_ptr_array_index (path, i), g_strdup (text->str));
+      refuse_circle (path, at);
       return FALSE;
     }
   for (guint i = 0; i < plugin->manifest->needs->len; i++)
     {
       ManifestNeed *need = g_ptr_array_index (plugin->manifest->needs, i);
-      g_autoptr (GPtrArray) candidates = graph_candidates (plugin->core, need->type, need->id);
+      g_autoptr (GPtrArray) candidates = awaited (plugin, need);
 
       for (guint j = 0; j < candidates->len; j++)
         {
+          gboolean ok;
+
           g_ptr_array_add (path, plugin);
           g_ptr_array_add (path, need->type);
-          visit (g_ptr_array_index (candidates, j), path, done);
+          ok = visit (g_ptr_array_index (candidates, j), path, done);
           g_ptr_array_set_size (path, (int)path->len - 2);
-          if (plugin->state != STATE_PENDING)
+          if (!ok)
             return FALSE;
         }
     }
@@ -261,16 +323,106 @@ visit (Plugin *plugin, GPtrArray *path, GHashTable *done)
   return TRUE;
 }
 
-void
-graph_refuse_impossible (Core *core)
+gboolean
+graph_refuse_circles (Core *core)
 {
-  g_autoptr (GHashTable) done = g_hash_table_new (NULL, NULL);
+  gboolean any = FALSE, found;
 
-  refuse_duplicates (core);
-  for (guint i = 0; i < core->plugins->len; i++)
+  /* Without one circle another provider may be first, so all is looked at again. */
+  do
     {
-      g_autoptr (GPtrArray) path = g_ptr_array_new ();
+      g_autoptr (GHashTable) done = g_hash_table_new (NULL, NULL);
 
-      visit (g_ptr_array_index (core->plugins, i), path, done);
+      found = FALSE;
+      for (guint i = 0; i < core->plugins->len && !found; i++)
+        {
+          g_autoptr (GPtrArray) path = g_ptr_array_new ();
+
+          found = !visit (g_ptr_array_index (core->plugins, i), path, done);
+        }
+      any |= found;
+    }
+  while (found);
+  return any;
+}
+
+Plugin *
+graph_find_late (Plugin *plugin, const GantryNeed *need)
+{
+  g_autoptr (GPtrArray) candidates
+      = graph_candidates (plugin->core, need->type, graph_need_id (plugin, need));
+
+  for (guint i = 0; i < candidates->len; i++)
+    {
+      Plugin *provider = g_ptr_array_index (candidates, i);
+
+      if (provider->state == STATE_OK && graph_is_big_enough (provider, need))
+        return provider;
+    }
+  return NULL;
+}
+
+static gboolean
+uses (Plugin *user, Plugin *provider)
+{
+  const GantryNeed *const *needs = user->desc->needs;
+
+  for (gsize i = 0; needs != NULL && needs[i] != NULL; i++)
+    if (user->providers[i] == provider
+        || (needs[i]->kind == GANTRY_NEED_MANY && plugin_provides (provider, needs[i]->type)))
+      return TRUE;
+  return FALSE;
+}
+
+gboolean
+graph_is_used (Plugin *provider)
+{
+  GPtrArray *started = provider->core->started;
+
+  for (guint i = 0; i < started->len; i++)
+    {
+      Plugin *user = g_ptr_array_index (started, i);
+
+      if (user != provider && uses (user, provider))
+        return TRUE;
+    }
+  return FALSE;
+}
+
+/* "content-local (rank 100) serves it", or why not. */
+static void
+trace_candidate (Plugin *plugin, const GantryNeed *need, gsize index, Plugin *candidate)
+{
+  g_autofree char *why = down (candidate) ? why_down (candidate) : NULL;
+  const char *verdict = need->kind == GANTRY_NEED_MANY           ? "is one of those that serve it"
+                        : plugin->providers[index] == candidate  ? "serves it"
+                        : candidate->state != STATE_OK           ? "is awaited"
+                        : !graph_is_big_enough (candidate, need) ? "is refused: its vtable is too small"
+                                                                 : "is passed over: another ranks higher";
+
+  if (why != NULL)
+    core_trace (plugin->core, "%s: need %s: refused %s", plugin->manifest->name, need->type, why);
+  else
+    core_trace (plugin->core, "%s: need %s: %s (rank %d) %s", plugin->manifest->name, need->type,
+                candidate->manifest->name, candidate->manifest->rank, verdict);
+}
+
+void
+graph_trace (Plugin *plugin)
+{
+  const GantryNeed *const *needs = plugin->desc->needs;
+
+  for (gsize i = 0; needs != NULL && needs[i] != NULL; i++)
+    {
+      const char *id = graph_need_id (plugin, needs[i]);
+      g_autoptr (GPtrArray) candidates = graph_candidates (plugin->core, needs[i]->type, id);
+
+      for (guint j = 0; j < candidates->len; j++)
+        trace_candidate (plugin, needs[i], i, g_ptr_array_index (candidates, j));
+      if (candidates->len == 0)
+        core_trace (plugin->core, "%s: need %s%s%s (%s): %s", plugin->manifest->name, needs[i]->type,
+                    id != NULL ? ":" : "", id != NULL ? id : "", need_kind_to_string (needs[i]->kind),
+                    strcmp (needs[i]->type, GANTRY_INTROSPECTION_TYPE) == 0 ? "the core serves it"
+                                                                            : "nobody offers it");
     }
 }

@@ -38,6 +38,7 @@ host_lookup (const GantryHost *host, const char *type, const char *id, GError **
   Plugin *plugin = PLUGIN_OF (host);
   gsize index;
   const GantryNeed *need = find_need (plugin, type, id, &index);
+  gpointer instance = NULL;
   Plugin *provider;
 
   if (need == NULL || need->kind == GANTRY_NEED_MANY)
@@ -49,9 +50,13 @@ host_lookup (const GantryHost *host, const char *type, const char *id, GError **
     return &plugin->core->introspection;
   g_mutex_lock (&plugin->core->lock);
   provider = plugin->providers[index];
+  if (provider == NULL && need->kind == GANTRY_NEED_OPTIONAL)
+    provider = plugin->providers[index] = graph_find_late (plugin, need);
+  if (provider != NULL && provider->state == STATE_OK)
+    instance = provider->desc->get (provider->instance, type);
   g_mutex_unlock (&plugin->core->lock);
-  if (provider != NULL)
-    return provider->desc->get (provider->instance, type);
+  if (instance != NULL)
+    return instance;
   if (need->kind == GANTRY_NEED_ONE)
     gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "nothing provides %s", type);
   return NULL;
@@ -73,13 +78,13 @@ host_lookup_all (const GantryHost *host, const char *type, GError **error)
     }
   bindings = g_ptr_array_new_with_free_func (g_free);
   g_mutex_lock (&plugin->core->lock);
-  candidates = graph_candidates (plugin->core, type, need->id);
+  candidates = graph_candidates (plugin->core, type, graph_need_id (plugin, need));
   for (guint i = 0; i < candidates->len; i++)
     {
       Plugin *provider = g_ptr_array_index (candidates, i);
       GantryBinding *binding;
 
-      if (provider->state != STATE_OK)
+      if (provider->state != STATE_OK || !graph_is_big_enough (provider, need))
         continue;
       binding = g_new0 (GantryBinding, 1);
       binding->size = sizeof *binding;
@@ -113,24 +118,27 @@ host_get_base_path (const GantryHost *host, GantryDir dir)
   return dir == GANTRY_DIR_RUN ? options->state : options->root;
 }
 
-/* "<root>/content-local": the noun of the first type, and the id. With the directories' lock. */
+char *
+plugin_dir_name (Plugin *plugin)
+{
+  g_auto (GStrv) words = g_strsplit (plugin->manifest->provides[0], ".", -1);
+  guint n = g_strv_length (words);
+
+  /* The noun is the word before the version; a manifest is refused unless both are there. */
+  return g_strdup_printf ("%s-%s", words[n - 2], plugin->manifest->id);
+}
+
+/* With the directories' lock. */
 static gboolean
 ensure_dir (Plugin *plugin, GantryDir dir, GError **error)
 {
-  const char *type = plugin->manifest->provides[0];
-  const char *end = strrchr (type, '.'), *start = end;
+  g_autofree char *name = plugin_dir_name (plugin);
   int fd;
 
   if (plugin->dir_fd[dir] >= 0)
     return TRUE;
-  while (start != NULL && start > type && start[-1] != '.')
-    start--;
   if (plugin->dir_path[dir] == NULL)
-    plugin->dir_path[dir] = start != NULL
-                                ? g_strdup_printf ("%s/%.*s-%s", host_get_base_path (&plugin->host, dir),
-                                                   (int)(end - start), start, plugin->manifest->id)
-                                : g_strdup_printf ("%s/%s-%s", host_get_base_path (&plugin->host, dir), type,
-                                                   plugin->manifest->id);
+    plugin->dir_path[dir] = g_build_filename (host_get_base_path (&plugin->host, dir), name, NULL);
   if (mkdir (plugin->dir_path[dir], 0700) < 0 && errno != EEXIST)
     return gantry_throw_errno (error, errno, "making %s", plugin->dir_path[dir]);
   fd = open (plugin->dir_path[dir], O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -169,11 +177,13 @@ host_submit (const GantryHost *host, GantryPool pool, GFunc func, gpointer data,
              GError **error)
 {
   Core *core = PLUGIN_OF (host)->core;
-  gboolean ok = FALSE;
+  gboolean ok = FALSE, ending;
 
+  if (pool >= G_N_ELEMENTS (core->pools))
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "there is no pool %u", pool);
   g_mutex_lock (&core->pools_lock);
-  if (pool < G_N_ELEMENTS (core->pools) && core->pools[pool] != NULL
-      && g_thread_pool_unprocessed (core->pools[pool]) < core->options->max_queue)
+  ending = core->pools[pool] == NULL;
+  if (!ending && g_thread_pool_unprocessed (core->pools[pool]) < core->options->max_queue)
     {
       Job *job = g_new (Job, 1);
 
@@ -181,10 +191,13 @@ host_submit (const GantryHost *host, GantryPool pool, GFunc func, gpointer data,
       ok = g_thread_pool_push (core->pools[pool], job, NULL);
     }
   g_mutex_unlock (&core->pools_lock);
-  return ok
-         || gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
-                          "the daemon is busy (%u jobs wait for a thread already) or ending; try again later",
-                          core->options->max_queue);
+  if (ok)
+    return TRUE;
+  return ending ? gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "the daemon is ending")
+                : gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                                "the daemon is busy (%u jobs wait for a thread already); try again later, or "
+                                "raise MaxQueue",
+                                core->options->max_queue);
 }
 
 static void
@@ -283,7 +296,7 @@ host_quit (const GantryHost *host, const char *reason)
   Quit *quit = g_new (Quit, 1);
 
   *quit = (Quit){ PLUGIN_OF (host)->core, g_strdup (reason) };
-  g_main_context_invoke (quit->core->context, on_quit, quit);
+  core_post (quit->core, on_quit, quit);
 }
 
 void
@@ -310,13 +323,20 @@ host_init (Plugin *plugin)
 }
 
 void
-host_clear (Plugin *plugin)
+host_clear_dirs (Plugin *plugin)
 {
   for (gsize i = 0; i < G_N_ELEMENTS (plugin->dir_fd); i++)
     {
       if (plugin->dir_fd[i] >= 0)
         close (plugin->dir_fd[i]);
-      g_free (plugin->dir_path[i]);
+      plugin->dir_fd[i] = -1;
+      g_clear_pointer (&plugin->dir_path[i], g_free);
     }
+}
+
+void
+host_clear (Plugin *plugin)
+{
+  host_clear_dirs (plugin);
   g_mutex_clear (&plugin->dirs_lock);
 }

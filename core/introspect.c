@@ -24,7 +24,7 @@ core_of (GantryIntrospection *introspection)
 static const char *
 state_to_string (State state)
 {
-  static const char *const names[] = { "pending", "starting", "ok", "skipped", "failed" };
+  static const char *const names[] = { "pending", "starting", "ok", "skipped", "failed", "ended" };
 
   return names[state];
 }
@@ -101,7 +101,8 @@ add_needs (Plugin *plugin, GVariantBuilder *builder)
           Plugin *candidate = g_ptr_array_index (candidates, j);
 
           /* Also one that has not started: from the files alone this tells who would serve. */
-          if (candidate->state != STATE_SKIPPED && candidate->state != STATE_FAILED && (need->kind == GANTRY_NEED_MANY || names->len == 0))
+          if (candidate->state != STATE_SKIPPED && candidate->state != STATE_FAILED
+              && (need->kind == GANTRY_NEED_MANY || names->len == 0))
             g_ptr_array_add (names, candidate->manifest->name);
         }
       if (strcmp (need->type, GANTRY_INTROSPECTION_TYPE) == 0)
@@ -115,6 +116,26 @@ add_needs (Plugin *plugin, GVariantBuilder *builder)
       g_variant_builder_close (&needs);
     }
   g_variant_builder_add (builder, "{sv}", "needs", g_variant_builder_end (&needs));
+}
+
+/* What it provides, and how big each vtable is: the slots that it has. With the lock. */
+static void
+add_interfaces (Plugin *plugin, GVariantBuilder *builder)
+{
+  char **provides = plugin->manifest->provides;
+  GVariantBuilder interfaces;
+
+  g_variant_builder_init (&interfaces, G_VARIANT_TYPE ("aa{sv}"));
+  for (gsize i = 0; provides != NULL && provides[i] != NULL; i++)
+    {
+      g_variant_builder_open (&interfaces, G_VARIANT_TYPE_VARDICT);
+      add_string (&interfaces, "type", provides[i]);
+      g_variant_builder_add (
+          &interfaces, "{sv}", "size",
+          g_variant_new_uint64 (plugin->state == STATE_OK ? plugin_vtable_size (plugin, provides[i]) : 0));
+      g_variant_builder_close (&interfaces);
+    }
+  g_variant_builder_add (builder, "{sv}", "interfaces", g_variant_builder_end (&interfaces));
 }
 
 static int
@@ -184,12 +205,16 @@ introspection_describe (Plugin *plugin)
   add_string (&builder, "state", state_to_string (plugin->state));
   add_string (&builder, "reason", plugin->reason);
   add_string (&builder, "status", plugin->status);
+  add_string (&builder, "last-error", plugin->last_error);
+  g_variant_builder_add (&builder, "{sv}", "attempts", g_variant_new_uint32 (plugin->attempts));
+  g_variant_builder_add (&builder, "{sv}", "masked", g_variant_new_boolean (manifest->masked_by != NULL));
   g_variant_builder_add (&builder, "{sv}", "init-time-us", g_variant_new_uint64 ((guint64)plugin->init_us));
   g_variant_builder_add (&builder, "{sv}", "config",
                          settings_to_variant (manifest->config,
                                               desc != NULL && GANTRY_HAS (desc, GantryPluginDesc, config_keys)
                                                   ? desc->config_keys
                                                   : NULL));
+  add_interfaces (plugin, &builder);
   add_needs (plugin, &builder);
   return g_variant_builder_end (&builder);
 }
@@ -231,10 +256,10 @@ get_trace (GantryIntrospection *introspection)
   Core *core = core_of (introspection);
   GPtrArray *lines = g_ptr_array_new ();
 
-  g_mutex_lock (&core->lock);
+  g_mutex_lock (&core->trace_lock);
   for (guint i = 0; i < core->trace->len; i++)
     g_ptr_array_add (lines, g_strdup (g_ptr_array_index (core->trace, i)));
-  g_mutex_unlock (&core->lock);
+  g_mutex_unlock (&core->trace_lock);
   g_ptr_array_add (lines, NULL);
   return (char **)g_ptr_array_free (lines, FALSE);
 }
@@ -273,6 +298,22 @@ unwatch (GantryIntrospection *introspection, guint64 id)
   g_mutex_unlock (&core->lock);
 }
 
+/* The watch @id, unless an earlier one's function has ended it. */
+static gboolean
+find_watch (Core *core, guint64 id, Watch *ret_watch)
+{
+  gboolean found = FALSE;
+
+  g_mutex_lock (&core->lock);
+  for (guint i = 0; i < core->watches->len && !found; i++)
+    {
+      *ret_watch = g_array_index (core->watches, Watch, i);
+      found = ret_watch->id == id;
+    }
+  g_mutex_unlock (&core->lock);
+  return found;
+}
+
 static gboolean
 tell_watches (gpointer data)
 {
@@ -280,21 +321,32 @@ tell_watches (gpointer data)
   g_autoptr (GArray) watches = NULL;
 
   g_mutex_lock (&core->lock);
+  g_clear_pointer (&core->changed, g_source_unref);
   watches = g_array_copy (core->watches);
   g_mutex_unlock (&core->lock);
   for (guint i = 0; i < watches->len; i++)
     {
-      Watch *entry = &g_array_index (watches, Watch, i);
+      Watch entry;
 
-      entry->func (&core->introspection, entry->user_data);
+      if (find_watch (core, g_array_index (watches, Watch, i).id, &entry))
+        entry.func (&core->introspection, entry.user_data);
     }
   return G_SOURCE_REMOVE;
 }
 
+/* Many changes are told at once. */
 void
 introspection_changed (Core *core)
 {
-  g_main_context_invoke (core->context, tell_watches, core);
+  g_mutex_lock (&core->lock);
+  if (core->changed == NULL)
+    {
+      core->changed = g_idle_source_new ();
+      g_source_set_priority (core->changed, G_PRIORITY_DEFAULT);
+      g_source_set_callback (core->changed, tell_watches, core, NULL);
+      g_source_attach (core->changed, core->context);
+    }
+  g_mutex_unlock (&core->lock);
 }
 
 static const GantryIntrospectionVtable vtable = {

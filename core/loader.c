@@ -2,6 +2,7 @@
  *
  * Opening modules, and holding the descriptor against the manifest. */
 #include "core.h"
+#include "module-file.h"
 
 #include <string.h>
 
@@ -124,9 +125,19 @@ check_config (Plugin *plugin)
     }
 }
 
+static gboolean
+has_entry (const ElfFacts *facts)
+{
+  for (guint i = 0; i < facts->symbols->len; i++)
+    if (strcmp (g_ptr_array_index (facts->symbols, i), "gantry_plugin_get_desc") == 0)
+      return TRUE;
+  return FALSE;
+}
+
 gboolean
 loader_open (Plugin *plugin, const char *plugindir, GError **error)
 {
+  g_autoptr (ElfFacts) facts = NULL;
   GModule *module;
   gpointer symbol;
   guint n = 0;
@@ -134,6 +145,13 @@ loader_open (Plugin *plugin, const char *plugindir, GError **error)
   plugin->file = manifest_resolve_module (plugin->manifest, plugindir, error);
   if (plugin->file == NULL)
     return FALSE;
+  facts = elf_read (plugin->file, error);
+  if (facts == NULL)
+    return FALSE;
+  /* What is no module is not opened: its constructors would run. */
+  if (!has_entry (facts))
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "%s is no Gantry module: it has no symbol gantry_plugin_get_desc", plugin->file);
   module = g_module_open (plugin->file, G_MODULE_BIND_LOCAL);
   if (module == NULL)
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "opening module %s: %s", plugin->file,
@@ -141,8 +159,8 @@ loader_open (Plugin *plugin, const char *plugindir, GError **error)
   /* GTypes and quarks of a module can't be unloaded. */
   g_module_make_resident (module);
   if (!g_module_symbol (module, "gantry_plugin_get_desc", &symbol))
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                         "%s is no Gantry module: it has no symbol gantry_plugin_get_desc", plugin->file);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "opening module %s: %s", plugin->file,
+                         g_module_error ());
   plugin->desc = ((GetDesc)symbol) ();
   if (!loader_check_desc (plugin->desc, plugin->file, error) || !check_provides (plugin, error)
       || !check_needs (plugin, error))

@@ -9,6 +9,7 @@
 
 static LogFormat log_format;
 static int log_level;
+static char *first_critical; /* atomic; kept for ever */
 
 static int
 priority_of (GLogLevelFlags flags)
@@ -42,17 +43,28 @@ field_of (const GLogField *fields, gsize n_fields, const char *key)
   return NULL;
 }
 
+/* One line a message, whatever came from outside: no control characters (C0, DEL, C1) and no line separators.
+ */
+static void
+one_line (char *line)
+{
+  for (guchar *at = (guchar *)line; *at != '\0'; at++)
+    if (g_ascii_iscntrl ((char)*at))
+      *at = ' ';
+    else if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f)
+      at[0] = at[1] = ' ';
+    else if (at[0] == 0xe2 && at[1] == 0x80 && (at[2] == 0xa8 || at[2] == 0xa9))
+      at[0] = at[1] = at[2] = ' ';
+}
+
 static char *
 format_text (int priority, const GLogField *fields, gsize n_fields)
 {
   const char *domain = field_of (fields, n_fields, "GLIB_DOMAIN");
   const char *message = field_of (fields, n_fields, "MESSAGE");
-  g_autofree char *line = g_strdup (message != NULL ? message : "");
+  g_autofree char *line = g_utf8_make_valid (message != NULL ? message : "", -1);
 
-  /* One line a message, whatever came from outside. */
-  for (char *at = line; *at != '\0'; at++)
-    if (g_ascii_iscntrl (*at))
-      *at = ' ';
+  one_line (line);
   return g_strdup_printf ("%s: %s%s%s\n", level_name (priority), domain != NULL ? domain : "",
                           domain != NULL ? ": " : "", line);
 }
@@ -91,12 +103,35 @@ format_json (int priority, const GLogField *fields, gsize n_fields)
   return g_strconcat (text, "\n", NULL);
 }
 
+static void
+note_critical (const char *message)
+{
+  char *copy = g_strdup (message != NULL ? message : "");
+
+  if (!g_atomic_pointer_compare_and_exchange (&first_critical, NULL, copy))
+    g_free (copy);
+}
+
+const char *
+log_get_first_critical (void)
+{
+  return g_atomic_pointer_get (&first_critical);
+}
+
+void
+log_silence (void)
+{
+  log_level = -1;
+}
+
 static GLogWriterOutput
 write_log (GLogLevelFlags flags, const GLogField *fields, gsize n_fields, gpointer user_data)
 {
   g_autofree char *line = NULL;
   int priority = priority_of (flags);
 
+  if (priority <= 3)
+    note_critical (field_of (fields, n_fields, "MESSAGE"));
   if (priority > log_level)
     return G_LOG_WRITER_HANDLED;
   if (log_format == LOG_JOURNAL

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * gantryd: reads its options, takes its root, runs the core. */
-#include "core.h"
+#include "check.h"
 #include "inspect.h"
 #include "log.h"
 
@@ -34,6 +34,29 @@ typedef struct
   char *check;
 } CommandLine;
 
+/* /etc/gantry/gantryd.conf, or what --config names. */
+typedef struct
+{
+  const char *path;
+  char *text; /* (nullable): there is no such file */
+  GKeyFile *keys;
+} ConfigFile;
+
+static void
+config_file_clear (ConfigFile *self)
+{
+  g_free (self->text);
+  g_clear_pointer (&self->keys, g_key_file_unref);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (ConfigFile, config_file_clear)
+
+static char *
+config_file_origin (const ConfigFile *self, const char *section, const char *key)
+{
+  return g_strdup_printf ("%s:%u", self->path, key_file_find_line (self->text, section, key));
+}
+
 static void
 add_setting (Options *options, const char *key, const char *value, char *origin)
 {
@@ -45,60 +68,102 @@ add_setting (Options *options, const char *key, const char *value, char *origin)
   g_ptr_array_add (options->settings, setting);
 }
 
-/* The value of a setting: the command line's, else the configuration file's, else the built-in one. */
-static char *
-choose (Options *options, GKeyFile *file, const char *path, const char *key, const char *from_command_line,
+/* The value of a setting: the command line's, else the configuration file's, else the built-in one. Returns:
+ * (transfer none). */
+static const Setting *
+choose (Options *options, const ConfigFile *file, const char *key, const char *from_command_line,
         const char *fallback)
 {
-  g_autofree char *from_file = file != NULL ? g_key_file_get_string (file, "Daemon", key, NULL) : NULL;
+  g_autofree char *from_file = g_key_file_get_string (file->keys, "Daemon", key, NULL);
   const char *value = from_command_line != NULL ? from_command_line
                       : from_file != NULL       ? from_file
                                                 : fallback;
 
   add_setting (options, key, value,
-               g_strdup (from_command_line != NULL ? "command line"
-                         : from_file != NULL       ? path
-                                                   : "built in"));
-  return g_strdup (value);
+               from_command_line != NULL ? g_strdup ("command line")
+               : from_file != NULL       ? config_file_origin (file, "Daemon", key)
+                                         : g_strdup ("built in"));
+  return g_ptr_array_index (options->settings, options->settings->len - 1);
 }
 
 static gboolean
-choose_number (Options *options, GKeyFile *file, const char *path, const char *key, const char *fallback,
-               guint min, guint max, guint *ret_value, GError **error)
+choose_number (Options *options, const ConfigFile *file, const char *key, const char *fallback, guint min,
+               guint max, guint *ret_value, GError **error)
 {
-  g_autofree char *text = choose (options, file, path, key, NULL, fallback);
+  const Setting *setting = choose (options, file, key, NULL, fallback);
   guint64 value;
 
-  if (!g_ascii_string_to_unsigned (text, 10, min, max, &value, NULL))
+  if (!g_ascii_string_to_unsigned (setting->value, 10, min, max, &value, NULL))
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "%s: %s=%s is not a number from %u to %u",
-                         path, key, text, min, max);
+                         setting->origin, key, setting->value, min, max);
   *ret_value = (guint)value;
   return TRUE;
 }
 
-static GKeyFile *
-load_config (const char *path, gboolean required, GError **error)
+/* Every word of a list, or an error that names them all. */
+static gboolean
+choose_word (const Setting *setting, const char *const *words, int *ret_index, GError **error)
+{
+  g_autofree char *all = g_strjoinv (", ", (char **)words);
+
+  for (int i = 0; words[i] != NULL; i++)
+    if (strcmp (setting->value, words[i]) == 0)
+      {
+        *ret_index = i;
+        return TRUE;
+      }
+  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "%s: %s=%s is none of %s", setting->origin,
+                       setting->key, setting->value, all);
+}
+
+static void
+warn_unknown (Options *options, const ConfigFile *file)
 {
   static const char *const known[]
       = { "Root", "State", "LogLevel", "LogFormat", "IoThreads", "RuntimeThreads", "MaxQueue", NULL };
-  g_autoptr (GKeyFile) file = g_key_file_new ();
-  g_autoptr (GError) local = NULL;
-  g_auto (GStrv) keys = NULL;
+  g_auto (GStrv) groups = g_key_file_get_groups (file->keys, NULL);
+  g_auto (GStrv) keys = g_key_file_get_keys (file->keys, "Daemon", NULL, NULL);
 
-  if (!g_key_file_load_from_file (file, path, G_KEY_FILE_NONE, &local))
-    {
-      if (required || !g_error_matches (local, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-        {
-          g_propagate_prefixed_error (error, g_steal_pointer (&local), "%s: ", path);
-          return NULL;
-        }
-      return g_steal_pointer (&file);
-    }
-  keys = g_key_file_get_keys (file, "Daemon", NULL, NULL);
+  for (gsize i = 0; groups[i] != NULL; i++)
+    if (strcmp (groups[i], "Daemon") != 0)
+      {
+        g_autofree char *origin = config_file_origin (file, groups[i], NULL);
+
+        g_ptr_array_add (options->warnings, g_strdup_printf ("%s: unknown section [%s]", origin, groups[i]));
+      }
   for (gsize i = 0; keys != NULL && keys[i] != NULL; i++)
     if (!g_strv_contains (known, keys[i]))
-      g_warning ("%s: unknown key %s in [Daemon]", path, keys[i]);
-  return g_steal_pointer (&file);
+      {
+        g_autofree char *origin = config_file_origin (file, "Daemon", keys[i]);
+
+        g_ptr_array_add (options->warnings, g_strdup_printf ("%s: unknown key %s", origin, keys[i]));
+      }
+}
+
+static gboolean
+load_config (Options *options, ConfigFile *file, gboolean required, GError **error)
+{
+  g_autoptr (GError) local = NULL;
+  gsize length;
+
+  file->keys = g_key_file_new ();
+  if (!g_file_get_contents (file->path, &file->text, &length, &local))
+    {
+      if (!required && g_error_matches (local, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+        return TRUE;
+      g_propagate_error (error, g_steal_pointer (&local));
+      return FALSE;
+    }
+  if (length > MAX_CONFIG)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "%s has more than %d bytes", file->path,
+                         MAX_CONFIG);
+  if (!g_key_file_load_from_data (file->keys, file->text, length, G_KEY_FILE_NONE, error))
+    {
+      g_prefix_error (error, "%s: ", file->path);
+      return FALSE;
+    }
+  warn_unknown (options, file);
+  return TRUE;
 }
 
 static char **
@@ -123,44 +188,33 @@ all_overrides (const CommandLine *line)
 }
 
 static gboolean
-parse_log (const char *format, const char *level, LogFormat *ret_format, int *ret_level, GError **error)
+choose_log (const CommandLine *line, Options *options, const ConfigFile *file, GError **error)
 {
   static const char *const formats[] = { "auto", "text", "json", "journal", NULL };
   static const char *const levels[] = { "error", "warning", "notice", "info", "debug", NULL };
+  const char *debug = g_getenv ("GANTRY_DEBUG");
+  /* "plugins" alone asks for the trace, which is told as notices. */
+  const char *level = debug != NULL && strcmp (debug, "plugins") != 0 ? "debug" : "notice";
+  int format_at, level_at;
 
-  for (int i = 0; formats[i] != NULL; i++)
-    if (strcmp (format, formats[i]) == 0)
-      for (int j = 0; levels[j] != NULL; j++)
-        if (strcmp (level, levels[j]) == 0)
-          {
-            *ret_format = (LogFormat)i;
-            *ret_level = 3 + j;
-            return TRUE;
-          }
-  return gantry_throw (
-      error, GANTRY_ERROR_INVALID_ARGUMENT,
-      "log format \"%s\" or level \"%s\" is unknown; formats are auto, text, json, journal; levels are error,"
-      " warning, notice, info, debug",
-      format, level);
+  if (!choose_word (choose (options, file, "LogFormat", line->log_format, "auto"), formats, &format_at, error)
+      || !choose_word (choose (options, file, "LogLevel", line->log_level, level), levels, &level_at, error))
+    return FALSE;
+  log_init ((LogFormat)format_at, 3 + level_at);
+  return TRUE;
 }
 
 static gboolean
 make_options (const CommandLine *line, Options *options, GError **error)
 {
-  const char *path = line->config != NULL ? line->config : "/etc/gantry/gantryd.conf";
-  g_autoptr (GKeyFile) file = load_config (path, line->config != NULL, error);
-  g_autofree char *format = NULL, *level = NULL;
-  LogFormat log_format = LOG_AUTO;
-  int log_level = 5;
+  g_auto (ConfigFile) file = { line->config != NULL ? line->config : "/etc/gantry/gantryd.conf", NULL, NULL };
 
-  if (file == NULL)
-    return FALSE;
   options->settings = g_ptr_array_new ();
-  options->root = choose (options, file, path, "Root", line->root, "/var/lib/gantry");
-  options->state = choose (options, file, path, "State", line->state, "/run/gantry");
-  format = choose (options, file, path, "LogFormat", line->log_format, "auto");
-  level = choose (options, file, path, "LogLevel", line->log_level,
-                  g_getenv ("GANTRY_DEBUG") != NULL ? "debug" : "notice");
+  options->warnings = g_ptr_array_new_with_free_func (g_free);
+  if (!load_config (options, &file, line->config != NULL, error))
+    return FALSE;
+  options->root = g_strdup (choose (options, &file, "Root", line->root, "/var/lib/gantry")->value);
+  options->state = g_strdup (choose (options, &file, "State", line->state, "/run/gantry")->value);
   options->plugins_dirs
       = line->plugins_dirs != NULL ? g_strdupv (line->plugins_dirs) : default_plugins_dirs ();
   options->overrides = all_overrides (line);
@@ -169,27 +223,51 @@ make_options (const CommandLine *line, Options *options, GError **error)
   if (!g_path_is_absolute (options->root) || !g_path_is_absolute (options->state))
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "Root=%s and State=%s must be absolute paths",
                          options->root, options->state);
-  if (!choose_number (options, file, path, "IoThreads", "8", 1, 256, &options->io_threads, error)
-      || !choose_number (options, file, path, "RuntimeThreads", "16", 1, 1024, &options->runtime_threads,
-                         error)
-      || !choose_number (options, file, path, "MaxQueue", "8192", 16, 1000000, &options->max_queue, error)
-      || !parse_log (format, level, &log_format, &log_level, error))
+  if (!choose_number (options, &file, "IoThreads", "8", 1, 256, &options->io_threads, error)
+      || !choose_number (options, &file, "RuntimeThreads", "16", 1, 1024, &options->runtime_threads, error)
+      || !choose_number (options, &file, "MaxQueue", "8192", 16, 1000000, &options->max_queue, error)
+      || !choose_log (line, options, &file, error))
     return FALSE;
-  log_init (log_format, log_level);
+  for (gsize i = 0; line->plugins_dirs != NULL && line->plugins_dirs[i] != NULL; i++)
+    if (!g_file_test (line->plugins_dirs[i], G_FILE_TEST_EXISTS))
+      return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "there is no directory %s (--plugins-dir)",
+                           line->plugins_dirs[i]);
   return TRUE;
 }
 
-/* One daemon a root. The lock goes with the process, however that ends. */
-static int
-take_root (Options *options, GError **error)
+/* "pid 123 (gantryd --root …)", as the lock's file and /proc tell. Returns: (transfer full). */
+static char *
+describe_holder (int fd)
 {
-  g_autofree char *path = g_build_filename (options->root, "lock", NULL);
   char pid[32] = "";
+  ssize_t n = pread (fd, pid, sizeof pid - 1, 0);
+  g_autofree char *path = NULL;
+  g_autofree char *command = NULL;
+  gsize length = 0;
+
+  g_strchomp (pid);
+  if (n <= 0 || strspn (pid, G_CSET_DIGITS) != strlen (pid))
+    return g_strdup ("pid unknown");
+  path = g_strdup_printf ("/proc/%s/cmdline", pid);
+  if (!g_file_get_contents (path, &command, &length, NULL) || length == 0)
+    return g_strdup_printf ("pid %s", pid);
+  for (gsize i = 0; i + 1 < length; i++)
+    if (g_ascii_iscntrl (command[i]))
+      command[i] = ' ';
+  return g_strdup_printf ("pid %s, %.200s", pid, command);
+}
+
+/* Takes @dir for this daemon alone. The lock goes with the process, however that ends. Returns: an fd. */
+static int
+take_dir (const char *dir, const char *option, GError **error)
+{
+  g_autofree char *path = g_build_filename (dir, "lock", NULL);
+  char pid[32];
   int fd;
 
-  if (g_mkdir_with_parents (options->root, 0711) < 0 || g_mkdir_with_parents (options->state, 0711) < 0)
+  if (g_mkdir_with_parents (dir, 0711) < 0)
     {
-      gantry_throw_errno (error, errno, "making %s and %s", options->root, options->state);
+      gantry_throw_errno (error, errno, "making %s", dir);
       return -1;
     }
   fd = open (path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -200,20 +278,31 @@ take_root (Options *options, GError **error)
     }
   if (flock (fd, LOCK_EX | LOCK_NB) < 0)
     {
-      ssize_t n = read (fd, pid, sizeof pid - 1);
+      g_autofree char *holder = describe_holder (fd);
 
-      g_strchomp (n > 0 ? pid : (char *)memcpy (pid, "unknown", 8));
       close (fd);
-      gantry_throw (
-          error, GANTRY_ERROR_ALREADY_EXISTS,
-          "another gantryd (pid %s) has the root %s; stop it, or give this one another --root and --state",
-          pid, options->root);
+      gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS,
+                    "another gantryd (%s) has %s; stop it, or give this one another %s", holder, dir, option);
       return -1;
     }
   g_snprintf (pid, sizeof pid, "%d\n", (int)getpid ());
   if (ftruncate (fd, 0) < 0 || pwrite (fd, pid, strlen (pid), 0) < 0)
     g_warning ("noting the pid in %s: %s", path, g_strerror (errno));
   return fd;
+}
+
+/* One daemon a root, and one a state directory. The fds stay open as long as the process. */
+static gboolean
+take_dirs (Options *options, GError **error)
+{
+  struct stat root, state;
+
+  if (take_dir (options->root, "--root", error) < 0)
+    return FALSE;
+  if (stat (options->root, &root) == 0 && stat (options->state, &state) == 0 && root.st_dev == state.st_dev
+      && root.st_ino == state.st_ino)
+    return TRUE;
+  return take_dir (options->state, "--state", error) >= 0;
 }
 
 /* An identity that the root keeps for ever. */
@@ -239,19 +328,14 @@ on_signal (gpointer data)
   return G_SOURCE_CONTINUE;
 }
 
-static gboolean
-tell_ready (gpointer data)
+static void
+tell_ready (Core *core)
 {
-  Core *core = data;
-
-  if (!core->settled)
-    return G_SOURCE_CONTINUE;
   core_hold (core, 0);
 #ifdef HAVE_SYSTEMD
   sd_notify (0, "READY=1");
 #endif
   g_info ("ready after %.1f ms", (double)(g_get_real_time () * 1000 - core->started_ns) / 1e6);
-  return G_SOURCE_REMOVE;
 }
 
 static int
@@ -259,9 +343,8 @@ run (Options *options)
 {
   g_autoptr (GError) error = NULL;
   g_autoptr (Core) core = NULL;
-  int lock = take_root (options, &error);
 
-  if (lock < 0)
+  if (!take_dirs (options, &error))
     {
       g_printerr ("gantryd: %s\n", error->message);
       return 1;
@@ -272,22 +355,17 @@ run (Options *options)
   if (!core_load (core, &error))
     {
       g_printerr ("gantryd: %s\n", error->message);
-      close (lock);
       return 1;
     }
   g_unix_signal_add (SIGTERM, on_signal, core);
   g_unix_signal_add (SIGINT, on_signal, core);
-  if (!core->stopping)
+  if (!core->fatal)
     {
+      core->on_settled = tell_ready;
       core_start (core);
-      if (!core->settled)
-        g_idle_add_full (G_PRIORITY_LOW, tell_ready, core, NULL);
-      else
-        tell_ready (core);
       g_main_loop_run (core->loop);
     }
   core_finish (core);
-  close (lock);
   return core->exit_status;
 }
 
@@ -346,6 +424,6 @@ main (int argc, char **argv)
   if (line.inspect != NULL)
     return inspect_print (&options, line.inspect);
   if (line.check != NULL)
-    return inspect_check (&options, line.check);
+    return check_run (&options, line.check);
   return run (&options);
 }

@@ -45,14 +45,16 @@ setting_free (gpointer data)
 }
 
 static void
-need_free (gpointer data)
+need_free (ManifestNeed *self)
 {
-  ManifestNeed *self = data;
-
+  if (self == NULL)
+    return;
   g_free (self->type);
   g_free (self->id);
   g_free (self);
 }
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (ManifestNeed, need_free)
 
 void
 manifest_free (Manifest *self)
@@ -85,13 +87,13 @@ on_failure_to_string (OnFailure on_failure)
   return names[on_failure];
 }
 
-/* The line of [group] key, or of [group] (key NULL), from 1; 0 if it is not there. */
-static guint
-find_line (const char *text, const char *group, const char *key)
+guint
+key_file_find_line (const char *text, const char *group, const char *key)
 {
   g_auto (GStrv) lines = g_strsplit (text, "\n", -1);
   g_autofree char *header = g_strdup_printf ("[%s]", group);
   gboolean inside = FALSE;
+  guint found = 0;
 
   for (guint i = 0; lines[i] != NULL; i++)
     {
@@ -105,15 +107,15 @@ find_line (const char *text, const char *group, const char *key)
         }
       else if (inside && key != NULL && g_str_has_prefix (line, key)
                && (line[strlen (key)] == '=' || g_ascii_isspace (line[strlen (key)])))
-        return i + 1;
+        found = i + 1; /* of a key that stands there twice the last one counts */
     }
-  return 0;
+  return found;
 }
 
 static char *
 origin_of (Source *source, const char *group, const char *key)
 {
-  return g_strdup_printf ("%s:%u", source->path, find_line (source->text, group, key));
+  return g_strdup_printf ("%s:%u", source->path, key_file_find_line (source->text, group, key));
 }
 
 /* An empty file or a link to /dev/null gives a source without keys. */
@@ -128,10 +130,15 @@ source_load (const char *path, GError **error)
   source->path = g_strdup (path);
   if (g_strcmp0 (target, "/dev/null") == 0)
     return g_steal_pointer (&source);
-  if (stat (path, &st) < 0 || !S_ISREG (st.st_mode) || st.st_size > MAX_MANIFEST)
+  if (stat (path, &st) < 0)
+    {
+      gantry_throw_errno (error, errno, "reading manifest %s", path);
+      return NULL;
+    }
+  if (!S_ISREG (st.st_mode) || st.st_size > MAX_MANIFEST)
     {
       gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                    "%s can't be read, or is no regular file of at most %d bytes", path, MAX_MANIFEST);
+                    "manifest %s is no regular file of at most %d bytes; replace it", path, MAX_MANIFEST);
       return NULL;
     }
   if (!g_file_get_contents (path, &source->text, &length, error))
@@ -190,11 +197,34 @@ set_config (Manifest *self, const char *key, const char *value, char *origin)
   setting->origin = origin;
 }
 
-/* "org.gantry.events.v1:local?" */
+static gboolean
+is_word (const char *text)
+{
+  gsize length = strlen (text);
+
+  return length > 0 && length <= 64 && text[0] != '-'
+         && strspn (text, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-_") == length;
+}
+
+/* "org.gantry.events.v1": words with dots between them, the last a version. */
+static gboolean
+is_type (const char *text)
+{
+  g_auto (GStrv) words = g_strsplit (text, ".", -1);
+  guint n = g_strv_length (words);
+
+  for (guint i = 0; i < n; i++)
+    if (!is_word (words[i]))
+      return FALSE;
+  return n >= 3 && strlen (text) <= 128 && words[n - 1][0] == 'v' && words[n - 1][1] != '\0'
+         && strspn (words[n - 1] + 1, G_CSET_DIGITS) == strlen (words[n - 1] + 1);
+}
+
+/* "org.gantry.events.v1:local?" Returns: NULL if it is not of that form. */
 static ManifestNeed *
 parse_need (const char *text)
 {
-  ManifestNeed *need = g_new0 (ManifestNeed, 1);
+  g_autoptr (ManifestNeed) need = g_new0 (ManifestNeed, 1);
   g_autofree char *copy = g_strstrip (g_strdup (text));
   gsize length = strlen (copy);
   char *colon;
@@ -211,16 +241,7 @@ parse_need (const char *text)
       need->id = g_strdup (colon + 1);
     }
   need->type = g_strdup (copy);
-  return need;
-}
-
-static gboolean
-is_word (const char *text)
-{
-  gsize length = strlen (text);
-
-  return length > 0 && length <= 64 && text[0] != '-'
-         && strspn (text, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-_") == length;
+  return is_type (need->type) && (need->id == NULL || is_word (need->id)) ? g_steal_pointer (&need) : NULL;
 }
 
 static gboolean
@@ -230,6 +251,44 @@ bad_value (Source *source, const char *key, const char *value, const char *expec
 
   return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "%s: %s=%s is not %s", origin, key, value,
                        expected);
+}
+
+static gboolean
+apply_provides (Manifest *self, Source *source, const char *value, GError **error)
+{
+  g_auto (GStrv) list = g_key_file_get_string_list (source->keys, "Plugin", "Provides", NULL, NULL);
+
+  if (g_strv_length (list) > MAX_ITEMS)
+    return bad_value (source, "Provides", value, "a list of at most 64 types", error);
+  for (gsize i = 0; list[i] != NULL; i++)
+    if (!is_type (list[i]))
+      return bad_value (source, "Provides", list[i], "a type such as org.gantry.content.v1", error);
+  g_strfreev (self->provides);
+  self->provides = g_steal_pointer (&list);
+  return TRUE;
+}
+
+static gboolean
+apply_needs (Manifest *self, Source *source, const char *value, GError **error)
+{
+  g_auto (GStrv) list = g_key_file_get_string_list (source->keys, "Plugin", "Needs", NULL, NULL);
+  g_autoptr (GPtrArray) needs = g_ptr_array_new_with_free_func ((GDestroyNotify)need_free);
+
+  if (g_strv_length (list) > MAX_ITEMS)
+    return bad_value (source, "Needs", value, "a list of at most 64 needs", error);
+  for (gsize i = 0; list[i] != NULL; i++)
+    {
+      ManifestNeed *need = list[i][0] != '\0' ? parse_need (list[i]) : NULL;
+
+      if (need != NULL)
+        g_ptr_array_add (needs, need);
+      else if (list[i][0] != '\0')
+        return bad_value (source, "Needs", list[i],
+                          "a type, perhaps with :ID, and ? (optional) or * (many) behind it", error);
+    }
+  g_ptr_array_unref (self->needs);
+  self->needs = g_steal_pointer (&needs);
+  return TRUE;
 }
 
 static gboolean
@@ -256,23 +315,9 @@ apply_plugin_key (Manifest *self, Source *source, const char *key, GError **erro
       self->id = g_steal_pointer (&value);
     }
   else if (strcmp (key, "Provides") == 0)
-    {
-      g_strfreev (self->provides);
-      self->provides = g_key_file_get_string_list (source->keys, "Plugin", key, NULL, NULL);
-      if (g_strv_length (self->provides) > MAX_ITEMS)
-        return bad_value (source, key, value, "a list of at most 64 types", error);
-    }
+    return apply_provides (self, source, value, error);
   else if (strcmp (key, "Needs") == 0)
-    {
-      g_auto (GStrv) list = g_key_file_get_string_list (source->keys, "Plugin", key, NULL, NULL);
-
-      if (g_strv_length (list) > MAX_ITEMS)
-        return bad_value (source, key, value, "a list of at most 64 needs", error);
-      g_ptr_array_set_size (self->needs, 0);
-      for (gsize i = 0; list[i] != NULL; i++)
-        if (list[i][0] != '\0')
-          g_ptr_array_add (self->needs, parse_need (list[i]));
-    }
+    return apply_needs (self, source, value, error);
   else if (strcmp (key, "Rank") == 0)
     {
       if (!g_ascii_string_to_signed (value, 10, -100000, 100000, &number, NULL))
@@ -325,15 +370,27 @@ compare_names (gconstpointer a, gconstpointer b)
 
 /* The names in @dir that end in @suffix, sorted; a missing directory has none. */
 static GPtrArray *
-list_dir (const char *dir, const char *suffix)
+list_dir (const char *dir, const char *suffix, GPtrArray *warnings)
 {
   GPtrArray *names = g_ptr_array_new_with_free_func (g_free);
-  g_autoptr (GDir) handle = g_dir_open (dir, 0, NULL);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GDir) handle = g_dir_open (dir, 0, &error);
   const char *name;
 
-  while (handle != NULL && names->len < MAX_MANIFESTS && (name = g_dir_read_name (handle)) != NULL)
-    if (g_str_has_suffix (name, suffix) && name[0] != '.')
+  if (handle == NULL && !g_error_matches (error, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+    g_ptr_array_add (warnings, g_strdup (error->message));
+  while (handle != NULL && (name = g_dir_read_name (handle)) != NULL)
+    {
+      if (!g_str_has_suffix (name, suffix) || name[0] == '.')
+        continue;
+      if (names->len == MAX_MANIFESTS)
+        {
+          g_ptr_array_add (warnings, g_strdup_printf ("%s has more than %d files; the rest is ignored", dir,
+                                                      MAX_MANIFESTS));
+          break;
+        }
       g_ptr_array_add (names, g_strdup (name));
+    }
   g_ptr_array_sort (names, compare_names);
   return names;
 }
@@ -349,8 +406,10 @@ apply_drop_ins (Manifest *self, const char *const *dirs, GPtrArray *warnings, GE
 
   for (gsize i = 0; dirs[i] != NULL; i++)
     {
-      g_autofree char *dir = g_strdup_printf ("%s/%s.plugin.d", dirs[i], self->name);
-      g_autoptr (GPtrArray) found = list_dir (dir, ".conf");
+      gboolean is_file = g_str_has_suffix (dirs[i], ".plugin");
+      g_autofree char *base = is_file ? g_path_get_dirname (dirs[i]) : g_strdup (dirs[i]);
+      g_autofree char *dir = g_strdup_printf ("%s/%s.plugin.d", base, self->name);
+      g_autoptr (GPtrArray) found = list_dir (dir, ".conf", warnings);
 
       for (guint j = 0; j < found->len; j++)
         g_hash_table_insert (paths, g_strdup (g_ptr_array_index (found, j)),
@@ -410,7 +469,7 @@ load_one (const char *name, const char *path, const char *const *dirs, GPtrArray
   self->name = g_strndup (name, strlen (name) - strlen (".plugin"));
   self->path = g_strdup (path);
   self->on_failure = ON_FAILURE_WARN;
-  self->needs = g_ptr_array_new_with_free_func (need_free);
+  self->needs = g_ptr_array_new_with_free_func ((GDestroyNotify)need_free);
   self->config = g_ptr_array_new_with_free_func (setting_free);
   source = source_load (path, &self->error);
   if (source == NULL)
@@ -455,6 +514,41 @@ compare_manifests (gconstpointer a, gconstpointer b)
   return strcmp ((*(Manifest *const *)a)->name, (*(Manifest *const *)b)->name);
 }
 
+/* Notes the manifest @path under its name; a later one replaces it. */
+static void
+collect_path (const char *path, GHashTable *paths, GPtrArray *warnings)
+{
+  g_autofree char *name = g_path_get_basename (path);
+  g_autofree char *word = g_strndup (name, strlen (name) - strlen (".plugin"));
+
+  if (is_word (word))
+    g_hash_table_insert (paths, g_steal_pointer (&name), g_strdup (path));
+  else
+    g_ptr_array_add (warnings, g_strdup_printf ("%s is ignored: its name is no word of letters, digits, "
+                                                "dashes and underscores",
+                                                path));
+}
+
+/* @dir is a directory of manifests, or a single one. */
+static void
+collect_paths (const char *dir, GHashTable *paths, GPtrArray *warnings)
+{
+  g_autoptr (GPtrArray) found = NULL;
+
+  if (g_str_has_suffix (dir, ".plugin"))
+    {
+      collect_path (dir, paths, warnings);
+      return;
+    }
+  found = list_dir (dir, ".plugin", warnings);
+  for (guint i = 0; i < found->len; i++)
+    {
+      g_autofree char *path = g_build_filename (dir, g_ptr_array_index (found, i), NULL);
+
+      collect_path (path, paths, warnings);
+    }
+}
+
 GPtrArray *
 manifests_load (const char *const *dirs, const char *const *overrides, GPtrArray *warnings, GError **error)
 {
@@ -464,13 +558,7 @@ manifests_load (const char *const *dirs, const char *const *overrides, GPtrArray
   gpointer name, path;
 
   for (gsize i = 0; dirs[i] != NULL; i++)
-    {
-      g_autoptr (GPtrArray) found = list_dir (dirs[i], ".plugin");
-
-      for (guint j = 0; j < found->len; j++)
-        g_hash_table_insert (paths, g_strdup (g_ptr_array_index (found, j)),
-                             g_build_filename (dirs[i], g_ptr_array_index (found, j), NULL));
-    }
+    collect_paths (dirs[i], paths, warnings);
   g_hash_table_iter_init (&iter, paths);
   while (g_hash_table_iter_next (&iter, &name, &path))
     g_ptr_array_add (manifests, load_one (name, path, dirs, warnings));

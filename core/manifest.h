@@ -47,7 +47,8 @@ typedef struct
 void manifest_free (Manifest *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Manifest, manifest_free)
 
-/** Reads all manifests of @dirs, lowest precedence first, sorted by name. @overrides: (element-type utf8):
+/** Reads all manifests of @dirs, lowest precedence first, sorted by name; one of @dirs may be a manifest
+ * itself. @overrides: (element-type utf8):
  * "NAME.KEY=VALUE" from the command line. Warnings (unknown keys, with file and line) are appended to
  * @warnings (element-type utf8). Returns: (transfer full) (element-type Manifest), or NULL with @error (a bad
  * override). */
@@ -57,10 +58,12 @@ GPtrArray *manifests_load (const char *const *dirs, const char *const *overrides
 /** [Config] as a{ss}. Returns: (transfer full). */
 GVariant *manifest_get_config (Manifest *self);
 
-/** Whether @module may be loaded: the absolute path of a file that only root (or we) can change. Relative
- * names are looked up in
- * @plugindir. Returns: (transfer full): the path, or NULL with @error. */
+/** The module of @self, if it may be loaded: a file that only root (or we) can change. A name without a
+ * directory is looked up in @plugindir. Returns: (transfer full): its path, or NULL with @error. */
 char *manifest_resolve_module (Manifest *self, const char *plugindir, GError **error);
 
+/** The line of [@group] @key in the key file @text, or of [@group] (@key NULL), from 1; 0 if it is not there.
+ */
+guint key_file_find_line (const char *text, const char *group, const char *key);
 const char *need_kind_to_string (GantryNeedKind kind);
 const char *on_failure_to_string (OnFailure on_failure);

@@ -6,9 +6,11 @@
  *
  * A plugin is described by a{sv}:
  *     "type" s (its first interface), "types" as, "id" s, "module" s, "version" s, "license" s, "description" s, "file" s, "manifest" s,
- *     "abi" u, "needs-abi" u, "build-id" s, "rank" i, "on-failure" s, "state" s ("ok", "skipped", "failed"), "reason" s, "status" s
- *     (what it reports of itself), "init-time-us" t,
- *     "needs" aa{sv}: "type" s, "id" s, "kind" s ("one", "optional", "many"), "providers" as ("<type>/<id>"), "reason" s
+ *     "name" s (its manifest's), "masked" b, "abi" u (of the module), "needs-abi" u (the daemon's), "build-id" s, "rank" i,
+ *     "on-failure" s, "state" s ("pending", "starting", "ok", "skipped", "failed"), "reason" s (of skipped and failed), "status" s
+ *     (what it reports of itself), "last-error" s (of init (), also when a later try went well), "attempts" u, "init-time-us" t,
+ *     "interfaces" aa{sv}: "type" s, "size" t (of the vtable; 0: not started)
+ *     "needs" aa{sv}: "type" s, "id" s, "kind" s ("one", "optional", "many"), "providers" as (names)
  *     "config" aa{sv}: "key" s, "value" s, "origin" s ("<file>:<line>", "command line"), "known" b
  *     "exports" a{ss}, "capabilities" as: for containerd's Plugins call.
  */

@@ -130,13 +130,14 @@ struct _GantryHost {
   size_t size;
 
   /** The instance that serves the declared need @type/@id, as a pointer to that interface's instance struct.
-   * Returns: (transfer none) (nullable): NULL without an error for an absent optional one. Blocks: no.
+   * Returns: (transfer none) (nullable): NULL without an error for an absent optional one; look it up again when it is needed, for it
+   * may come later, and then stays until fini (). Blocks: no.
    * Errors: FAILED_PRECONDITION if the need was not declared (and a g_critical: it is a bug of the caller);
    * UNAVAILABLE if the provider is not there. Since: 1.0 */
   gpointer (*lookup) (const GantryHost *self, const char *type, const char *id, GError **error);
 
-  /** Everything that serves the declared MANY need @type, highest rank first; providers that came later are included, so a
-   * caller looks up when it needs one and keeps nothing. Returns: (transfer container) (element-type GantryBinding). Blocks: no.
+  /** Everything that serves the declared MANY need @type with a vtable of its min_size at least, highest rank first; providers that
+   * came later are included, so a caller looks up when it needs one and keeps nothing. Returns: (transfer container) (element-type GantryBinding). Blocks: no.
    * Errors: FAILED_PRECONDITION as in lookup. Since: 1.0 */
   GPtrArray *(*lookup_all) (const GantryHost *self, const char *type, GError **error);
 
@@ -165,7 +166,8 @@ struct _GantryHost {
   GMainContext *(*get_main_context) (const GantryHost *self);
 
   /** Runs @func (@data) on a thread of @pool, then @destroy (@data). Work that waits for other work does not belong here.
-   * Blocks: no. Errors: RESOURCE_EXHAUSTED if the queue is full (@data is still the caller's then). Since: 1.0 */
+   * Blocks: no. Errors: RESOURCE_EXHAUSTED if the queue is full, UNAVAILABLE once the daemon ends, which is before the first fini ()
+   * (@data is still the caller's then). Since: 1.0 */
   gboolean (*submit) (const GantryHost *self, GantryPool pool, GFunc func, gpointer data, GDestroyNotify destroy,
                       GError **error);
 
