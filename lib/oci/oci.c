@@ -222,17 +222,28 @@ oci_platform_matches (const char *want, const char *have)
 }
 
 char *
+oci_next_chain_id (const char *parent, const char *diff_id)
+{
+  g_autofree char *both = NULL, *hash = NULL;
+
+  if (parent == NULL)
+    return g_strdup (diff_id);
+  both = g_strconcat (parent, " ", diff_id, NULL);
+  hash = g_compute_checksum_for_string (G_CHECKSUM_SHA256, both, -1);
+  return g_strconcat ("sha256:", hash, NULL);
+}
+
+char *
 oci_chain_id (char **diff_ids, guint n)
 {
-  char *chain = n > 0 ? g_strdup (diff_ids[0]) : NULL;
+  char *chain = NULL;
 
-  for (guint i = 1; i < n; i++)
+  for (guint i = 0; i < n; i++)
     {
-      g_autofree char *both = g_strconcat (chain, " ", diff_ids[i], NULL);
-      g_autofree char *hash = g_compute_checksum_for_string (G_CHECKSUM_SHA256, both, -1);
+      char *next = oci_next_chain_id (chain, diff_ids[i]);
 
       g_free (chain);
-      chain = g_strconcat ("sha256:", hash, NULL);
+      chain = next;
     }
   return chain;
 }

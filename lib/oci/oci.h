@@ -43,6 +43,8 @@ gboolean oci_platform_matches (const char *want, const char *have);
 
 /** The chain ID of the first @n of @diff_ids (image-spec, config.md, "Layer ChainID"). Returns: (transfer full). */
 char *oci_chain_id (char **diff_ids, guint n);
+/** The same from the chain ID @parent (nullable) of the layers below. Returns: (transfer full). */
+char *oci_next_chain_id (const char *parent, const char *diff_id);
 
 /** One image for one platform, with all that its documents say. */
 typedef struct {

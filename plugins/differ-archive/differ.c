@@ -97,6 +97,18 @@ make_apply_request (DifferArchive *self, GPtrArray *mounts, GVariant *options, G
   return g_variant_ref_sink (g_variant_dict_end (&request));
 }
 
+static GVariant *
+root_annotations (const WorkerJob *job)
+{
+  GVariantBuilder builder;
+
+  g_variant_builder_init (&builder, G_VARIANT_TYPE ("a{ss}"));
+  if (job->root != NULL)
+    g_variant_builder_add (&builder, "{ss}", GANTRY_DIFF_ROOT, job->root);
+  g_variant_builder_add (&builder, "{ss}", GANTRY_DIFF_ROOT_ENTRY, job->root_entry ? "yes" : "no");
+  return g_variant_builder_end (&builder);
+}
+
 static gboolean
 apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GPtrArray *mounts,
        GVariant *options, GantryDifferProgressFunc progress, gpointer user_data, GantryDescriptor **ret_diff,
@@ -108,6 +120,7 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
   g_autofree char *digest = NULL;
   gantry_autofd int fd = -1;
   guint64 blob_size, size;
+  gboolean ok;
 
   if (!can_apply (differ, layer->media_type))
     return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "layers of media type %s can't be unpacked",
@@ -122,10 +135,11 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
   job.request = request;
   job.blob_fd = fd;
   /* Which layer it was is said by who asked for it: in the terms of the image or of the request. */
-  if (!worker_run (&job, &digest, &size, cancellable, error))
-    return FALSE;
-  *ret_diff = gantry_descriptor_new (LAYER_TAR, digest, size, NULL);
-  return TRUE;
+  ok = worker_run (&job, &digest, &size, cancellable, error);
+  if (ok)
+    *ret_diff = gantry_descriptor_new (LAYER_TAR, digest, size, root_annotations (&job));
+  g_free (job.root);
+  return ok;
 }
 
 /* Comparing. */

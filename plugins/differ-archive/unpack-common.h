@@ -31,6 +31,7 @@
 #define UNPACK_MAX_PACKET   (192 * 1024)
 
 #define UNPACK_ANSWER_PROGRESS 'p' /* bytes read or written so far */
+#define UNPACK_ANSWER_ROOT     'r' /* whether the layer says what its root directory is, and what that is now */
 #define UNPACK_ANSWER_DONE     'd' /* size and digest of the uncompressed tar */
 #define UNPACK_ANSWER_ERROR    'e' /* GantryErrorCode and message */
 

@@ -29,6 +29,7 @@ typedef struct
   guint64 n_bytes;
   char primer[512]; /* a tar header */
   gboolean primed;
+  gboolean root_entry; /* the layer has one for its root directory */
 } Extraction;
 
 /* One entry of the archive, cleaned. */
@@ -149,7 +150,10 @@ extract_dir (Extraction *self, Entry *entry, GError **error)
   int fd;
 
   if (entry->base[0] == '\0')
-    fd = entry->dfd;
+    {
+      fd = entry->dfd;
+      self->root_entry = TRUE;
+    }
   else
     {
       if (mkdirat (entry->dfd, entry->base, entry->mode & 0777) < 0)
@@ -623,7 +627,7 @@ prefer_stream_error (UnpackStream *stream, GError **error)
 
 gboolean
 unpack_extract (const UnpackTarget *target, UnpackStream *stream, char **ret_digest, guint64 *ret_size,
-                GError **error)
+                gboolean *ret_root_entry, GError **error)
 {
   g_autoptr (UnpackTree) tree = unpack_tree_new (target->root_fd, target->lower_fd, target->flavor,
                                                  target->opaque_xattr, target->limits.max_depth);
@@ -639,6 +643,7 @@ unpack_extract (const UnpackTarget *target, UnpackStream *stream, char **ret_dig
   ok = self.archive != NULL && extract_all (&self, error);
   umask (saved_umask);
   archive_read_free (self.archive);
+  *ret_root_entry = self.root_entry;
   if (!ok)
     return prefer_stream_error (stream, error);
   if (!unpack_stream_finish (stream, ret_digest, ret_size, error))

@@ -121,6 +121,20 @@ open_target (GPtrArray *mounts, gboolean rebase, UnpackTarget *target, GError **
   return target->lower_fd >= 0;
 }
 
+/* Whoever unpacks layers without those below must know what the root directory would be (differ.h). */
+static gboolean
+answer_root (int root_fd, gboolean root_entry, GError **error)
+{
+  g_autofree char *text = NULL;
+  struct stat st;
+
+  if (fstat (root_fd, &st) < 0)
+    return gantry_throw_errno (error, errno, "reading the status of the snapshot's root directory");
+  text = g_strdup_printf ("%o:%u:%u", (unsigned)st.st_mode & 07777, (unsigned)st.st_uid, (unsigned)st.st_gid);
+  answer (UNPACK_ANSWER_ROOT, root_entry ? 1 : 0, text);
+  return TRUE;
+}
+
 static gboolean
 apply (GVariant *request, const UnpackLimits *limits, GError **error)
 {
@@ -130,7 +144,7 @@ apply (GVariant *request, const UnpackLimits *limits, GError **error)
   UnpackTarget target = { .uid_map = uid_map, .gid_map = gid_map, .sync = TRUE, .limits = *limits };
   g_autoptr (UnpackStream) stream = NULL;
   g_autofree char *digest = NULL;
-  gboolean rebase = FALSE;
+  gboolean rebase = FALSE, root_entry = FALSE;
   guint64 size;
 
   g_variant_lookup (request, "sync", "b", &target.sync);
@@ -142,7 +156,8 @@ apply (GVariant *request, const UnpackLimits *limits, GError **error)
       || !unpack_mount_enter (error) || !unpack_sandbox_close (error))
     return FALSE;
   stream = unpack_stream_new (UNPACK_BLOB_FD, limits->max_bytes, answer_progress, NULL);
-  if (!unpack_extract (&target, stream, &digest, &size, error))
+  if (!unpack_extract (&target, stream, &digest, &size, &root_entry, error)
+      || !answer_root (target.root_fd, root_entry, error))
     return FALSE;
   answer (UNPACK_ANSWER_DONE, size, digest);
   return TRUE;

@@ -15,7 +15,7 @@
 
 typedef struct
 {
-  const WorkerJob *job;
+  WorkerJob *job;
   pid_t pid;
   int socket;    /* answers */
   int data;      /* what it writes, or -1 */
@@ -151,6 +151,11 @@ handle_answer (Worker *self, GVariant *answer, GError **error)
       if (self->job->progress_func != NULL)
         self->job->progress_func (number, self->job->user_data);
       return TRUE;
+    case UNPACK_ANSWER_ROOT:
+      g_free (self->job->root);
+      self->job->root = g_strdup (text);
+      self->job->root_entry = number != 0;
+      return TRUE;
     case UNPACK_ANSWER_DONE:
       g_free (self->digest);
       self->digest = g_strdup (text);
@@ -257,7 +262,7 @@ reap (Worker *self, gboolean ok, GError **error)
 }
 
 gboolean
-worker_run (const WorkerJob *job, char **ret_digest, guint64 *ret_size, GCancellable *cancellable,
+worker_run (WorkerJob *job, char **ret_digest, guint64 *ret_size, GCancellable *cancellable,
             GError **error)
 {
   g_auto (Worker) self = { .job = job, .socket = -1, .data = -1, .cancel_fd = -1 };

@@ -20,10 +20,14 @@ typedef struct
   WorkerDataFunc data_func;         /* what becomes of what it writes, if blob_fd is -1 */
   WorkerProgressFunc progress_func; /* (nullable) */
   gpointer user_data;
+
+  /* What apply says besides. */
+  gboolean root_entry; /* the layer has an entry for its root directory */
+  char *root;          /* (transfer full): "mode:uid:gid" of that directory */
 } WorkerJob;
 
 /** Runs @job to its end; when this returns the process is gone. *@ret_digest: (transfer full): of the
  * uncompressed tar,
  * *@ret_size: its size. Errors: the worker's; CANCELLED; INTERNAL if it died. */
-gboolean worker_run (const WorkerJob *job, char **ret_digest, guint64 *ret_size, GCancellable *cancellable,
+gboolean worker_run (WorkerJob *job, char **ret_digest, guint64 *ret_size, GCancellable *cancellable,
                      GError **error) G_GNUC_WARN_UNUSED_RESULT;

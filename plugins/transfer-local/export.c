@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Images into one tar: an OCI image layout (image-spec, image-layout.md) with a manifest.json beside it, so that `docker load` reads it
- * too. Blobs are copied as they are, so digests stay; the same images give the same archive, byte for byte. */
+ * Images into one tar: an OCI image layout (image-spec, image-layout.md) with a manifest.json beside it, so
+ * that `docker load` reads it too. Blobs are copied as they are, so digests stay; the same images give the
+ * same archive, byte for byte. */
 #include "transfer-local.h"
 
 #include <archive.h>
@@ -10,8 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CHUNK (256 * 1024)
-#define MAX_DEPTH 8
+#define CHUNK      (256 * 1024)
+#define MAX_DEPTH  8
 #define MAX_IMAGES 1024
 
 typedef struct archive Archive;
@@ -19,12 +20,13 @@ typedef struct archive_entry Entry;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Archive, archive_write_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Entry, archive_entry_free)
 
-typedef struct {
+typedef struct
+{
   GantryContent *content;
   GantryJob *job;
-  char **platforms;  /* (nullable): what is wanted; NULL: whatever is there */
+  char **platforms;   /* (nullable): what is wanted; NULL: whatever is there */
   GHashTable *wanted; /* digest -> index into blobs, + 1 */
-  GPtrArray *blobs;  /* of GantryDescriptor, in order of the archive */
+  GPtrArray *blobs;   /* of GantryDescriptor, in order of the archive */
   guint64 bytes;
   guint64 total;
   int fd;
@@ -33,7 +35,8 @@ typedef struct {
 } Export;
 
 /* An image of the archive. */
-typedef struct {
+typedef struct
+{
   char *name;
   GantryDescriptor *target;
   GantryDescriptor *config; /* of the manifest that `docker load` takes; (nullable) */
@@ -80,7 +83,7 @@ is_foreign (const char *media_type)
 static GPtrArray *
 read_manifest (Export *export, GantryDescriptor *target, GError **error)
 {
-  g_autoptr (GPtrArray) blobs = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_descriptor_unref);
+  g_autoptr (GPtrArray) blobs = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_descriptor_unref);
   g_autoptr (JsonNode) node = oci_read (export->content, target->digest, export->cancellable, error);
   JsonObject *object = node != NULL && JSON_NODE_HOLDS_OBJECT (node) ? json_node_get_object (node) : NULL;
   JsonObject *config = object != NULL ? oci_object (object, "config") : NULL;
@@ -112,8 +115,9 @@ read_manifest (Export *export, GantryDescriptor *target, GError **error)
       blob = g_ptr_array_index (blobs, i);
       if (!is_foreign (blob->media_type) && !is_there (export, blob->digest))
         {
-          gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "manifest %s lacks its blob %s here; pull or import it again",
-                        target->digest, blob->digest);
+          gantry_throw (error, GANTRY_ERROR_NOT_FOUND,
+                        "manifest %s lacks its blob %s here; pull or import it again", target->digest,
+                        blob->digest);
           return NULL;
         }
     }
@@ -129,7 +133,7 @@ add_manifest (Export *export, Image *image, GantryDescriptor *target, GError **e
   if (blobs == NULL)
     return FALSE;
   for (guint i = 0; i < blobs->len; i++)
-    if (is_there (export, ((GantryDescriptor *) g_ptr_array_index (blobs, i))->digest))
+    if (is_there (export, ((GantryDescriptor *)g_ptr_array_index (blobs, i))->digest))
       add_blob (export, g_ptr_array_index (blobs, i));
   add_blob (export, target);
   config = g_ptr_array_index (blobs, 0);
@@ -143,7 +147,7 @@ add_manifest (Export *export, Image *image, GantryDescriptor *target, GError **e
   image->config = gantry_descriptor_ref (config);
   g_ptr_array_set_size (image->layers, 0);
   for (guint i = 1; i < blobs->len; i++)
-    g_ptr_array_add (image->layers, g_strdup (((GantryDescriptor *) g_ptr_array_index (blobs, i))->digest));
+    g_ptr_array_add (image->layers, g_strdup (((GantryDescriptor *)g_ptr_array_index (blobs, i))->digest));
   return TRUE;
 }
 
@@ -158,15 +162,17 @@ is_wanted (Export *export, GantryDescriptor *target)
   return FALSE;
 }
 
-static gboolean add_tree (Export *export, Image *image, GantryDescriptor *target, guint depth, GError **error);
+static gboolean add_tree (Export *export, Image *image, GantryDescriptor *target, guint depth,
+                          GError **error);
 
 /* What an index has that is wanted; without a wish, what is here. */
 static gboolean
 add_index (Export *export, Image *image, GantryDescriptor *target, guint depth, GError **error)
 {
   g_autoptr (JsonNode) node = oci_read (export->content, target->digest, export->cancellable, error);
-  JsonArray *manifests
-      = node != NULL && JSON_NODE_HOLDS_OBJECT (node) ? oci_array (json_node_get_object (node), "manifests") : NULL;
+  JsonArray *manifests = node != NULL && JSON_NODE_HOLDS_OBJECT (node)
+                             ? oci_array (json_node_get_object (node), "manifests")
+                             : NULL;
   g_autoptr (GError) first = NULL;
   guint n = 0;
 
@@ -181,7 +187,8 @@ add_index (Export *export, Image *image, GantryDescriptor *target, guint depth, 
 
       if (child == NULL)
         {
-          gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "index %s has an entry that is no descriptor", target->digest);
+          gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "index %s has an entry that is no descriptor",
+                        target->digest);
           return FALSE;
         }
       if (!is_wanted (export, child))
@@ -202,8 +209,8 @@ add_index (Export *export, Image *image, GantryDescriptor *target, guint depth, 
       return FALSE;
     }
   if (n == 0)
-    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "index %s has nothing for the platforms that were asked for",
-                         target->digest);
+    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND,
+                         "index %s has nothing for the platforms that were asked for", target->digest);
   add_blob (export, target);
   return TRUE;
 }
@@ -212,7 +219,8 @@ static gboolean
 add_tree (Export *export, Image *image, GantryDescriptor *target, guint depth, GError **error)
 {
   if (depth > MAX_DEPTH)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "indexes are nested more than %d deep", MAX_DEPTH);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "indexes are nested more than %d deep",
+                         MAX_DEPTH);
   if (oci_is_index (target->media_type))
     return add_index (export, image, target, depth, error);
   if (oci_is_manifest (target->media_type))
@@ -228,8 +236,8 @@ throw_write (Archive *archive, GError **error)
 {
   const char *text = archive_error_string (archive);
 
-  return gantry_throw_errno (error, archive_errno (archive) != 0 ? archive_errno (archive) : EIO, "writing the archive: %s",
-                             text != NULL ? text : "unknown");
+  return gantry_throw_errno (error, archive_errno (archive) != 0 ? archive_errno (archive) : EIO,
+                             "writing the archive: %s", text != NULL ? text : "unknown");
 }
 
 static gboolean
@@ -240,7 +248,7 @@ begin_entry (Archive *archive, const char *path, mode_t type, guint64 size, GErr
   archive_entry_set_pathname (entry, path);
   archive_entry_set_filetype (entry, type);
   archive_entry_set_perm (entry, type == AE_IFDIR ? 0755 : 0644);
-  archive_entry_set_size (entry, (la_int64_t) size);
+  archive_entry_set_size (entry, (la_int64_t)size);
   archive_entry_set_mtime (entry, 0, 0);
   return archive_write_header (archive, entry) == ARCHIVE_OK || throw_write (archive, error);
 }
@@ -248,7 +256,7 @@ begin_entry (Archive *archive, const char *path, mode_t type, guint64 size, GErr
 static gboolean
 write_bytes (Archive *archive, const void *data, gsize length, GError **error)
 {
-  return archive_write_data (archive, data, length) == (la_ssize_t) length || throw_write (archive, error);
+  return archive_write_data (archive, data, length) == (la_ssize_t)length || throw_write (archive, error);
 }
 
 static gboolean
@@ -258,7 +266,7 @@ copy_blob (Export *export, Archive *archive, int fd, guint64 size, GError **erro
 
   for (guint64 at = 0; at < size;)
     {
-      ssize_t n = pread (fd, buffer, MIN (CHUNK, size - at), (off_t) at);
+      ssize_t n = pread (fd, buffer, MIN (CHUNK, size - at), (off_t)at);
       GVariantDict changes;
 
       if (g_cancellable_set_error_if_cancelled (export->cancellable, error))
@@ -266,12 +274,12 @@ copy_blob (Export *export, Archive *archive, int fd, guint64 size, GError **erro
       if (n < 0 && errno == EINTR)
         continue;
       if (n <= 0)
-        return gantry_throw (error, GANTRY_ERROR_DATA_LOSS, "it has %" G_GUINT64_FORMAT " bytes instead of %" G_GUINT64_FORMAT,
-                             at, size);
-      if (!write_bytes (archive, buffer, (gsize) n, error))
+        return gantry_throw (error, GANTRY_ERROR_DATA_LOSS,
+                             "it has %" G_GUINT64_FORMAT " bytes instead of %" G_GUINT64_FORMAT, at, size);
+      if (!write_bytes (archive, buffer, (gsize)n, error))
         return FALSE;
-      at += (guint64) n;
-      export->bytes += (guint64) n;
+      at += (guint64)n;
+      export->bytes += (guint64)n;
       g_variant_dict_init (&changes, NULL);
       g_variant_dict_insert (&changes, "bytes", "t", export->bytes);
       gantry_job_update (export->job, g_variant_dict_end (&changes));
@@ -340,7 +348,8 @@ add_annotations (JsonBuilder *builder, Image *image)
     {
       g_variant_iter_init (&iter, image->target->annotations);
       while (g_variant_iter_next (&iter, "{&s&s}", &key, &value))
-        if (strcmp (key, "io.containerd.image.name") != 0 && strcmp (key, "org.opencontainers.image.ref.name") != 0)
+        if (strcmp (key, "io.containerd.image.name") != 0
+            && strcmp (key, "org.opencontainers.image.ref.name") != 0)
           set_string (builder, key, value);
     }
   set_string (builder, "io.containerd.image.name", image->name);
@@ -368,7 +377,7 @@ write_index (Archive *archive, GPtrArray *images, GError **error)
       set_string (builder, "mediaType", image->target->media_type);
       set_string (builder, "digest", image->target->digest);
       json_builder_set_member_name (builder, "size");
-      json_builder_add_int_value (builder, (gint64) image->target->blob_size);
+      json_builder_add_int_value (builder, (gint64)image->target->blob_size);
       add_annotations (builder, image);
       json_builder_end_object (builder);
     }
@@ -427,7 +436,7 @@ on_write (Archive *archive, void *data, const void *buffer, size_t length)
   Export *export = data;
 
   if (stream_write (export->fd, buffer, length, export->cancellable, &export->write_error))
-    return (la_ssize_t) length;
+    return (la_ssize_t)length;
   archive_set_error (archive, EIO, "%s", export->write_error->message);
   return -1;
 }
@@ -444,7 +453,8 @@ write_archive (Export *export, GPtrArray *images, gboolean docker, GError **erro
   if (archive_write_open (archive, export, NULL, on_write, NULL) != ARCHIVE_OK)
     return throw_write (archive, error);
   if (!begin_entry (archive, "oci-layout", AE_IFREG, strlen (layout), error)
-      || !write_bytes (archive, layout, strlen (layout), error) || !begin_entry (archive, "blobs/", AE_IFDIR, 0, error)
+      || !write_bytes (archive, layout, strlen (layout), error)
+      || !begin_entry (archive, "blobs/", AE_IFDIR, 0, error)
       || !begin_entry (archive, "blobs/sha256/", AE_IFDIR, 0, error))
     return FALSE;
   for (guint i = 0; i < export->blobs->len; i++)
@@ -455,7 +465,8 @@ write_archive (Export *export, GPtrArray *images, gboolean docker, GError **erro
 }
 
 static gboolean
-add_image (TransferLocal *self, Export *export, const char *ns, const char *name, GPtrArray *images, GError **error)
+add_image (TransferLocal *self, Export *export, const char *ns, const char *name, GPtrArray *images,
+           GError **error)
 {
   g_autoptr (GantryRecord) record = NULL;
   Image *image;
@@ -498,7 +509,8 @@ check_options (GVariant *options, Export *export, gboolean *ret_docker, GError *
 }
 
 static gboolean
-export_named (TransferLocal *self, Export *export, const char *ns, const char *const *names, gboolean docker, GError **error)
+export_named (TransferLocal *self, Export *export, const char *ns, const char *const *names, gboolean docker,
+              GError **error)
 {
   g_autoptr (GPtrArray) images = g_ptr_array_new_with_free_func (image_free);
   GVariantDict changes;
@@ -506,7 +518,8 @@ export_named (TransferLocal *self, Export *export, const char *ns, const char *c
   for (gsize i = 0; names[i] != NULL; i++)
     {
       if (i >= MAX_IMAGES)
-        return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "more than %d images in one archive", MAX_IMAGES);
+        return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "more than %d images in one archive",
+                             MAX_IMAGES);
       if (!add_image (self, export, ns, names[i], images, error))
         return FALSE;
     }
@@ -517,15 +530,16 @@ export_named (TransferLocal *self, Export *export, const char *ns, const char *c
 }
 
 gboolean
-export_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *const *names, int fd, GVariant *options,
-                GCancellable *cancellable, GError **error)
+export_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *const *names, int fd,
+                GVariant *options, GCancellable *cancellable, GError **error)
 {
-  TransferLocal *self = (TransferLocal *) transfer;
+  TransferLocal *self = (TransferLocal *)transfer;
   g_autoptr (GVariant) held = options != NULL ? g_variant_ref_sink (options) : NULL;
   g_autoptr (GHashTable) wanted = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
-  g_autoptr (GPtrArray) blobs = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_descriptor_unref);
+  g_autoptr (GPtrArray) blobs = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_descriptor_unref);
   g_autoptr (GantryContent) content = NULL;
   Export export = { .job = job, .wanted = wanted, .blobs = blobs, .cancellable = cancellable };
+  g_autoptr (Progress) progress = progress_new (job);
   gboolean docker = TRUE, ok;
 
   if (names[0] == NULL)
@@ -535,7 +549,7 @@ export_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, const 
   if (ok)
     {
       export.content = content;
-      job_phase (job, "exporting");
+      progress_phase (progress, "exporting");
       export.fd = fd;
       ok = export_named (self, &export, ns, names, docker, error);
       if (export.write_error != NULL)

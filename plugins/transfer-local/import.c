@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Archives with images: OCI image layout (image-spec, image-layout.md) and `docker save` (Docker image spec v1.2). Blobs go into the
- * content store while the tar is read; documents, which may stand anywhere in it, are kept until the end. */
+ * Archives with images: OCI image layout (image-spec, image-layout.md) and `docker save` (Docker image spec
+ * v1.2). Blobs go into the content store while the tar is read; documents, which may stand anywhere in it,
+ * are kept until the end. */
 #include "transfer-local.h"
 
 #include <archive.h>
@@ -10,24 +11,27 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define MAX_ENTRIES 100000
+#define MAX_ENTRIES   100000
 #define MAX_DOCUMENTS (64 * 1024 * 1024)
-#define CHUNK (256 * 1024)
-#define MAX_IMAGES 1024
+#define CHUNK         (256 * 1024)
+#define MAX_IMAGES    1024
 
 typedef struct archive Archive;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Archive, archive_read_free)
 
 /* A file of a docker archive that has become a blob. */
-typedef struct {
+typedef struct
+{
   char *digest;
   guint64 size;
   gboolean gzip;
 } Blob;
 
-typedef struct {
+typedef struct
+{
   TransferLocal *self;
   GantryJob *job;
+  Progress *progress;
   const char *ns;
   GantryContent *content;
   const char *lease;
@@ -83,9 +87,9 @@ copy_entry (Import *import, Archive *archive, GantryIngest *ingest, guint8 first
   while ((n = archive_read_data (archive, buffer, CHUNK)) > 0)
     {
       if (!began)
-        memcpy (first, buffer, MIN ((gsize) n, 4));
+        memcpy (first, buffer, MIN ((gsize)n, 4));
       began = TRUE;
-      if (!gantry_ingest_write (ingest, buffer, (gsize) n, import->cancellable, error))
+      if (!gantry_ingest_write (ingest, buffer, (gsize)n, import->cancellable, error))
         return FALSE;
     }
   return n == 0 || throw_archive (archive, error);
@@ -104,7 +108,8 @@ store_entry (Import *import, Archive *archive, const char *name, const char *exp
   guint8 first[4] = { 0 };
   Blob *blob;
 
-  if (!gantry_content_open_ingest (import->content, short_ref, 0, expected, &ingest, import->cancellable, &local))
+  if (!gantry_content_open_ingest (import->content, short_ref, 0, expected, &ingest, import->cancellable,
+                                   &local))
     {
       if (expected == NULL || !gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
         {
@@ -140,15 +145,16 @@ keep_document (Import *import, Archive *archive, const char *name, gint64 size, 
   g_autofree guint8 *data = NULL;
   la_ssize_t n;
 
-  if (size < 0 || size > OCI_MAX_DOCUMENT || import->document_bytes + (gsize) size > MAX_DOCUMENTS)
-    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "archive entry %s is larger than %d bytes", name,
-                         OCI_MAX_DOCUMENT);
-  data = g_malloc ((gsize) size + 1);
-  n = archive_read_data (archive, data, (gsize) size);
+  if (size < 0 || size > OCI_MAX_DOCUMENT || import->document_bytes + (gsize)size > MAX_DOCUMENTS)
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "archive entry %s is larger than %d bytes",
+                         name, OCI_MAX_DOCUMENT);
+  data = g_malloc ((gsize)size + 1);
+  n = archive_read_data (archive, data, (gsize)size);
   if (n != size)
     return throw_archive (archive, error);
-  import->document_bytes += (gsize) size;
-  g_hash_table_insert (import->documents, g_strdup (name), g_bytes_new_take (g_steal_pointer (&data), (gsize) size));
+  import->document_bytes += (gsize)size;
+  g_hash_table_insert (import->documents, g_strdup (name),
+                       g_bytes_new_take (g_steal_pointer (&data), (gsize)size));
   return TRUE;
 }
 
@@ -166,8 +172,9 @@ blob_digest (const char *name)
 {
   const char *hex = g_str_has_prefix (name, "blobs/sha256/") ? name + strlen ("blobs/sha256/") : NULL;
 
-  return hex != NULL && strlen (hex) == 64 && strspn (hex, "0123456789abcdef") == 64 ? g_strconcat ("sha256:", hex, NULL)
-                                                                                     : NULL;
+  return hex != NULL && strlen (hex) == 64 && strspn (hex, "0123456789abcdef") == 64
+             ? g_strconcat ("sha256:", hex, NULL)
+             : NULL;
 }
 
 static gboolean
@@ -176,17 +183,19 @@ read_entry (Import *import, Archive *archive, struct archive_entry *entry, GErro
   const char *path = archive_entry_pathname (entry);
   const char *name = path != NULL ? clean_name (path) : NULL;
   const char *target = archive_entry_filetype (entry) == AE_IFLNK ? archive_entry_symlink (entry)
-                                                                   : archive_entry_hardlink (entry);
+                                                                  : archive_entry_hardlink (entry);
   g_autofree char *digest = NULL;
 
   if (name == NULL || strlen (name) > 1024 || !g_utf8_validate (name, -1, NULL))
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the image archive has an entry without a proper name");
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "the image archive has an entry without a proper name");
   if (target != NULL)
     {
       g_autofree char *dir = g_path_get_dirname (name);
       g_autofree char *base = g_strconcat ("/", dir, NULL);
-      g_autofree char *joined = archive_entry_filetype (entry) == AE_IFLNK ? g_canonicalize_filename (target, base)
-                                                                           : g_strdup (target);
+      g_autofree char *joined = archive_entry_filetype (entry) == AE_IFLNK
+                                    ? g_canonicalize_filename (target, base)
+                                    : g_strdup (target);
       const char *clean = joined;
 
       while (*clean == '/')
@@ -199,7 +208,8 @@ read_entry (Import *import, Archive *archive, struct archive_entry *entry, GErro
   digest = blob_digest (name);
   if (digest != NULL)
     return store_entry (import, archive, name, digest, error);
-  if (strcmp (name, "index.json") == 0 || strcmp (name, "manifest.json") == 0 || strcmp (name, "oci-layout") == 0)
+  if (strcmp (name, "index.json") == 0 || strcmp (name, "manifest.json") == 0
+      || strcmp (name, "oci-layout") == 0)
     return keep_document (import, archive, name, archive_entry_size (entry), error);
   /* docker: "<id>/layer.tar", "<hash>.tar", "<hash>.json". */
   if (g_str_has_suffix (name, ".tar") || g_str_has_suffix (name, ".json"))
@@ -217,7 +227,7 @@ on_read (Archive *archive, void *data, const void **ret_buffer)
   if (n < 0)
     archive_set_error (archive, EIO, "%s", import->read_error->message);
   else
-    report_bytes (import, (guint64) n);
+    report_bytes (import, (guint64)n);
   return n;
 }
 
@@ -236,8 +246,10 @@ read_entries (Import *import, GError **error)
   while ((code = archive_read_next_header (archive, &entry)) == ARCHIVE_OK)
     {
       if (++n > MAX_ENTRIES)
-        return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the image archive has more than %d entries", MAX_ENTRIES);
-      if (g_cancellable_set_error_if_cancelled (import->cancellable, error) || !read_entry (import, archive, entry, error))
+        return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                             "the image archive has more than %d entries", MAX_ENTRIES);
+      if (g_cancellable_set_error_if_cancelled (import->cancellable, error)
+          || !read_entry (import, archive, entry, error))
         return FALSE;
     }
   return code == ARCHIVE_EOF || throw_archive (archive, error);
@@ -276,8 +288,8 @@ label_children (Import *import, const char *digest, GVariantBuilder *labels, GEr
   if (mask->len == 0)
     return TRUE;
   g_ptr_array_add (mask, NULL);
-  return gantry_content_update (import->content, digest, held, (const char *const *) mask->pdata, NULL, import->cancellable,
-                                error);
+  return gantry_content_update (import->content, digest, held, (const char *const *)mask->pdata, NULL,
+                                import->cancellable, error);
 }
 
 static gboolean label_tree (Import *import, GantryDescriptor *target, guint depth, GError **error);
@@ -308,7 +320,8 @@ label_index (Import *import, JsonObject *object, GantryDescriptor *target, guint
       g_autoptr (GantryDescriptor) child = NULL;
       g_autoptr (GantryContentInfo) info = NULL;
 
-      if (!JSON_NODE_HOLDS_OBJECT (element) || (child = oci_descriptor (json_node_get_object (element), error)) == NULL)
+      if (!JSON_NODE_HOLDS_OBJECT (element)
+          || (child = oci_descriptor (json_node_get_object (element), error)) == NULL)
         return FALSE;
       /* An archive need not have every platform. */
       if (!is_wanted (import, child)
@@ -320,8 +333,10 @@ label_index (Import *import, JsonObject *object, GantryDescriptor *target, guint
         return FALSE;
     }
   if (n == 0)
-    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND,
-                         "the archive has nothing of index %s for the platforms wanted; name others or ask for all", target->digest);
+    return gantry_throw (
+        error, GANTRY_ERROR_NOT_FOUND,
+        "the archive has nothing of index %s for the platforms wanted; name others or ask for all",
+        target->digest);
   return label_children (import, target->digest, &labels, error);
 }
 
@@ -335,7 +350,8 @@ label_manifest (Import *import, JsonObject *object, GantryDescriptor *target, GE
 
   if (descriptor == NULL)
     return config != NULL ? FALSE
-                          : gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest %s has no config", target->digest);
+                          : gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest %s has no config",
+                                          target->digest);
   g_variant_builder_add (&labels, "{ss}", "containerd.io/gc.ref.content.config", descriptor->digest);
   for (guint i = 0; layers != NULL && i < json_array_get_length (layers); i++)
     {
@@ -344,7 +360,8 @@ label_manifest (Import *import, JsonObject *object, GantryDescriptor *target, GE
       g_autoptr (GantryDescriptor) layer = NULL;
       g_autoptr (GantryContentInfo) info = NULL;
 
-      if (!JSON_NODE_HOLDS_OBJECT (element) || (layer = oci_descriptor (json_node_get_object (element), error)) == NULL)
+      if (!JSON_NODE_HOLDS_OBJECT (element)
+          || (layer = oci_descriptor (json_node_get_object (element), error)) == NULL)
         return FALSE;
       if (!gantry_content_info (import->content, layer->digest, &info, import->cancellable, error))
         {
@@ -370,12 +387,15 @@ label_tree (Import *import, GantryDescriptor *target, guint depth, GError **erro
   if (node == NULL)
     return FALSE;
   if (!JSON_NODE_HOLDS_OBJECT (node))
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "content %s is no JSON object", target->digest);
-  return oci_is_index (target->media_type) ? label_index (import, json_node_get_object (node), target, depth, error)
-                                           : label_manifest (import, json_node_get_object (node), target, error);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "content %s is no JSON object",
+                         target->digest);
+  return oci_is_index (target->media_type)
+             ? label_index (import, json_node_get_object (node), target, depth, error)
+             : label_manifest (import, json_node_get_object (node), target, error);
 }
 
-typedef struct {
+typedef struct
+{
   char *name;
   GantryDescriptor *target;
 } Found;
@@ -396,7 +416,8 @@ append_found (GPtrArray *images, const char *name, GantryDescriptor *target, GEr
   Found *found;
 
   if (images->len >= MAX_IMAGES)
-    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the archive has more than %d images", MAX_IMAGES);
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the archive has more than %d images",
+                         MAX_IMAGES);
   found = g_new0 (Found, 1);
   found->name = gantry_reference_normalize (name, error);
   found->target = gantry_descriptor_ref (target);
@@ -435,9 +456,11 @@ add_image (GPtrArray *images, const char *name, GantryDescriptor *target, GVaria
   if (!digests)
     return add_found (images, name, target, options, error);
   if (prefix == NULL)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the option \"digests\" needs the option \"prefix\"");
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "the option \"digests\" needs the option \"prefix\"");
   /* An image without a name is named by its digest alone. */
-  if ((name != NULL || g_variant_lookup (options, "name", "&s", &name)) && !add_found (images, name, target, options, error))
+  if ((name != NULL || g_variant_lookup (options, "name", "&s", &name))
+      && !add_found (images, name, target, options, error))
     return FALSE;
   by_digest = g_strconcat (prefix, "@", target->digest, NULL);
   return append_found (images, by_digest, target, error);
@@ -462,7 +485,8 @@ find_oci_images (Import *import, GVariant *options, GPtrArray *images, GError **
       g_autoptr (GantryDescriptor) target = NULL;
       const char *name;
 
-      if (!JSON_NODE_HOLDS_OBJECT (element) || (target = oci_descriptor (json_node_get_object (element), error)) == NULL)
+      if (!JSON_NODE_HOLDS_OBJECT (element)
+          || (target = oci_descriptor (json_node_get_object (element), error)) == NULL)
         {
           g_prefix_error (error, "index.json: ");
           return FALSE;
@@ -497,7 +521,7 @@ add_descriptor (JsonBuilder *builder, const char *media_type, const char *digest
   json_builder_set_member_name (builder, "mediaType");
   json_builder_add_string_value (builder, media_type);
   json_builder_set_member_name (builder, "size");
-  json_builder_add_int_value (builder, (gint64) size);
+  json_builder_add_int_value (builder, (gint64)size);
   json_builder_set_member_name (builder, "digest");
   json_builder_add_string_value (builder, digest);
   json_builder_end_object (builder);
@@ -519,7 +543,8 @@ make_manifest (Import *import, JsonObject *entry, GError **error)
 
   if (config == NULL)
     {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest.json names a config that the archive does not have");
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                    "manifest.json names a config that the archive does not have");
       return NULL;
     }
   json_builder_begin_object (builder);
@@ -537,8 +562,8 @@ make_manifest (Import *import, JsonObject *entry, GError **error)
 
       if (layer == NULL)
         {
-          gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest.json names a layer %s that the archive does not have",
-                        layers[i]);
+          gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                        "manifest.json names a layer %s that the archive does not have", layers[i]);
           return NULL;
         }
       add_descriptor (builder, layer->gzip ? DOCKER_LAYER ".gzip" : DOCKER_LAYER, layer->digest, layer->size);
@@ -603,7 +628,8 @@ make_image (Import *import, Found *found, GVariant *labels, GError **error)
 
   g_variant_dict_init (&fields, NULL);
   g_variant_dict_insert_value (&fields, "target", gantry_descriptor_to_variant (found->target));
-  record = gantry_record_new (GANTRY_KIND_IMAGE, import->ns, found->name, labels, g_variant_dict_end (&fields));
+  record
+      = gantry_record_new (GANTRY_KIND_IMAGE, import->ns, found->name, labels, g_variant_dict_end (&fields));
   change = gantry_change_new (GANTRY_CHANGE_PUT, record);
   return gantry_metadata_apply_one (import->self->metadata, change, NULL, import->cancellable, error);
 }
@@ -634,8 +660,8 @@ finish (Import *import, GVariant *options, GPtrArray *images, GError **error)
 
       if (!label_tree (import, found->target, 0, error)
           || (unpack
-              && !unpack_target (import->self, import->job, import->ns, import->lease, found->target, snapshotter, platform, NULL,
-                                 import->cancellable, error)))
+              && !unpack_target (import->self, import->progress, import->ns, import->lease, found->target,
+                                 snapshotter, platform, NULL, import->cancellable, error)))
         return FALSE;
     }
   for (guint i = 0; i < images->len; i++)
@@ -647,8 +673,9 @@ finish (Import *import, GVariant *options, GPtrArray *images, GError **error)
 static gboolean
 check_options (GVariant *options, GError **error)
 {
-  static const char *const known[] = { "name",   "prefix",      "platforms", "all-platforms", "digests",
-                                       "unpack", "snapshotter", "labels",    NULL };
+  static const char *const known[] = { "name",          "prefix",  "platforms",
+                                       "all-platforms", "digests", "unpack",
+                                       "snapshotter",   "labels",  NULL };
   GVariantIter iter;
   const char *key;
   GVariant *value;
@@ -673,7 +700,7 @@ report_total (GantryJob *job, int fd)
   if (fstat (fd, &st) < 0 || !S_ISREG (st.st_mode))
     return;
   g_variant_dict_init (&changes, NULL);
-  g_variant_dict_insert (&changes, "total-bytes", "t", (guint64) st.st_size);
+  g_variant_dict_insert (&changes, "total-bytes", "t", (guint64)st.st_size);
   gantry_job_update (job, g_variant_dict_end (&changes));
 }
 
@@ -695,23 +722,31 @@ wanted_platforms (GVariant *options)
 }
 
 gboolean
-import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd, GVariant *options, char ***ret_names,
-                GCancellable *cancellable, GError **error)
+import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd, GVariant *options,
+                char ***ret_names, GCancellable *cancellable, GError **error)
 {
-  TransferLocal *self = (TransferLocal *) transfer;
+  TransferLocal *self = (TransferLocal *)transfer;
   g_autoptr (GVariant) held = g_variant_ref_sink (
       options != NULL ? options : g_variant_new_array (G_VARIANT_TYPE ("{sv}"), NULL, 0));
   g_auto (Lease) lease = { NULL };
   g_autoptr (GantryContent) content = NULL;
   g_autoptr (GHashTable) documents
-      = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify) g_bytes_unref);
+      = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_bytes_unref);
   g_autoptr (GHashTable) blobs = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, blob_free);
   g_autoptr (GHashTable) links = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
   g_autoptr (GPtrArray) images = g_ptr_array_new_with_free_func (found_free);
   g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (Progress) progress = progress_new (job);
   g_auto (GStrv) platforms = wanted_platforms (held);
-  Import import = { .self = self, .job = job, .ns = ns, .documents = documents, .blobs = blobs, .links = links,
-                    .platforms = platforms, .cancellable = cancellable };
+  Import import = { .self = self,
+                    .job = job,
+                    .progress = progress,
+                    .ns = ns,
+                    .documents = documents,
+                    .blobs = blobs,
+                    .links = links,
+                    .platforms = platforms,
+                    .cancellable = cancellable };
   gboolean ok;
 
   if (!check_options (held, error) || !lease_begin (self, ns, &lease, cancellable, error)
@@ -719,7 +754,7 @@ import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd
     return FALSE;
   import.content = content;
   import.lease = lease.id;
-  job_phase (job, "importing");
+  progress_phase (progress, "importing");
   report_total (job, fd);
   if (!read_archive (&import, fd, error))
     return FALSE;
@@ -728,14 +763,15 @@ import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd
   else if (g_hash_table_contains (documents, "manifest.json"))
     ok = find_docker_images (&import, held, images, error);
   else
-    ok = gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                       "the archive is no image: it has neither an index.json (OCI) nor a manifest.json (docker save)");
+    ok = gantry_throw (
+        error, GANTRY_ERROR_INVALID_ARGUMENT,
+        "the archive is no image: it has neither an index.json (OCI) nor a manifest.json (docker save)");
   if (!ok || !finish (&import, held, images, error))
     return FALSE;
   for (guint i = 0; i < images->len; i++)
-    g_ptr_array_add (names, g_strdup (((Found *) g_ptr_array_index (images, i))->name));
+    g_ptr_array_add (names, g_strdup (((Found *)g_ptr_array_index (images, i))->name));
   g_ptr_array_add (names, NULL);
   if (ret_names != NULL)
-    *ret_names = (char **) g_ptr_array_free (g_steal_pointer (&names), FALSE);
+    *ret_names = (char **)g_ptr_array_free (g_steal_pointer (&names), FALSE);
   return TRUE;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Reading and writing descriptors that clients gave us: whatever stalls at the other end, a cancelled job ends at once. Their flags are
- * the client's too, so they are not made non-blocking: we wait with poll (2), and write to a pipe no more than it surely takes. */
+ * Reading and writing descriptors that clients gave us: whatever stalls at the other end, a cancelled job
+ * ends at once. Their flags are the client's too, so they are not made non-blocking: we wait with poll (2),
+ * and write to a pipe no more than it surely takes. */
 #include "transfer-local.h"
 
 #include <errno.h>
@@ -70,13 +71,14 @@ stream_write (int fd, const void *data, gsize size, GCancellable *cancellable, G
 
       if (!wait_ready (fd, POLLOUT, cancellable, error))
         return FALSE;
-      n = socket ? send (fd, at, size, MSG_DONTWAIT | MSG_NOSIGNAL) : write (fd, at, pipe ? MIN (size, PIPE_BUF) : size);
+      n = socket ? send (fd, at, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+                 : write (fd, at, pipe ? MIN (size, PIPE_BUF) : size);
       if (n < 0 && errno != EINTR && errno != EAGAIN)
         return gantry_throw_errno (error, errno, "writing the archive");
       if (n > 0)
         {
           at += n;
-          size -= (gsize) n;
+          size -= (gsize)n;
         }
     }
   return TRUE;

@@ -40,8 +40,8 @@ lease_end (Lease *lease)
   change = gantry_change_new (GANTRY_CHANGE_DELETE, record);
   /* One that stays ends by itself. */
   if (!gantry_metadata_apply_one (lease->transfer->metadata, change, NULL, NULL, &error))
-    gantry_host_log (lease->transfer->host, GANTRY_LOG_WARNING, "lease %s stays until it expires: %s", lease->id,
-                     error->message);
+    gantry_host_log (lease->transfer->host, GANTRY_LOG_WARNING, "lease %s stays until it expires: %s",
+                     lease->id, error->message);
   g_free (lease->ns);
   g_free (lease->id);
   lease->transfer = NULL;
@@ -73,14 +73,15 @@ add_platform_details (GVariantDict *details, GantryContent *content, OciImage *i
   g_variant_dict_insert (details, "chain-id", "s", chain != NULL ? chain : "");
   g_variant_dict_insert (details, "size", "t", size);
   g_variant_dict_insert_value (details, "layers", g_variant_builder_end (&layers));
-  g_variant_dict_insert_value (details, "diff-ids", g_variant_new_strv ((const char *const *) image->diff_ids, -1));
+  g_variant_dict_insert_value (details, "diff-ids",
+                               g_variant_new_strv ((const char *const *)image->diff_ids, -1));
 }
 
 static gboolean
-inspect (GantryTransfer *transfer, const char *ns, const char *name, const char *platform, GVariant **ret_details,
-         GCancellable *cancellable, GError **error)
+inspect (GantryTransfer *transfer, const char *ns, const char *name, const char *platform,
+         GVariant **ret_details, GCancellable *cancellable, GError **error)
 {
-  TransferLocal *self = (TransferLocal *) transfer;
+  TransferLocal *self = (TransferLocal *)transfer;
   g_autoptr (GantryRecord) record = NULL;
   g_autoptr (GantryDescriptor) target = NULL;
   g_autoptr (GantryContent) content = NULL;
@@ -118,10 +119,22 @@ plugin_fini (gpointer instance)
 
   if (self == NULL)
     return;
-  g_hash_table_unref (self->unpacking);
-  g_mutex_clear (&self->lock);
-  g_cond_clear (&self->cond);
+  if (self->unpackers != NULL)
+    g_thread_pool_free (self->unpackers, FALSE, TRUE);
+  claims_free (self->claims);
   g_free (self);
+}
+
+static gboolean
+read_config (TransferLocal *self, GError **error)
+{
+  guint64 unpacks;
+
+  if (!gantry_host_get_config_uint64 (self->host, "MaxUnpacks", CLAMP (g_get_num_processors (), 2, 8), 1, 64,
+                                      &unpacks, error))
+    return FALSE;
+  self->unpackers = g_thread_pool_new (layers_work, NULL, (int)unpacks, FALSE, NULL);
+  return TRUE;
 }
 
 static gboolean
@@ -131,13 +144,11 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 
   self->transfer.vtable = &vtable;
   self->host = host;
-  g_mutex_init (&self->lock);
-  g_cond_init (&self->cond);
-  self->unpacking = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  self->claims = claims_new ();
   self->metadata = gantry_host_lookup (host, GANTRY_METADATA_TYPE, NULL, error);
   if (self->metadata != NULL)
     self->store = gantry_host_lookup (host, GANTRY_STORE_TYPE, NULL, error);
-  if (self->store == NULL)
+  if (self->store == NULL || !read_config (self, error))
     {
       plugin_fini (self);
       return FALSE;
@@ -149,17 +160,18 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 static gpointer
 plugin_get (gpointer instance, const char *type)
 {
-  return &((TransferLocal *) instance)->transfer;
+  return &((TransferLocal *)instance)->transfer;
 }
 
 static const GantryNeed metadata_need
     = GANTRY_NEED_INIT (GANTRY_METADATA_TYPE, NULL, sizeof (GantryMetadataVtable), GANTRY_NEED_ONE);
-static const GantryNeed store_need = GANTRY_NEED_INIT (GANTRY_STORE_TYPE, NULL, sizeof (GantryStoreVtable), GANTRY_NEED_ONE);
+static const GantryNeed store_need
+    = GANTRY_NEED_INIT (GANTRY_STORE_TYPE, NULL, sizeof (GantryStoreVtable), GANTRY_NEED_ONE);
 static const GantryNeed differ_need = GANTRY_NEED_INIT (GANTRY_DIFFER_TYPE, NULL, 0, GANTRY_NEED_MANY);
 static const GantryNeed *const needs[] = { &metadata_need, &store_need, &differ_need, NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_TRANSFER_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
-static const char *const config_keys[] = { NULL };
+static const char *const config_keys[] = { "MaxUnpacks", NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),

@@ -7,25 +7,30 @@
 #include <oci.h>
 #include <reference.h>
 
-typedef struct {
+#include "claim.h"
+#include "progress.h"
+
+typedef struct
+{
   GantryTransfer transfer;
   const GantryHost *host;
   GantryMetadata *metadata;
   GantryStore *store;
 
-  GMutex lock; /* one unpack of a snapshotter's chain at a time */
-  GCond cond;
-  GHashTable *unpacking; /* "ns/snapshotter/chain" under way; with lock */
+  Claims *claims;         /* of what is unpacked or fetched now */
+  GThreadPool *unpackers; /* of layers.c */
 } TransferLocal;
 
 /** A lease that protects what an operation has made until it ends. */
-typedef struct {
+typedef struct
+{
   TransferLocal *transfer;
   char *ns;
   char *id;
 } Lease;
 
-gboolean lease_begin (TransferLocal *self, const char *ns, Lease *lease, GCancellable *cancellable, GError **error);
+gboolean lease_begin (TransferLocal *self, const char *ns, Lease *lease, GCancellable *cancellable,
+                      GError **error);
 void lease_end (Lease *lease);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Lease, lease_end)
 
@@ -36,15 +41,21 @@ gssize stream_read (int fd, void *buffer, gsize size, GCancellable *cancellable,
 /** Writes all of @data. */
 gboolean stream_write (int fd, const void *data, gsize size, GCancellable *cancellable, GError **error);
 /* export.c */
-gboolean export_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *const *names, int fd,
-                         GVariant *options, GCancellable *cancellable, GError **error);
+gboolean export_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *const *names,
+                         int fd, GVariant *options, GCancellable *cancellable, GError **error);
 /* import.c */
 gboolean import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd, GVariant *options,
                          char ***ret_names, GCancellable *cancellable, GError **error);
 /* unpack.c */
-gboolean unpack_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *name, GVariant *options,
-                       char **ret_chain_id, GCancellable *cancellable, GError **error);
-gboolean unpack_target (TransferLocal *self, GantryJob *job, const char *ns, const char *lease, GantryDescriptor *target,
-                        const char *snapshotter, const char *platform, char **ret_chain_id, GCancellable *cancellable,
-                        GError **error);
-void job_phase (GantryJob *job, const char *phase);
+gboolean unpack_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *name,
+                       GVariant *options, char **ret_chain_id, GCancellable *cancellable, GError **error);
+gboolean unpack_target (TransferLocal *self, Progress *progress, const char *ns, const char *lease,
+                        GantryDescriptor *target, const char *snapshotter, const char *platform,
+                        char **ret_chain_id, GCancellable *cancellable, GError **error);
+/** Has the config of @image hold its topmost snapshot @chain (containerd's label), so that it lives as long
+ * as the image. */
+gboolean unpack_label_config (GantryContent *content, OciImage *image, const char *snapshotter,
+                              const char *chain, GCancellable *cancellable, GError **error);
+
+/* layers.c */
+void layers_work (gpointer layer, gpointer unused);

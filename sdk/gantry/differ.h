@@ -19,6 +19,12 @@ G_BEGIN_DECLS
 
 #define GANTRY_DIFFER_TYPE "org.gantry.differ.v1"
 
+/** Annotations of what apply () returns: "mode:uid:gid" (octal, decimal, decimal) of the root directory as it is now, and whether the layer
+ * has an entry for it ("yes" or "no"). A layer without one leaves the root directory of the layers below as it is, which a rebase
+ * can't know: whoever rebases compares. */
+#define GANTRY_DIFF_ROOT "org.gantry.diff.root"
+#define GANTRY_DIFF_ROOT_ENTRY "org.gantry.diff.root-entry"
+
 /** Told now and then while a layer is applied or made: bytes of the blob read or written so far. From a worker thread. */
 typedef void (*GantryDifferProgressFunc) (guint64 bytes, gpointer user_data);
 
@@ -34,7 +40,8 @@ typedef struct {
    * @options: (nullable): a{sv}: "uid-map", "gid-map" (s, "0:100000:65536[,…]"), "sync" (b, default TRUE: durable on return),
    * "rebase" (b): @mounts are without the layers below, which come by a rebase (snapshotter.h): whiteouts are kept as marks, and a layer
    * that can't be unpacked so, because it does not have all of its directories, is FAILED_PRECONDITION.
-   * @progress: (nullable). *@ret_diff: (transfer full): media type, DiffID and size of the uncompressed tar.
+   * @progress: (nullable). *@ret_diff: (transfer full): media type, DiffID and size of the uncompressed tar, and
+   * (a differ that honours "rebase" must) GANTRY_DIFF_ROOT and GANTRY_DIFF_ROOT_ENTRY as annotations.
    * A hostile layer touches nothing outside @mounts. On failure the target holds rubbish: the caller removes the snapshot.
    * Blocks: as long as it takes; on local I/O only. Errors: NOT_IMPLEMENTED (media type), INVALID_ARGUMENT (the archive is
    * broken or hostile; names the entry), RESOURCE_EXHAUSTED (a limit, or space), NOT_FOUND, CANCELLED. Since: 1.0 */

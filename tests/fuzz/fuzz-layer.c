@@ -75,6 +75,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
   g_autoptr (UnpackStream) stream = NULL;
   g_autoptr (GError) error = NULL;
   g_autofree char *digest = NULL;
+  gboolean root_entry;
   guint64 length;
 
   if (scratch == NULL)
@@ -95,7 +96,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
   if (!gantry_write_all (blob, data + 1, size - 1, NULL) || lseek (blob, 0, SEEK_SET) < 0)
     g_error ("writing the layer failed");
   stream = unpack_stream_new (blob, target.limits.max_bytes, NULL, NULL);
-  if (unpack_extract (&target, stream, &digest, &length, &error) == (error != NULL))
+  if (unpack_extract (&target, stream, &digest, &length, &root_entry, &error) == (error != NULL))
     g_error ("success and error at once");
   check_secret ();
   if (!gantry_remove_tree_at (scratch_fd, "tree", NULL))

@@ -67,9 +67,13 @@ class Daemon:
             self.process.send_signal(signal.SIGTERM)
             assert self.process.wait(30) == 0, self.read_log()
 
+    def client(self):
+        """What begins every command line."""
+        return [f"{BUILD}/cli/gantry", "--address", f"unix:path={self.socket}"]
+
     def run(self, *args, check=True, **kwargs):
         """gantry ARGS."""
-        result = subprocess.run([f"{BUILD}/cli/gantry", "--address", f"unix:path={self.socket}", *args],
+        result = subprocess.run([*self.client(), *args],
                                 capture_output="stdout" not in kwargs, timeout=120, check=False, **kwargs)
         if check:
             assert result.returncode == 0, (args, result.stdout, result.stderr, self.read_log())

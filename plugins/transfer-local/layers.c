@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * One thread, the caller of run (), commits layer after layer; the unpackers' pool works ahead of it. The
+ * first layer that is missing is unpacked on its real parent, those above it on nothing, and rebased when
+ * they are committed. What can't be unpacked so (differ.h, "rebase") is unpacked again in its turn. */
+#include "layers.h"
+
+#include <string.h>
+
+#define USUAL_ROOT "755:0:0"
+
+typedef enum
+{
+  LAYER_WAITING = 0, /* for its blob, or for its turn */
+  LAYER_QUEUED,
+  LAYER_APPLIED,
+  LAYER_FAILED,
+} LayerState;
+
+typedef struct
+{
+  Layers *layers;
+  guint index;
+  char *chain;
+  char *claim;    /* the key; NULL: not ours */
+  gboolean there; /* somebody was faster */
+  gboolean arrived;
+  gboolean on_parent; /* unpacked on the layers below, not to be rebased */
+  LayerState state;   /* of the work ahead */
+  char *key;          /* (nullable): the active snapshot */
+  GantryDescriptor *diff;
+  GError *error;
+} Layer;
+
+struct _Layers
+{
+  TransferLocal *transfer;
+  Progress *progress;
+  const char *ns;
+  GantryContent *content;
+  GantrySnapshotter *snapshotter;
+  const char *snapshotter_id;
+  OciImage *image;
+  GCancellable *cancellable; /* of everything that works for us */
+  gboolean ahead;            /* the snapshotter can rebase */
+
+  GMutex lock;
+  GCond cond;
+  Layer *layers;
+  guint n;
+  guint first; /* the lowest that is missing; n: none */
+  gboolean running;
+  guint n_queued;
+  GError *failure; /* why a layer does not arrive */
+};
+
+static char *
+claim_key (Layers *self, const char *chain)
+{
+  return g_strconcat ("unpack/", self->ns, "/", self->snapshotter_id, "/", chain, NULL);
+}
+
+static GantryDescriptor *
+descriptor_of (Layer *layer)
+{
+  return g_ptr_array_index (layer->layers->image->layers, layer->index);
+}
+
+Layers *
+layers_new (TransferLocal *transfer, Progress *progress, const char *ns, GantryContent *content,
+            GantrySnapshotter *snapshotter, const char *snapshotter_id, OciImage *image)
+{
+  Layers *self = g_new0 (Layers, 1);
+
+  *self = (Layers){ .transfer = transfer,
+                    .progress = progress,
+                    .ns = ns,
+                    .content = content,
+                    .snapshotter = snapshotter,
+                    .snapshotter_id = snapshotter_id,
+                    .image = image,
+                    .n = image->layers->len,
+                    .first = image->layers->len };
+  g_mutex_init (&self->lock);
+  g_cond_init (&self->cond);
+  self->cancellable = g_cancellable_new ();
+  self->ahead = (gantry_snapshotter_get_capabilities (snapshotter) & GANTRY_SNAPSHOTTER_PARALLEL_UNPACK) != 0;
+  self->layers = g_new0 (Layer, self->n);
+  for (guint i = 0; i < self->n; i++)
+    {
+      self->layers[i] = (Layer){ .layers = self, .index = i };
+      self->layers[i].chain
+          = oci_next_chain_id (i > 0 ? self->layers[i - 1].chain : NULL, image->diff_ids[i]);
+    }
+  return self;
+}
+
+static GantryDiffer *
+find_differ (TransferLocal *transfer, const char *media_type, GError **error)
+{
+  g_autoptr (GPtrArray) differs = gantry_host_lookup_all (transfer->host, GANTRY_DIFFER_TYPE, error);
+
+  for (guint i = 0; differs != NULL && i < differs->len; i++)
+    {
+      GantryBinding *binding = g_ptr_array_index (differs, i);
+
+      if (gantry_differ_can_apply (binding->instance, media_type))
+        return binding->instance;
+    }
+  if (differs != NULL)
+    gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "no differ can unpack layers of type %s", media_type);
+  return NULL;
+}
+
+static void
+on_progress (guint64 bytes, gpointer user_data)
+{
+  Layer *layer = user_data;
+
+  progress_bytes (layer->layers->progress, descriptor_of (layer)->digest, bytes);
+}
+
+/* Applies the layer to the new snapshot @layer->key. */
+static gboolean
+apply_to (Layer *layer, GPtrArray *mounts, gboolean rebase, GCancellable *cancellable, GError **error)
+{
+  Layers *self = layer->layers;
+  GantryDescriptor *descriptor = descriptor_of (layer);
+  GantryDiffer *differ = find_differ (self->transfer, descriptor->media_type, error);
+  const char *diff_id = self->image->diff_ids[layer->index];
+  GVariantDict options;
+
+  if (differ == NULL)
+    return FALSE;
+  g_variant_dict_init (&options, NULL);
+  if (rebase)
+    g_variant_dict_insert (&options, "rebase", "b", TRUE);
+  progress_item (self->progress, descriptor->digest, "unpacking", descriptor->blob_size, FALSE);
+  if (!gantry_differ_apply (differ, descriptor, self->content, mounts, g_variant_dict_end (&options),
+                            on_progress, layer, &layer->diff, cancellable, error))
+    return FALSE;
+  if (strcmp (layer->diff->digest, diff_id) == 0)
+    return TRUE;
+  return gantry_throw (error, GANTRY_ERROR_DATA_LOSS, "it unpacks to %s, but the image's config says %s",
+                       layer->diff->digest, diff_id);
+}
+
+/* Removes the active snapshot, if there is one. */
+static void
+discard (Layer *layer)
+{
+  if (layer->key != NULL)
+    gantry_snapshotter_remove (layer->layers->snapshotter, layer->key, NULL, NULL);
+  g_clear_pointer (&layer->key, g_free);
+  g_clear_pointer (&layer->diff, gantry_descriptor_unref);
+}
+
+static gboolean
+unpack_on (Layer *layer, const char *parent, gboolean rebase, GCancellable *cancellable, GError **error)
+{
+  Layers *self = layer->layers;
+  g_autoptr (GPtrArray) mounts = NULL;
+  g_autofree char *key
+      = g_strdup_printf ("extract-%08x%08x %s", g_random_int (), g_random_int (), layer->chain);
+
+  if (!gantry_snapshotter_prepare (self->snapshotter, key, parent, NULL, &mounts, cancellable, error))
+    return FALSE;
+  layer->key = g_steal_pointer (&key);
+  layer->on_parent = !rebase;
+  if (apply_to (layer, mounts, rebase, cancellable, error))
+    return TRUE;
+  discard (layer);
+  return FALSE;
+}
+
+/* The work ahead, on a thread of the unpackers. */
+void
+layers_work (gpointer data, gpointer unused)
+{
+  Layer *layer = data;
+  Layers *self = layer->layers;
+  gboolean lowest = layer->index == self->first;
+  const char *parent = lowest && layer->index > 0 ? self->layers[layer->index - 1].chain : NULL;
+  g_autoptr (GError) error = NULL;
+  gboolean ok = !g_cancellable_set_error_if_cancelled (self->cancellable, &error)
+                && unpack_on (layer, parent, !lowest, self->cancellable, &error);
+
+  g_mutex_lock (&self->lock);
+  layer->state = ok ? LAYER_APPLIED : LAYER_FAILED;
+  layer->error = g_steal_pointer (&error);
+  self->n_queued--;
+  g_cond_broadcast (&self->cond);
+  g_mutex_unlock (&self->lock);
+}
+
+/* With the lock. */
+static void
+queue_if_ready (Layer *layer)
+{
+  Layers *self = layer->layers;
+
+  if (!self->running || !self->ahead || layer->claim == NULL || !layer->arrived
+      || layer->state != LAYER_WAITING)
+    return;
+  layer->state = LAYER_QUEUED;
+  self->n_queued++;
+  g_thread_pool_push (self->transfer->unpackers, layer, NULL);
+}
+
+void
+layers_arrived (Layers *self, guint index)
+{
+  g_mutex_lock (&self->lock);
+  self->layers[index].arrived = TRUE;
+  queue_if_ready (&self->layers[index]);
+  g_cond_broadcast (&self->cond);
+  g_mutex_unlock (&self->lock);
+}
+
+void
+layers_fail (Layers *self, const GError *error)
+{
+  g_mutex_lock (&self->lock);
+  if (self->failure == NULL)
+    self->failure = g_error_copy (error);
+  g_mutex_unlock (&self->lock);
+  g_cancellable_cancel (self->cancellable);
+  g_mutex_lock (&self->lock);
+  g_cond_broadcast (&self->cond);
+  g_mutex_unlock (&self->lock);
+}
+
+static gboolean
+exists (Layer *layer, GCancellable *cancellable)
+{
+  g_autoptr (GantrySnapshotInfo) info = NULL;
+
+  return gantry_snapshotter_stat (layer->layers->snapshotter, layer->chain, &info, cancellable, NULL);
+}
+
+/* Waits for the work ahead, or, where there is none, for the blob. */
+static gboolean
+wait_for (Layer *layer, GError **error)
+{
+  Layers *self = layer->layers;
+  gboolean ok = TRUE;
+
+  g_mutex_lock (&self->lock);
+  while (ok && (layer->state == LAYER_QUEUED || !layer->arrived))
+    {
+      ok = !g_cancellable_set_error_if_cancelled (self->cancellable, error);
+      if (ok)
+        g_cond_wait (&self->cond, &self->lock);
+    }
+  g_mutex_unlock (&self->lock);
+  return ok;
+}
+
+/* Whether what was unpacked on nothing is what it would be on the layers below, whose root directory is
+ * @root. */
+static gboolean
+can_rebase (Layer *layer, const char *root)
+{
+  const char *has_root = gantry_labels_lookup (layer->diff->annotations, GANTRY_DIFF_ROOT_ENTRY);
+
+  return layer->on_parent || g_strcmp0 (has_root, "yes") == 0 || g_strcmp0 (root, USUAL_ROOT) == 0;
+}
+
+static gboolean
+commit (Layer *layer, const char *parent, GCancellable *cancellable, GError **error)
+{
+  Layers *self = layer->layers;
+  g_autoptr (GError) local = NULL;
+
+  if (gantry_snapshotter_commit (self->snapshotter, layer->chain, layer->key, parent, NULL, cancellable,
+                                 &local))
+    {
+      g_clear_pointer (&layer->key, g_free);
+      return TRUE;
+    }
+  if (gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
+    {
+      discard (layer);
+      return TRUE;
+    }
+  g_propagate_error (error, g_steal_pointer (&local));
+  return FALSE;
+}
+
+/* Makes the snapshot of a layer whose claim is ours. @root: of the layers below, (nullable): not known. */
+static gboolean
+finish_own (Layer *layer, const char *parent, const char *root, GError **error)
+{
+  Layers *self = layer->layers;
+
+  if (!wait_for (layer, error))
+    return FALSE;
+  if (layer->state == LAYER_FAILED && !gantry_error_is (layer->error, GANTRY_ERROR_FAILED_PRECONDITION))
+    {
+      g_propagate_error (error, g_steal_pointer (&layer->error));
+      return FALSE;
+    }
+  if (layer->state == LAYER_APPLIED && !can_rebase (layer, root))
+    discard (layer);
+  if (layer->key == NULL && !unpack_on (layer, parent, FALSE, self->cancellable, error))
+    return FALSE;
+  return commit (layer, parent, self->cancellable, error);
+}
+
+/* Somebody else is at it: waits until it is done or given up. */
+static gboolean
+finish_other (Layer *layer, const char *parent, const char *root, GError **error)
+{
+  Layers *self = layer->layers;
+  char *claim = claim_key (self, layer->chain);
+
+  progress_item (self->progress, descriptor_of (layer)->digest, "waiting", 0, FALSE);
+  if (!claims_wait (self->transfer->claims, claim, self->cancellable, error))
+    {
+      g_free (claim);
+      return FALSE;
+    }
+  layer->claim = claim;
+  return exists (layer, self->cancellable) || finish_own (layer, parent, root, error);
+}
+
+static gboolean
+finish (Layer *layer, char **root, GError **error)
+{
+  Layers *self = layer->layers;
+  const char *parent = layer->index > 0 ? self->layers[layer->index - 1].chain : NULL;
+  gboolean ok
+      = layer->there || (layer->claim != NULL ? finish_own : finish_other) (layer, parent, *root, error);
+
+  if (layer->claim != NULL)
+    claims_release (self->transfer->claims, layer->claim);
+  g_clear_pointer (&layer->claim, g_free);
+  if (!ok)
+    {
+      g_prefix_error (error, "layer %s: ", descriptor_of (layer)->digest);
+      return FALSE;
+    }
+  progress_item (self->progress, descriptor_of (layer)->digest, "done", 0, FALSE);
+  if (layer->diff == NULL)
+    g_clear_pointer (root, g_free);
+  else if (layer->on_parent
+           || g_strcmp0 (gantry_labels_lookup (layer->diff->annotations, GANTRY_DIFF_ROOT_ENTRY), "yes") == 0)
+    {
+      g_free (*root);
+      *root = g_strdup (gantry_labels_lookup (layer->diff->annotations, GANTRY_DIFF_ROOT));
+    }
+  return TRUE;
+}
+
+/* Finds what is missing, and claims as much of it as is free. */
+static void
+begin (Layers *self, GCancellable *cancellable)
+{
+  guint first = self->n;
+
+  /* From the top: one look-up for an image that is unpacked. */
+  while (first > 0 && !exists (&self->layers[first - 1], cancellable))
+    first--;
+  for (guint i = 0; i < first; i++)
+    progress_item (self->progress, descriptor_of (&self->layers[i])->digest, "exists", 0, FALSE);
+  g_mutex_lock (&self->lock);
+  self->first = first;
+  self->running = TRUE;
+  for (guint i = first; i < self->n; i++)
+    {
+      Layer *layer = &self->layers[i];
+      char *key = claim_key (self, layer->chain);
+
+      if (!claims_try (self->transfer->claims, key))
+        g_free (key);
+      else if (exists (layer, cancellable))
+        {
+          layer->there = TRUE;
+          claims_release (self->transfer->claims, key);
+          g_free (key);
+        }
+      else
+        layer->claim = key;
+      queue_if_ready (layer);
+    }
+  g_mutex_unlock (&self->lock);
+}
+
+/* Ends the work ahead and waits until it has ended. */
+static void
+end (Layers *self)
+{
+  g_mutex_lock (&self->lock);
+  self->running = FALSE;
+  while (self->n_queued > 0)
+    g_cond_wait (&self->cond, &self->lock);
+  g_mutex_unlock (&self->lock);
+  for (guint i = 0; i < self->n; i++)
+    {
+      Layer *layer = &self->layers[i];
+
+      discard (layer);
+      if (layer->claim != NULL)
+        claims_release (self->transfer->claims, layer->claim);
+      g_clear_pointer (&layer->claim, g_free);
+    }
+}
+
+static void
+on_cancelled (GCancellable *cancellable, gpointer data)
+{
+  Layers *self = data;
+
+  g_cancellable_cancel (self->cancellable);
+  g_mutex_lock (&self->lock);
+  g_cond_broadcast (&self->cond);
+  g_mutex_unlock (&self->lock);
+}
+
+gboolean
+layers_run (Layers *self, GCancellable *cancellable, GError **error)
+{
+  gulong handler
+      = cancellable != NULL ? g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), self, NULL) : 0;
+  g_autofree char *root = NULL;
+  gboolean ok = TRUE;
+
+  begin (self, cancellable);
+  for (guint i = self->first; ok && i < self->n; i++)
+    {
+      progress_steps (self->progress, i, self->n);
+      ok = finish (&self->layers[i], &root, error);
+    }
+  if (ok)
+    progress_steps (self->progress, self->n, self->n);
+  else
+    g_cancellable_cancel (self->cancellable);
+  if (handler != 0)
+    g_cancellable_disconnect (cancellable, handler);
+  end (self);
+  if (!ok && self->failure != NULL)
+    {
+      g_clear_error (error);
+      g_propagate_error (error, g_error_copy (self->failure));
+    }
+  return ok;
+}
+
+void
+layers_free (Layers *self)
+{
+  if (self == NULL)
+    return;
+  g_cancellable_cancel (self->cancellable);
+  end (self);
+  for (guint i = 0; i < self->n; i++)
+    {
+      g_free (self->layers[i].chain);
+      g_clear_error (&self->layers[i].error);
+    }
+  g_free (self->layers);
+  g_clear_error (&self->failure);
+  g_object_unref (self->cancellable);
+  g_mutex_clear (&self->lock);
+  g_cond_clear (&self->cond);
+  g_free (self);
+}
