@@ -106,6 +106,8 @@ create (SnapDirs *self, GantrySnapshotKind kind, const char *key, const char *pa
   guint64 number;
   gboolean ok;
 
+  if (g_cancellable_set_error_if_cancelled (cancellable, error))
+    return FALSE;
   if (parent != NULL && parent[0] == '\0')
     parent = NULL;
   /* Seen early, so that a losing prepare of a big native snapshot copies nothing; the index decides for good. */
@@ -204,6 +206,21 @@ snap_mounts (GantrySnapshotter *snapshotter, const char *key, GPtrArray **ret_mo
   return TRUE;
 }
 
+/* Where a snapshot's files are whole without its parent's, a parent that comes later would be one in name only. */
+static gboolean
+check_rebase (SnapDirs *self, const char *key, const char *parent, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GantrySnapshotEntry) entry = NULL;
+
+  if ((self->capabilities & GANTRY_SNAPSHOTTER_PARALLEL_UNPACK) != 0)
+    return TRUE;
+  if (!gantry_snapshot_index_get (self->index, self->id, key, &entry, cancellable, error))
+    return FALSE;
+  return entry->info->parent != NULL
+         || gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                          "snapshot %s was prepared on none and this snapshotter can't put it on %s", key, parent);
+}
+
 static gboolean
 snap_commit (GantrySnapshotter *snapshotter, const char *name, const char *key, const char *parent, GVariant *labels,
              GCancellable *cancellable, GError **error)
@@ -212,6 +229,8 @@ snap_commit (GantrySnapshotter *snapshotter, const char *name, const char *key, 
 
   if (parent != NULL && parent[0] == '\0')
     parent = NULL;
+  if (parent != NULL && !check_rebase (self, key, parent, cancellable, error))
+    return FALSE;
   return gantry_snapshot_index_commit (self->index, self->id, name, key, parent, labels, 0, 0, cancellable, error);
 }
 

@@ -67,12 +67,29 @@ content_info (GantryContent *content, const char *digest, GantryContentInfo **re
   return TRUE;
 }
 
+/* A listed blob, and its size as filters compare it. */
+typedef struct {
+  GantryContentInfo *info;
+  char size[32];
+} Listed;
+
 static const char *
 info_field (const char *const *path, guint n_path, gpointer object)
 {
-  GantryContentInfo *info = object;
+  Listed *listed = object;
 
-  return n_path == 1 && strcmp (path[0], "digest") == 0 ? info->digest : NULL;
+  if (n_path == 1 && strcmp (path[0], "size") == 0)
+    return listed->size;
+  return n_path == 1 && strcmp (path[0], "digest") == 0 ? listed->info->digest : NULL;
+}
+
+static gboolean
+info_matches (GantryFilter *filter, GantryContentInfo *info)
+{
+  Listed listed = { info, "" };
+
+  g_snprintf (listed.size, sizeof listed.size, "%" G_GUINT64_FORMAT, info->blob_size);
+  return gantry_filter_match (filter, info_field, &listed);
 }
 
 static gboolean
@@ -120,7 +137,7 @@ content_walk (GantryContent *content, const char *const *filters, GantryContentF
     if (!walk_algorithm (self, algorithms[i].name, infos, error))
       return FALSE;
   for (guint i = 0; i < infos->len; i++)
-    if (gantry_filter_match (filter, info_field, g_ptr_array_index (infos, i))
+    if (info_matches (filter, g_ptr_array_index (infos, i))
         && !func (g_ptr_array_index (infos, i), user_data))
       break;
   return TRUE;

@@ -211,6 +211,14 @@ verify (Ingest *self, guint64 expected_size, const char *expected_digest, const 
   return TRUE;
 }
 
+/* What commit () was told and what open_ingest () was told both count. */
+static gboolean
+verify_all (Ingest *self, guint64 expected_size, const char *expected_digest, const char *digest, GError **error)
+{
+  return verify (self, expected_size, expected_digest, digest, error)
+         && verify (self, self->total, self->expected, digest, error);
+}
+
 static gboolean
 publish (Ingest *self, const char *path, const char *digest, GError **error)
 {
@@ -243,8 +251,11 @@ ingest_commit (GantryIngest *ingest, guint64 expected_size, const char *expected
     return FALSE;
   if (self->fd < 0)
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "ingest %s is closed", self->ref);
+  if (labels != NULL && g_variant_n_children (labels) > 0)
+    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
+                         "ingest %s can't get labels here: the store of a namespace keeps those", self->ref);
   digest = current_digest (self);
-  if (!verify (self, expected_size, expected_digest != NULL ? expected_digest : self->expected, digest, error)
+  if (!verify_all (self, expected_size, expected_digest, digest, error)
       || !content_local_path (digest, &path, error))
     {
       discard_files (self);
@@ -351,9 +362,9 @@ ingest_open (GantryContent *content, const char *ref, guint64 total, const char 
   g_autofree char *path = NULL;
   Ingest *ingest;
 
-  if (ref == NULL || ref[0] == '\0' || strlen (ref) > 2 * GANTRY_MAX_NAME)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "an ingest ref must have 1 to %d characters: invalid argument",
-                         2 * GANTRY_MAX_NAME);
+  if (ref == NULL || ref[0] == '\0' || strlen (ref) > 2 * GANTRY_MAX_NAME || !g_utf8_validate (ref, -1, NULL))
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "an ingest ref must have 1 to %d characters of UTF-8: invalid argument", 2 * GANTRY_MAX_NAME);
   if (expected_digest != NULL && !content_local_path (expected_digest, &path, error))
     return FALSE;
   if (expected_digest != NULL && content_local_has (self, expected_digest))

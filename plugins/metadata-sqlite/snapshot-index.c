@@ -210,9 +210,9 @@ write_entry (GantrySnapshotIndex *self, WriteFunc func, Request *request, Gantry
 static gboolean
 validate_key (const char *key, GError **error)
 {
-  if (key == NULL || key[0] == '\0' || strlen (key) > 2 * GANTRY_MAX_NAME)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "a snapshot key must have 1 to %d characters: invalid argument",
-                         2 * GANTRY_MAX_NAME);
+  if (key == NULL || key[0] == '\0' || strlen (key) > 2 * GANTRY_MAX_NAME || !g_utf8_validate (key, -1, NULL))
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "a snapshot key must have 1 to %d characters of UTF-8: invalid argument", 2 * GANTRY_MAX_NAME);
   return TRUE;
 }
 
@@ -274,12 +274,22 @@ do_update (Connection *connection, gpointer data, GError **error)
 }
 
 static gboolean
+validate_mask (const char *const *mask, GError **error)
+{
+  for (gsize i = 0; mask != NULL && mask[i] != NULL; i++)
+    if (strcmp (mask[i], "labels") != 0 && !g_str_has_prefix (mask[i], "labels."))
+      return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                           "cannot update \"%s\" of a snapshot, only labels: invalid argument", mask[i]);
+  return TRUE;
+}
+
+static gboolean
 index_update (GantrySnapshotIndex *self, const char *snapshotter, const char *key, GVariant *labels, const char *const *mask,
               GantrySnapshotEntry **ret_entry, GCancellable *cancellable, GError **error)
 {
   Request request = { .snapshotter = snapshotter, .key = key, .labels = labels, .mask = mask };
 
-  return changes_validate_labels (labels, error)
+  return validate_mask (mask, error) && changes_validate_labels (labels, error)
          && write_entry (self, do_update, &request, ret_entry, cancellable, error);
 }
 

@@ -54,7 +54,7 @@ gantry_content_info_new (const char *digest, guint64 blob_size, gint64 created_n
   self->blob_size = blob_size;
   self->created_ns = created_ns;
   self->updated_ns = updated_ns;
-  self->labels = labels != NULL ? g_variant_ref_sink (labels) : NULL;
+  self->labels = gantry_variant_keep (labels);
   return self;
 }
 
@@ -124,8 +124,8 @@ typedef struct {
   /** Verifies and publishes the blob, durably. @expected_size: 0: any. @expected_digest: (nullable). @labels: (nullable): a{ss}.
    * *@ret_digest: (transfer full). After success only unref is allowed. After a failed verification the ingest is gone.
    * Blocks: on local I/O (one sync). Errors: ALREADY_EXISTS (the blob is there, the ingest is gone: callers mostly treat this as
-   * success; *@ret_digest is set), FAILED_PRECONDITION (size or digest differ from what was expected), RESOURCE_EXHAUSTED.
-   * Since: 1.0 */
+   * success; *@ret_digest is set), FAILED_PRECONDITION (size or digest differ from what was expected here or at open_ingest),
+   * NOT_IMPLEMENTED (@labels, of a backend without), RESOURCE_EXHAUSTED, CANCELLED (nothing has happened). Since: 1.0 */
   gboolean (*commit) (GantryIngest *self, guint64 expected_size, const char *expected_digest, GVariant *labels,
                       char **ret_digest, GCancellable *cancellable, GError **error);
 
@@ -165,15 +165,17 @@ typedef struct {
   gboolean (*update) (GantryContent *self, const char *digest, GVariant *labels, const char *const *mask,
                       GantryContentInfo **ret_info, GCancellable *cancellable, GError **error);
 
-  /** Forgets @digest. Readers that have it open go on reading. Blocks: on local I/O. Errors: NOT_FOUND. Since: 1.0 */
+  /** Forgets @digest. Readers that have it open go on reading. Blocks: on local I/O. Errors: NOT_FOUND, INVALID_ARGUMENT (not a
+   * digest). Since: 1.0 */
   gboolean (*remove) (GantryContent *self, const char *digest, GCancellable *cancellable, GError **error);
 
-  /** Opens the blob read-only. *@ret_fd: (transfer full): close-on-exec, seekable. Blocks: on local I/O.
-   * Errors: NOT_FOUND, RESOURCE_EXHAUSTED (descriptors). Since: 1.0 */
+  /** Opens the blob read-only. *@ret_fd: (transfer full): close-on-exec, seekable, with a position of its own. *@ret_size: (optional).
+   * Blocks: on local I/O. Errors: NOT_FOUND, INVALID_ARGUMENT (not a digest), RESOURCE_EXHAUSTED (descriptors). Since: 1.0 */
   gboolean (*open_blob) (GantryContent *self, const char *digest, int *ret_fd, guint64 *ret_size, GCancellable *cancellable,
                          GError **error);
 
-  /** Opens the ingest @ref, making it if it is not there. @total: expected size or 0. @expected_digest: (nullable).
+  /** Opens the ingest @ref (UTF-8, at most GANTRY_MAX_NAME bytes, and twice that in a backend, since views put something before it),
+   * making it if it is not there. @total: expected size or 0. @expected_digest: (nullable). Both bind the commit.
    * *@ret_ingest: (transfer full). Blocks: on local I/O; resuming re-hashes what is there.
    * Errors: ALREADY_EXISTS (@expected_digest is already a blob), UNAVAILABLE (another writer has @ref), INVALID_ARGUMENT,
    * FAILED_PRECONDITION (@ref was begun for another total or digest). Since: 1.0 */

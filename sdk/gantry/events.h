@@ -65,7 +65,7 @@ gantry_event_new (guint64 seq, gint64 time_ns, const char *ns, const char *topic
   self->time_ns = time_ns;
   self->ns = g_strdup (ns);
   self->topic = g_strdup (topic);
-  self->payload = g_variant_ref_sink (payload);
+  self->payload = gantry_variant_keep (payload);
   return self;
 }
 

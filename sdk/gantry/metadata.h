@@ -79,8 +79,8 @@ gantry_record_new (const char *kind, const char *ns, const char *id, GVariant *l
   self->kind = g_strdup (kind);
   self->ns = g_strdup (ns);
   self->id = g_strdup (id);
-  self->labels = labels != NULL ? g_variant_ref_sink (labels) : NULL;
-  self->fields = fields != NULL ? g_variant_ref_sink (fields) : NULL;
+  self->labels = gantry_variant_keep (labels);
+  self->fields = gantry_variant_keep (fields);
   return self;
 }
 

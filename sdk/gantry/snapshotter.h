@@ -72,7 +72,7 @@ gantry_snapshot_info_new (GantrySnapshotKind kind, const char *name, const char 
   self->kind = kind;
   self->name = g_strdup (name);
   self->parent = g_strdup (parent);
-  self->labels = labels != NULL ? g_variant_ref_sink (labels) : NULL;
+  self->labels = gantry_variant_keep (labels);
   self->created_ns = created_ns;
   self->updated_ns = updated_ns;
   return self;
@@ -131,7 +131,8 @@ typedef struct {
   /** Turns the active snapshot @key into the committed snapshot @name, with @labels (nullable) instead of its own. @parent:
    * (nullable): with GANTRY_SNAPSHOTTER_PARALLEL_UNPACK, the committed snapshot that becomes its parent although it was prepared
    * on none (a rebase); else NULL or its parent. Blocks: on local metadata; files of @key are synced by whoever wrote them.
-   * Errors: ALREADY_EXISTS (@name; @key is then still there), NOT_FOUND, FAILED_PRECONDITION (@key is not active). Since: 1.0 */
+   * Errors: ALREADY_EXISTS (@name; @key is then still there), NOT_FOUND, FAILED_PRECONDITION (@key is not active, or has another
+   * parent, or @parent can't become its parent), INVALID_ARGUMENT. Since: 1.0 */
   gboolean (*commit) (GantrySnapshotter *self, const char *name, const char *key, const char *parent, GVariant *labels,
                       GCancellable *cancellable, GError **error);
 

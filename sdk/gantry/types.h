@@ -20,6 +20,19 @@ G_BEGIN_DECLS
 /** The longest label: key and value together, in bytes, as containerd has it. */
 #define GANTRY_MAX_LABEL 4096
 
+/** Takes @value (nullable) for a member that threads share: sinks it and makes it flat. A variant that was built from parts
+ * drops them when somebody flattens it, which g_variant_lookup () does, and strings that were borrowed from the parts dangle.
+ * Returns: (transfer full) (nullable). */
+static inline GVariant *
+gantry_variant_keep (GVariant *value)
+{
+  if (value == NULL)
+    return NULL;
+  g_variant_ref_sink (value);
+  (void) g_variant_get_data (value);
+  return value;
+}
+
 /** How to mount one file system, as in mount(8). Source of the format: containerd api/types/mount.proto. */
 typedef struct {
   GANTRY_VALUE;
@@ -89,7 +102,7 @@ gantry_descriptor_new (const char *media_type, const char *digest, guint64 blob_
   self->media_type = g_strdup (media_type);
   self->digest = g_strdup (digest);
   self->blob_size = blob_size;
-  self->annotations = annotations != NULL ? g_variant_ref_sink (annotations) : NULL;
+  self->annotations = gantry_variant_keep (annotations);
   return self;
 }
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: LGPL-2.1-or-later
+/* SPDX-License-Identifier: MIT
  *
  * A content store in memory, for tests of what needs one. Blobs are handed out as memfds.
  */

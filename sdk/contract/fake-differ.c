@@ -1,8 +1,10 @@
-/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-License-Identifier: MIT */
 #include "fake-differ.h"
 
 #include <string.h>
 #include <unistd.h>
+
+#include "trees.h"
 
 #define TAR   "application/vnd.oci.image.layer.v1.tar"
 #define BLOCK 512
@@ -10,9 +12,6 @@
 typedef struct
 {
   GantryDiffer differ;
-  GMutex lock;
-  GHashTable *trees; /* name -> path -> "file:…", "dir" or "link:…" */
-  guint n_trees;
 } FakeDiffer;
 
 static const char *const media_types[]
@@ -22,15 +21,6 @@ static gboolean
 can_apply (GantryDiffer *differ, const char *media_type)
 {
   return g_strv_contains (media_types, media_type);
-}
-
-/* With the lock held. Returns: (nullable). */
-static GHashTable *
-find_tree (FakeDiffer *self, GPtrArray *mounts)
-{
-  return mounts->len == 1
-             ? g_hash_table_lookup (self->trees, ((GantryMount *)g_ptr_array_index (mounts, 0))->source)
-             : NULL;
 }
 
 /* Reading. */
@@ -182,7 +172,6 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
        GVariant *options, GantryDifferProgressFunc progress, gpointer user_data, GantryDescriptor **ret_diff,
        GCancellable *cancellable, GError **error)
 {
-  FakeDiffer *self = (FakeDiffer *)differ;
   g_autoptr (GBytes) bytes = NULL;
   g_autofree char *hex = NULL;
   g_autofree char *digest = NULL;
@@ -200,11 +189,11 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
   bytes = read_blob (content, layer->digest, cancellable, error);
   if (bytes == NULL)
     return FALSE;
-  g_mutex_lock (&self->lock);
-  tree = find_tree (self, mounts);
+  gantry_fake_trees_lock ();
+  tree = gantry_fake_tree_get (mounts);
   ok = tree != NULL ? apply_tar (tree, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), error)
                     : gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "these are not a fake's mounts");
-  g_mutex_unlock (&self->lock);
+  gantry_fake_trees_unlock ();
   if (!ok)
     return FALSE;
   if (progress != NULL)
@@ -331,7 +320,6 @@ compare (GantryDiffer *differ, GPtrArray *lower, GPtrArray *upper, const char *m
          GantryContent *content, const char *ref, GVariant *labels, GVariant *options,
          GantryDescriptor **ret_layer, GCancellable *cancellable, GError **error)
 {
-  FakeDiffer *self = (FakeDiffer *)differ;
   g_autoptr (GByteArray) tar = NULL;
   GHashTable *lower_tree, *upper_tree;
 
@@ -340,12 +328,12 @@ compare (GantryDiffer *differ, GPtrArray *lower, GPtrArray *upper, const char *m
                          media_type);
   if (g_cancellable_is_cancelled (cancellable))
     return gantry_throw (error, GANTRY_ERROR_CANCELLED, "comparing was cancelled");
-  g_mutex_lock (&self->lock);
-  lower_tree = find_tree (self, lower);
-  upper_tree = find_tree (self, upper);
+  gantry_fake_trees_lock ();
+  lower_tree = gantry_fake_tree_get (lower);
+  upper_tree = gantry_fake_tree_get (upper);
   if (lower_tree != NULL && upper_tree != NULL)
     tar = make_layer (lower_tree, upper_tree);
-  g_mutex_unlock (&self->lock);
+  gantry_fake_trees_unlock ();
   if (tar == NULL)
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "these are not a fake's mounts");
   return store_layer (tar, content, ref, labels, ret_layer, cancellable, error);
@@ -358,72 +346,17 @@ static const GantryDifferVtable vtable = {
   .compare = compare,
 };
 
-/* Trees. */
-
-static GHashTable *
-new_tree (void)
-{
-  return g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
-}
-
-GPtrArray *
-gantry_fake_differ_make_tree (GantryDiffer *differ, GPtrArray *lower)
-{
-  FakeDiffer *self = (FakeDiffer *)differ;
-  GPtrArray *mounts = g_ptr_array_new_with_free_func (gantry_value_unref);
-  GHashTable *tree = new_tree ();
-  g_autofree char *name = NULL;
-
-  g_mutex_lock (&self->lock);
-  name = g_strdup_printf ("tree-%u", self->n_trees++);
-  if (lower != NULL && find_tree (self, lower) != NULL)
-    {
-      GHashTableIter iter;
-      gpointer path, what;
-
-      g_hash_table_iter_init (&iter, find_tree (self, lower));
-      while (g_hash_table_iter_next (&iter, &path, &what))
-        g_hash_table_insert (tree, g_strdup (path), g_strdup (what));
-    }
-  g_hash_table_insert (self->trees, g_strdup (name), tree);
-  g_mutex_unlock (&self->lock);
-  g_ptr_array_add (mounts, gantry_mount_new ("fake", name, NULL, NULL));
-  return mounts;
-}
-
-char *
-gantry_fake_differ_look (GantryDiffer *differ, GPtrArray *mounts, const char *path)
-{
-  FakeDiffer *self = (FakeDiffer *)differ;
-  GHashTable *tree;
-  char *what;
-
-  g_mutex_lock (&self->lock);
-  tree = find_tree (self, mounts);
-  what = tree != NULL ? g_strdup (g_hash_table_lookup (tree, path)) : NULL;
-  g_mutex_unlock (&self->lock);
-  return what;
-}
-
 GantryDiffer *
 gantry_fake_differ_new (void)
 {
   FakeDiffer *self = g_new0 (FakeDiffer, 1);
 
   self->differ.vtable = &vtable;
-  g_mutex_init (&self->lock);
-  self->trees = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_hash_table_unref);
   return &self->differ;
 }
 
 void
 gantry_fake_differ_free (GantryDiffer *differ)
 {
-  FakeDiffer *self = (FakeDiffer *)differ;
-
-  if (self == NULL)
-    return;
-  g_hash_table_unref (self->trees);
-  g_mutex_clear (&self->lock);
-  g_free (self);
+  g_free (differ);
 }

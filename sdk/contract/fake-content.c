@@ -1,9 +1,12 @@
-/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SPDX-License-Identifier: MIT */
 #include "fake-content.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "fake-support.h"
 
 typedef struct
 {
@@ -106,8 +109,8 @@ ingest_write (GantryIngest *ingest, gconstpointer data, gsize length, GCancellab
   FakeIngest *self = (FakeIngest *)ingest;
   gboolean fits;
 
-  if (g_cancellable_is_cancelled (cancellable))
-    return gantry_throw (error, GANTRY_ERROR_CANCELLED, "writing to ingest %s was cancelled", self->ref);
+  if (!gantry_fake_check_cancelled (cancellable, error))
+    return FALSE;
   g_mutex_lock (&self->store->lock);
   fits = get_draft (self)->total == 0 || get_draft (self)->data->len + length <= get_draft (self)->total;
   if (fits)
@@ -152,6 +155,18 @@ ingest_truncate (GantryIngest *ingest, guint64 offset, GCancellable *cancellable
   return fits || gantry_throw (error, GANTRY_ERROR_OUT_OF_RANGE, "ingest %s is not that long", self->ref);
 }
 
+static gboolean
+fits_size (const Draft *draft, guint64 expected)
+{
+  return expected == 0 || expected == draft->data->len;
+}
+
+static gboolean
+fits_digest (const char *digest, const char *expected)
+{
+  return expected == NULL || strcmp (digest, expected) == 0;
+}
+
 /* With the lock held. */
 static gboolean
 commit_draft (FakeIngest *self, guint64 expected_size, const char *expected_digest, GVariant *labels,
@@ -159,8 +174,8 @@ commit_draft (FakeIngest *self, guint64 expected_size, const char *expected_dige
 {
   Draft *draft = get_draft (self);
   g_autofree char *digest = digest_of (draft->data->data, draft->data->len);
-  gboolean wrong = (expected_size != 0 && expected_size != draft->data->len)
-                   || (expected_digest != NULL && strcmp (expected_digest, digest) != 0);
+  gboolean wrong = !fits_size (draft, expected_size) || !fits_size (draft, draft->total)
+                   || !fits_digest (digest, expected_digest) || !fits_digest (digest, draft->expected_digest);
   Blob *blob;
 
   self->committed = TRUE;
@@ -174,7 +189,8 @@ commit_draft (FakeIngest *self, guint64 expected_size, const char *expected_dige
     {
       g_hash_table_remove (self->store->drafts, self->ref);
       gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "content %s: already exists", digest);
-      *ret_digest = g_steal_pointer (&digest);
+      if (ret_digest != NULL)
+        *ret_digest = g_steal_pointer (&digest);
       return FALSE;
     }
   blob = g_new0 (Blob, 1);
@@ -183,7 +199,8 @@ commit_draft (FakeIngest *self, guint64 expected_size, const char *expected_dige
   blob->created_ns = blob->updated_ns = gantry_now_ns ();
   g_hash_table_insert (self->store->blobs, g_strdup (digest), blob);
   g_hash_table_remove (self->store->drafts, self->ref);
-  *ret_digest = g_steal_pointer (&digest);
+  if (ret_digest != NULL)
+    *ret_digest = g_steal_pointer (&digest);
   return TRUE;
 }
 
@@ -195,6 +212,8 @@ ingest_commit (GantryIngest *ingest, guint64 expected_size, const char *expected
   g_autoptr (GVariant) held = labels != NULL ? g_variant_ref_sink (labels) : NULL;
   gboolean ok;
 
+  if (!gantry_fake_check_cancelled (cancellable, error) || !gantry_fake_labels_check (held, NULL, error))
+    return FALSE;
   g_mutex_lock (&self->store->lock);
   ok = commit_draft (self, expected_size, expected_digest, held, ret_digest, error);
   g_mutex_unlock (&self->store->lock);
@@ -225,6 +244,16 @@ static const GantryIngestVtable ingest_vtable = {
 
 /* The store. */
 
+/* This store knows sha256 only. */
+static gboolean
+check_digest (const char *digest, GError **error)
+{
+  const char *hex = g_str_has_prefix (digest, "sha256:") ? digest + strlen ("sha256:") : "";
+
+  return (strlen (hex) == 64 && strspn (hex, "0123456789abcdef") == 64)
+         || gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "\"%s\" is not a sha256 digest", digest);
+}
+
 static gboolean
 throw_absent (const char *digest, GError **error)
 {
@@ -245,6 +274,8 @@ content_info (GantryContent *content, const char *digest, GantryContentInfo **re
   FakeContent *self = (FakeContent *)content;
   const Blob *blob;
 
+  if (!check_digest (digest, error))
+    return FALSE;
   g_mutex_lock (&self->lock);
   blob = g_hash_table_lookup (self->blobs, digest);
   if (blob != NULL)
@@ -253,58 +284,56 @@ content_info (GantryContent *content, const char *digest, GantryContentInfo **re
   return blob != NULL || throw_absent (digest, error);
 }
 
-/* Filters are beyond a fake: all blobs match. */
+/* A listed blob, and its size as filters compare it. */
+typedef struct
+{
+  GantryContentInfo *info;
+  char size[32];
+} Listed;
+
+static const char *
+info_field (char **path, gpointer object)
+{
+  Listed *listed = object;
+
+  if (strcmp (path[0], "labels") == 0 && path[1] != NULL)
+    return gantry_labels_lookup (listed->info->labels, path[1]);
+  if (strcmp (path[0], "size") == 0)
+    return listed->size;
+  return strcmp (path[0], "digest") == 0 ? listed->info->digest : NULL;
+}
+
+static gboolean
+info_matches (GantryFakeFilter *filter, GantryContentInfo *info)
+{
+  Listed listed = { info, "" };
+
+  g_snprintf (listed.size, sizeof listed.size, "%" G_GUINT64_FORMAT, info->blob_size);
+  return gantry_fake_filter_match (filter, info_field, &listed);
+}
+
 static gboolean
 content_walk (GantryContent *content, const char *const *filters, GantryContentFunc func, gpointer user_data,
               GCancellable *cancellable, GError **error)
 {
   FakeContent *self = (FakeContent *)content;
+  g_autoptr (GantryFakeFilter) filter = gantry_fake_filter_new (filters, error);
   g_autoptr (GPtrArray) infos = g_ptr_array_new_with_free_func (gantry_value_unref);
   GHashTableIter iter;
   gpointer digest, blob;
 
+  if (filter == NULL || !gantry_fake_check_cancelled (cancellable, error))
+    return FALSE;
   g_mutex_lock (&self->lock);
   g_hash_table_iter_init (&iter, self->blobs);
   while (g_hash_table_iter_next (&iter, &digest, &blob))
     g_ptr_array_add (infos, make_info (digest, blob));
   g_mutex_unlock (&self->lock);
   for (guint i = 0; i < infos->len; i++)
-    if (!func (g_ptr_array_index (infos, i), user_data))
+    if (info_matches (filter, g_ptr_array_index (infos, i))
+        && !func (g_ptr_array_index (infos, i), user_data))
       break;
   return TRUE;
-}
-
-static gboolean
-is_masked (const char *const *mask, const char *key)
-{
-  g_autofree char *field = g_strconcat ("labels.", key, NULL);
-
-  return mask == NULL || g_strv_contains (mask, "labels") || g_strv_contains (mask, field);
-}
-
-static GVariant *
-merge_labels (GVariant *old, GVariant *new, const char *const *mask)
-{
-  GVariantBuilder builder;
-  GVariantIter iter;
-  const char *key, *value;
-
-  g_variant_builder_init (&builder, G_VARIANT_TYPE ("a{ss}"));
-  if (old != NULL)
-    {
-      g_variant_iter_init (&iter, old);
-      while (g_variant_iter_next (&iter, "{&s&s}", &key, &value))
-        if (!is_masked (mask, key))
-          g_variant_builder_add (&builder, "{ss}", key, value);
-    }
-  if (new != NULL)
-    {
-      g_variant_iter_init (&iter, new);
-      while (g_variant_iter_next (&iter, "{&s&s}", &key, &value))
-        if (is_masked (mask, key))
-          g_variant_builder_add (&builder, "{ss}", key, value);
-    }
-  return g_variant_ref_sink (g_variant_builder_end (&builder));
 }
 
 static gboolean
@@ -315,11 +344,13 @@ content_update (GantryContent *content, const char *digest, GVariant *labels, co
   g_autoptr (GVariant) held = labels != NULL ? g_variant_ref_sink (labels) : NULL;
   Blob *blob;
 
+  if (!check_digest (digest, error) || !gantry_fake_labels_check (held, mask, error))
+    return FALSE;
   g_mutex_lock (&self->lock);
   blob = g_hash_table_lookup (self->blobs, digest);
   if (blob != NULL)
     {
-      GVariant *merged = merge_labels (blob->labels, held, mask);
+      GVariant *merged = gantry_fake_labels_merge (blob->labels, held, mask);
 
       g_clear_pointer (&blob->labels, g_variant_unref);
       blob->labels = merged;
@@ -337,10 +368,29 @@ content_remove (GantryContent *content, const char *digest, GCancellable *cancel
   FakeContent *self = (FakeContent *)content;
   gboolean removed;
 
+  if (!check_digest (digest, error))
+    return FALSE;
   g_mutex_lock (&self->lock);
   removed = g_hash_table_remove (self->blobs, digest);
   g_mutex_unlock (&self->lock);
   return removed || throw_absent (digest, error);
+}
+
+/* A file that has @bytes and can only be read. Returns: -1 with errno. */
+static int
+make_file (GBytes *bytes)
+{
+  gsize size = g_bytes_get_size (bytes);
+  char path[64];
+  int fd = memfd_create ("blob", MFD_CLOEXEC), ret = -1;
+
+  if (fd < 0)
+    return -1;
+  g_snprintf (path, sizeof path, "/proc/self/fd/%d", fd);
+  if (size == 0 || pwrite (fd, g_bytes_get_data (bytes, NULL), size, 0) == (gssize)size)
+    ret = open (path, O_RDONLY | O_CLOEXEC);
+  close (fd);
+  return ret;
 }
 
 static gboolean
@@ -350,27 +400,22 @@ content_open_blob (GantryContent *content, const char *digest, int *ret_fd, guin
   FakeContent *self = (FakeContent *)content;
   g_autoptr (GBytes) bytes = NULL;
   const Blob *blob;
-  gsize size;
   int fd;
 
+  if (!check_digest (digest, error))
+    return FALSE;
   g_mutex_lock (&self->lock);
   blob = g_hash_table_lookup (self->blobs, digest);
   bytes = blob != NULL ? g_bytes_ref (blob->bytes) : NULL;
   g_mutex_unlock (&self->lock);
   if (bytes == NULL)
     return throw_absent (digest, error);
-  fd = memfd_create ("blob", MFD_CLOEXEC);
-  size = g_bytes_get_size (bytes);
-  if (fd < 0 || (size > 0 && pwrite (fd, g_bytes_get_data (bytes, NULL), size, 0) != (ssize_t)size))
-    {
-      int saved_errno = errno;
-
-      if (fd >= 0)
-        close (fd);
-      return gantry_throw_errno (error, saved_errno, "making a file of content %s", digest);
-    }
+  fd = make_file (bytes);
+  if (fd < 0)
+    return gantry_throw_errno (error, errno, "making a file of content %s", digest);
   *ret_fd = fd;
-  *ret_size = size;
+  if (ret_size != NULL)
+    *ret_size = g_bytes_get_size (bytes);
   return TRUE;
 }
 
@@ -384,18 +429,23 @@ open_draft (FakeContent *self, const char *ref, guint64 total, const char *expec
     return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "content %s: already exists", expected_digest);
   if (draft != NULL && draft->open)
     return gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "ref %s locked: unavailable", ref);
-  if (draft != NULL && total != 0 && draft->total != 0 && draft->total != total)
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "ingest %s was begun for another size",
-                         ref);
+  if (draft != NULL
+      && ((total != 0 && draft->total != 0 && draft->total != total)
+          || (expected_digest != NULL && draft->expected_digest != NULL
+              && strcmp (expected_digest, draft->expected_digest) != 0)))
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "ingest %s was begun for another size or digest", ref);
   if (draft == NULL)
     {
       draft = g_new0 (Draft, 1);
       draft->data = g_byte_array_new ();
-      draft->total = total;
-      draft->expected_digest = g_strdup (expected_digest);
       draft->started_ns = draft->updated_ns = gantry_now_ns ();
       g_hash_table_insert (self->drafts, g_strdup (ref), draft);
     }
+  if (draft->total == 0)
+    draft->total = total;
+  if (draft->expected_digest == NULL)
+    draft->expected_digest = g_strdup (expected_digest);
   draft->open = TRUE;
   return TRUE;
 }
@@ -408,6 +458,10 @@ content_open_ingest (GantryContent *content, const char *ref, guint64 total, con
   FakeIngest *ingest;
   gboolean ok;
 
+  if (!gantry_fake_check_cancelled (cancellable, error)
+      || !gantry_fake_name_check ("an ingest ref", ref, error)
+      || (expected_digest != NULL && !check_digest (expected_digest, error)))
+    return FALSE;
   g_mutex_lock (&self->lock);
   ok = open_draft (self, ref, total, expected_digest, error);
   g_mutex_unlock (&self->lock);
@@ -422,19 +476,34 @@ content_open_ingest (GantryContent *content, const char *ref, guint64 total, con
   return TRUE;
 }
 
+static const char *
+status_field (char **path, gpointer object)
+{
+  return strcmp (path[0], "ref") == 0 ? ((GantryIngestStatus *)object)->ref : NULL;
+}
+
 static gboolean
 content_list_ingests (GantryContent *content, const char *const *filters, GPtrArray **ret_statuses,
                       GCancellable *cancellable, GError **error)
 {
   FakeContent *self = (FakeContent *)content;
-  GPtrArray *statuses = g_ptr_array_new_with_free_func (gantry_value_unref);
+  g_autoptr (GantryFakeFilter) filter = gantry_fake_filter_new (filters, error);
+  GPtrArray *statuses;
   GHashTableIter iter;
   gpointer ref, draft;
 
+  if (filter == NULL)
+    return FALSE;
+  statuses = g_ptr_array_new_with_free_func (gantry_value_unref);
   g_mutex_lock (&self->lock);
   g_hash_table_iter_init (&iter, self->drafts);
   while (g_hash_table_iter_next (&iter, &ref, &draft))
-    g_ptr_array_add (statuses, make_status (ref, draft));
+    {
+      g_autoptr (GantryIngestStatus) status = make_status (ref, draft);
+
+      if (gantry_fake_filter_match (filter, status_field, status))
+        g_ptr_array_add (statuses, g_steal_pointer (&status));
+    }
   g_mutex_unlock (&self->lock);
   *ret_statuses = statuses;
   return TRUE;

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#include "fakes.h"
+
+#include <string.h>
+
+#include "fake-content.h"
+#include "fake-differ.h"
+#include "fake-snapshot-index.h"
+#include "fake-snapshotter.h"
+
+typedef struct
+{
+  const char *type;
+  gpointer (*make) (GantryFakes *set);
+  void (*end) (gpointer instance);
+} Kind;
+
+typedef struct
+{
+  const Kind *kind;
+  gpointer instance;
+} Made;
+
+struct _GantryFakes
+{
+  GArray *made; /* (element-type Made), in the order of their making */
+};
+
+/* A maker that needs no other fake, and a free function, with the types that the table wants. */
+#define DEFINE_FAKE(name, Type)                                                                              \
+  static gpointer make_##name (GantryFakes *set)                                                             \
+  {                                                                                                          \
+    (void)set;                                                                                               \
+    return gantry_fake_##name##_new ();                                                                      \
+  }                                                                                                          \
+  static void end_##name (gpointer instance)                                                                 \
+  {                                                                                                          \
+    gantry_fake_##name##_free ((Type *)instance);                                                            \
+  }
+
+DEFINE_FAKE (content, GantryContent)
+DEFINE_FAKE (differ, GantryDiffer)
+DEFINE_FAKE (snapshot_index, GantrySnapshotIndex)
+DEFINE_FAKE (snapshotter, GantrySnapshotter)
+
+static const Kind kinds[] = {
+  { GANTRY_CONTENT_TYPE, make_content, end_content },
+  { GANTRY_DIFFER_TYPE, make_differ, end_differ },
+  { GANTRY_SNAPSHOT_INDEX_TYPE, make_snapshot_index, end_snapshot_index },
+  { GANTRY_SNAPSHOTTER_TYPE, make_snapshotter, end_snapshotter },
+};
+
+GantryFakes *
+gantry_fakes_new (void)
+{
+  GantryFakes *self = g_new0 (GantryFakes, 1);
+
+  self->made = g_array_new (FALSE, FALSE, sizeof (Made));
+  return self;
+}
+
+void
+gantry_fakes_free (GantryFakes *self)
+{
+  if (self == NULL)
+    return;
+  while (self->made->len > 0)
+    {
+      Made last = g_array_index (self->made, Made, self->made->len - 1);
+
+      g_array_set_size (self->made, self->made->len - 1);
+      last.kind->end (last.instance);
+    }
+  g_array_unref (self->made);
+  g_free (self);
+}
+
+gpointer
+gantry_fakes_get (GantryFakes *self, const char *type)
+{
+  for (guint i = 0; i < self->made->len; i++)
+    if (strcmp (g_array_index (self->made, Made, i).kind->type, type) == 0)
+      return g_array_index (self->made, Made, i).instance;
+  for (gsize i = 0; i < G_N_ELEMENTS (kinds); i++)
+    if (strcmp (kinds[i].type, type) == 0)
+      {
+        Made made = { &kinds[i], kinds[i].make (self) };
+
+        g_array_append_val (self->made, made);
+        return made.instance;
+      }
+  return NULL;
+}
