@@ -67,9 +67,13 @@ typedef struct {
   const GantryPluginDesc *desc;
   gpointer instance;
   gboolean loaded;
+  gboolean ending; /**< submit () takes nothing more */
+  guint n_jobs;    /**< submitted and not done */
+  GCond job_done;
 } GantryFakeHost;
 
 typedef struct {
+  GantryFakeHost *host;
   GFunc func;
   gpointer data;
   GDestroyNotify destroy;
@@ -247,6 +251,10 @@ gantry_fake_job_run (gpointer data, gpointer user_data)
   job->func (job->data, NULL);
   if (job->destroy != NULL)
     job->destroy (job->data);
+  g_mutex_lock (&job->host->lock);
+  job->host->n_jobs--;
+  g_cond_broadcast (&job->host->job_done);
+  g_mutex_unlock (&job->host->lock);
   g_free (job);
 }
 
@@ -256,10 +264,18 @@ gantry_fake_host_submit_cb (const GantryHost *host, GantryPool pool, GFunc func,
 {
   GantryFakeHost *self = gantry_fake_host_from_host (host);
   GantryFakeJob *job;
+  gboolean ending;
 
   if (gantry_fake_host_trip (self, GANTRY_FAKE_SLOT_SUBMIT, error))
     return FALSE;
+  g_mutex_lock (&self->lock);
+  ending = self->ending;
+  self->n_jobs += ending ? 0 : 1;
+  g_mutex_unlock (&self->lock);
+  if (ending)
+    return gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "the daemon ends and takes no more work");
   job = g_new0 (GantryFakeJob, 1);
+  job->host = self;
   job->func = func;
   job->data = data;
   job->destroy = destroy;
@@ -333,6 +349,7 @@ gantry_fake_host_new (const char *dir, GVariant *config)
   gsize i;
 
   g_mutex_init (&self->lock);
+  g_cond_init (&self->job_done);
   for (i = 0; i < 2; i++)
     {
       self->base[i] = g_build_filename (dir, names[i], (char *) NULL);
@@ -400,13 +417,10 @@ gantry_fake_host_fail (GantryFakeHost *self, GantryFakeSlot slot, guint after)
 static inline void
 gantry_fake_host_drain (GantryFakeHost *self)
 {
-  gsize i;
-
-  for (i = 0; i < 2; i++)
-    {
-      g_thread_pool_free (self->pools[i], FALSE, TRUE);
-      self->pools[i] = g_thread_pool_new (gantry_fake_job_run, NULL, 4, FALSE, NULL);
-    }
+  g_mutex_lock (&self->lock);
+  while (self->n_jobs > 0)
+    g_cond_wait (&self->job_done, &self->lock);
+  g_mutex_unlock (&self->lock);
 }
 
 /** Whether a message that contains @text was logged. */
@@ -482,18 +496,23 @@ gantry_fake_host_get (GantryFakeHost *self, const char *type)
   return self->loaded ? self->desc->get (self->instance, type) : NULL;
 }
 
-/** Calls fini (), waits for submitted work, and forgets the directories, so that load () may follow. */
+/** Ends the plugin as the daemon does: takes no more work, waits for what was submitted, and calls fini (). Forgets the directories,
+ * so that load () may follow. */
 static inline void
 gantry_fake_host_unload (GantryFakeHost *self)
 {
   gsize i;
 
+  g_mutex_lock (&self->lock);
+  self->ending = TRUE;
+  g_mutex_unlock (&self->lock);
+  gantry_fake_host_drain (self);
   if (self->loaded)
     self->desc->fini (self->instance);
   self->loaded = FALSE;
   self->instance = NULL;
   self->desc = NULL;
-  gantry_fake_host_drain (self);
+  self->ending = FALSE;
   for (i = 0; i < 2; i++)
     {
       if (self->own_fd[i] >= 0)
@@ -524,6 +543,7 @@ gantry_fake_host_free (GantryFakeHost *self)
   g_ptr_array_unref (self->providers);
   g_ptr_array_unref (self->log);
   g_mutex_clear (&self->lock);
+  g_cond_clear (&self->job_done);
   g_free (self);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (GantryFakeHost, gantry_fake_host_free)
