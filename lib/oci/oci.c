@@ -2,13 +2,10 @@
 #include "oci.h"
 
 #include <string.h>
-#include <sys/utsname.h>
 
 #include <fdio.h>
 
 #define MAX_DEPTH 64
-#define MAX_INDEX_DEPTH 8
-#define MAX_LAYERS 512
 
 /* Rejects deep nesting before the parser recurses into it. */
 static gboolean
@@ -191,34 +188,10 @@ oci_is_manifest (const char *media_type)
   return g_strcmp0 (media_type, OCI_MANIFEST) == 0 || g_strcmp0 (media_type, DOCKER_MANIFEST) == 0;
 }
 
-const char *
-oci_host_platform (void)
-{
-  static const struct { const char *machine; const char *platform; } known[] = {
-    { "x86_64", "linux/amd64" },   { "aarch64", "linux/arm64/v8" }, { "armv7l", "linux/arm/v7" },
-    { "armv6l", "linux/arm/v6" },  { "i686", "linux/386" },         { "ppc64le", "linux/ppc64le" },
-    { "s390x", "linux/s390x" },    { "riscv64", "linux/riscv64" },
-  };
-  struct utsname name;
-
-  for (gsize i = 0; uname (&name) == 0 && i < G_N_ELEMENTS (known); i++)
-    if (strcmp (name.machine, known[i].machine) == 0)
-      return known[i].platform;
-  return "linux/unknown";
-}
-
 gboolean
-oci_platform_matches (const char *want, const char *have)
+oci_is_foreign (const char *media_type)
 {
-  g_auto (GStrv) w = g_strsplit (want, "/", 3);
-  g_auto (GStrv) h = g_strsplit (have, "/", 3);
-
-  if (w[0] == NULL || h[0] == NULL || w[1] == NULL || h[1] == NULL || strcmp (w[0], h[0]) != 0 || strcmp (w[1], h[1]) != 0)
-    return FALSE;
-  /* No variant means the usual one; an arm CPU also runs what was built for older ones. */
-  if (w[2] == NULL || h[2] == NULL)
-    return TRUE;
-  return strcmp (w[1], "arm") == 0 ? strcmp (h[2], w[2]) <= 0 : strcmp (w[2], h[2]) == 0;
+  return strstr (media_type, ".nondistributable.") != NULL || strstr (media_type, ".foreign.") != NULL;
 }
 
 char *
@@ -264,33 +237,26 @@ oci_image_free (OciImage *self)
 
 /* The manifest for @platform at or below @target. */
 static GantryDescriptor *
-find_manifest (GantryContent *content, GantryDescriptor *target, const char *platform, guint depth,
-               GCancellable *cancellable, GError **error)
+find_manifest (GantryContent *content, GantryDescriptor *target, const char *platform, guint depth, GCancellable *cancellable,
+               GError **error)
 {
+  const char *const platforms[] = { platform, NULL };
+  g_autoptr (GPtrArray) manifests = NULL;
   g_autoptr (JsonNode) node = NULL;
-  JsonArray *manifests;
 
   if (!oci_is_index (target->media_type))
     return gantry_descriptor_ref (target);
-  if (depth > MAX_INDEX_DEPTH)
+  if (depth > OCI_MAX_INDEX_DEPTH)
     {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "indexes are nested more than %d deep", MAX_INDEX_DEPTH);
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "indexes are nested more than %d deep", OCI_MAX_INDEX_DEPTH);
       return NULL;
     }
   node = oci_read (content, target->digest, cancellable, error);
-  if (node == NULL)
+  manifests = node != NULL ? oci_select_manifests (node, platforms, error) : NULL;
+  if (manifests == NULL)
     return NULL;
-  manifests = JSON_NODE_HOLDS_OBJECT (node) ? oci_array (json_node_get_object (node), "manifests") : NULL;
-  for (guint i = 0; manifests != NULL && i < json_array_get_length (manifests); i++)
-    {
-      JsonNode *element = json_array_get_element (manifests, i);
-      g_autoptr (GantryDescriptor) one = NULL;
-
-      if (!JSON_NODE_HOLDS_OBJECT (element) || (one = oci_descriptor (json_node_get_object (element), error)) == NULL)
-        return NULL;
-      if (one->platform == NULL || oci_platform_matches (platform, one->platform))
-        return find_manifest (content, one, platform, depth + 1, cancellable, error);
-    }
+  if (manifests->len > 0)
+    return find_manifest (content, g_ptr_array_index (manifests, 0), platform, depth + 1, cancellable, error);
   gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "index %s has no manifest for platform %s", target->digest, platform);
   return NULL;
 }
@@ -301,9 +267,9 @@ read_layers (OciImage *self, JsonObject *manifest, GError **error)
   JsonArray *layers = oci_array (manifest, "layers");
   guint n = layers != NULL ? json_array_get_length (layers) : 0;
 
-  if (n > MAX_LAYERS)
+  if (n > OCI_MAX_LAYERS)
     return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "manifest %s has %u layers; the limit is %d",
-                         self->manifest->digest, n, MAX_LAYERS);
+                         self->manifest->digest, n, OCI_MAX_LAYERS);
   for (guint i = 0; i < n; i++)
     {
       JsonNode *element = json_array_get_element (layers, i);
@@ -330,7 +296,7 @@ oci_image_load (GantryContent *content, GantryDescriptor *target, const char *pl
 
   self->layers = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_descriptor_unref);
   self->manifest
-      = find_manifest (content, target, platform != NULL ? platform : oci_host_platform (), 0, cancellable, error);
+      = find_manifest (content, target, platform != NULL ? platform : oci_host_match (), 0, cancellable, error);
   if (self->manifest == NULL || (node = oci_read (content, self->manifest->digest, cancellable, error)) == NULL)
     return NULL;
   manifest = JSON_NODE_HOLDS_OBJECT (node) ? json_node_get_object (node) : NULL;

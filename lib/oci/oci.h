@@ -17,6 +17,9 @@
 
 /** The largest document that is read, in bytes. */
 #define OCI_MAX_DOCUMENT (4 * 1024 * 1024)
+/** How deep indexes may be nested, and how many layers one image may have. */
+#define OCI_MAX_INDEX_DEPTH 8
+#define OCI_MAX_LAYERS 512
 
 /** Parses a JSON object. Errors: INVALID_ARGUMENT (not JSON, nested deeper than 64, larger than OCI_MAX_DOCUMENT).
  * Returns: (transfer full). */
@@ -35,11 +38,22 @@ char **oci_strv (JsonObject *object, const char *name);
 GantryDescriptor *oci_descriptor (JsonObject *object, GError **error);
 gboolean oci_is_index (const char *media_type);
 gboolean oci_is_manifest (const char *media_type);
+/** Whether it is a layer that its licence forbids to pass on (image-spec, layer.md): it may stay away. */
+gboolean oci_is_foreign (const char *media_type);
 
-/** "linux/arm64/v8" of this machine. */
+/** "linux/arm64/v8" of this machine: without a variant where there is a usual one. */
 const char *oci_host_platform (void);
+/** What this machine can run at most, to be matched: "linux/amd64/v3". */
+const char *oci_host_match (void);
+/** How well an image for @have suits where @want is asked for: 0: not at all; more is better. A processor also runs what was built for
+ * older variants of it. */
+guint oci_platform_score (const char *want, const char *have);
 /** Whether an image for @have runs where @want is asked for. */
 gboolean oci_platform_matches (const char *want, const char *have);
+/** What of the index @index is wanted: for each of @platforms (nullable: everything) the best, and where there is none, what names no
+ * platform. Errors: INVALID_ARGUMENT (no index; an entry is no descriptor). Returns: (transfer full) (element-type GantryDescriptor): in
+ * order of @platforms, each once; may be empty. */
+GPtrArray *oci_select_manifests (JsonNode *index, const char *const *platforms, GError **error);
 
 /** The chain ID of the first @n of @diff_ids (image-spec, config.md, "Layer ChainID"). Returns: (transfer full). */
 char *oci_chain_id (char **diff_ids, guint n);

@@ -72,13 +72,6 @@ add_blob (Export *export, GantryDescriptor *blob)
   export->total += blob->blob_size;
 }
 
-/* Layers that their licence forbids to pass on (image-spec, layer.md) may stay away. */
-static gboolean
-is_foreign (const char *media_type)
-{
-  return strstr (media_type, ".nondistributable.") != NULL || strstr (media_type, ".foreign.") != NULL;
-}
-
 /* The blobs of a manifest, or NOT_FOUND if it is not whole here. Returns: (transfer full): config first. */
 static GPtrArray *
 read_manifest (Export *export, GantryDescriptor *target, GError **error)
@@ -113,7 +106,7 @@ read_manifest (Export *export, GantryDescriptor *target, GError **error)
   for (guint i = 0; i < blobs->len; i++)
     {
       blob = g_ptr_array_index (blobs, i);
-      if (!is_foreign (blob->media_type) && !is_there (export, blob->digest))
+      if (!oci_is_foreign (blob->media_type) && !is_there (export, blob->digest))
         {
           gantry_throw (error, GANTRY_ERROR_NOT_FOUND,
                         "manifest %s lacks its blob %s here; pull or import it again", target->digest,

@@ -3,7 +3,7 @@
  * Archives with images: OCI image layout (image-spec, image-layout.md) and `docker save` (Docker image spec
  * v1.2). Blobs go into the content store while the tar is read; documents, which may stand anywhere in it,
  * are kept until the end. */
-#include "transfer-local.h"
+#include "tree.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -272,128 +272,6 @@ read_archive (Import *import, int fd, GError **error)
   return FALSE;
 }
 
-/* Gives @digest labels that hold its children. */
-static gboolean
-label_children (Import *import, const char *digest, GVariantBuilder *labels, GError **error)
-{
-  g_autoptr (GantryContentInfo) info = NULL;
-  g_autoptr (GPtrArray) mask = g_ptr_array_new_with_free_func (g_free);
-  g_autoptr (GVariant) held = g_variant_ref_sink (g_variant_builder_end (labels));
-  GVariantIter iter;
-  const char *key, *value;
-
-  g_variant_iter_init (&iter, held);
-  while (g_variant_iter_next (&iter, "{&s&s}", &key, &value))
-    g_ptr_array_add (mask, g_strconcat ("labels.", key, NULL));
-  if (mask->len == 0)
-    return TRUE;
-  g_ptr_array_add (mask, NULL);
-  return gantry_content_update (import->content, digest, held, (const char *const *)mask->pdata, NULL,
-                                import->cancellable, error);
-}
-
-static gboolean label_tree (Import *import, GantryDescriptor *target, guint depth, GError **error);
-
-static gboolean
-is_wanted (Import *import, GantryDescriptor *target)
-{
-  if (import->platforms == NULL || target->platform == NULL)
-    return TRUE;
-  for (gsize i = 0; import->platforms[i] != NULL; i++)
-    if (oci_platform_matches (import->platforms[i], target->platform))
-      return TRUE;
-  return FALSE;
-}
-
-/* What nobody asked for gets no label, and so is collected when the import's lease ends. */
-static gboolean
-label_index (Import *import, JsonObject *object, GantryDescriptor *target, guint depth, GError **error)
-{
-  JsonArray *manifests = oci_array (object, "manifests");
-  g_auto (GVariantBuilder) labels = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE ("a{ss}"));
-  guint n = 0;
-
-  for (guint i = 0; manifests != NULL && i < json_array_get_length (manifests); i++)
-    {
-      JsonNode *element = json_array_get_element (manifests, i);
-      g_autofree char *key = g_strdup_printf ("containerd.io/gc.ref.content.m.%u", i);
-      g_autoptr (GantryDescriptor) child = NULL;
-      g_autoptr (GantryContentInfo) info = NULL;
-
-      if (!JSON_NODE_HOLDS_OBJECT (element)
-          || (child = oci_descriptor (json_node_get_object (element), error)) == NULL)
-        return FALSE;
-      /* An archive need not have every platform. */
-      if (!is_wanted (import, child)
-          || !gantry_content_info (import->content, child->digest, &info, import->cancellable, NULL))
-        continue;
-      n++;
-      g_variant_builder_add (&labels, "{ss}", key, child->digest);
-      if (!label_tree (import, child, depth + 1, error))
-        return FALSE;
-    }
-  if (n == 0)
-    return gantry_throw (
-        error, GANTRY_ERROR_NOT_FOUND,
-        "the archive has nothing of index %s for the platforms wanted; name others or ask for all",
-        target->digest);
-  return label_children (import, target->digest, &labels, error);
-}
-
-static gboolean
-label_manifest (Import *import, JsonObject *object, GantryDescriptor *target, GError **error)
-{
-  JsonArray *layers = oci_array (object, "layers");
-  JsonObject *config = oci_object (object, "config");
-  g_auto (GVariantBuilder) labels = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE ("a{ss}"));
-  g_autoptr (GantryDescriptor) descriptor = config != NULL ? oci_descriptor (config, error) : NULL;
-
-  if (descriptor == NULL)
-    return config != NULL ? FALSE
-                          : gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest %s has no config",
-                                          target->digest);
-  g_variant_builder_add (&labels, "{ss}", "containerd.io/gc.ref.content.config", descriptor->digest);
-  for (guint i = 0; layers != NULL && i < json_array_get_length (layers); i++)
-    {
-      JsonNode *element = json_array_get_element (layers, i);
-      g_autofree char *key = g_strdup_printf ("containerd.io/gc.ref.content.l.%u", i);
-      g_autoptr (GantryDescriptor) layer = NULL;
-      g_autoptr (GantryContentInfo) info = NULL;
-
-      if (!JSON_NODE_HOLDS_OBJECT (element)
-          || (layer = oci_descriptor (json_node_get_object (element), error)) == NULL)
-        return FALSE;
-      if (!gantry_content_info (import->content, layer->digest, &info, import->cancellable, error))
-        {
-          g_prefix_error (error, "the archive lacks a layer of manifest %s: ", target->digest);
-          return FALSE;
-        }
-      g_variant_builder_add (&labels, "{ss}", key, layer->digest);
-    }
-  return label_children (import, target->digest, &labels, error);
-}
-
-/* Writes the labels by which garbage collection finds what an index or manifest holds. */
-static gboolean
-label_tree (Import *import, GantryDescriptor *target, guint depth, GError **error)
-{
-  g_autoptr (JsonNode) node = NULL;
-
-  if (depth > 8)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "indexes are nested more than 8 deep");
-  if (!oci_is_index (target->media_type) && !oci_is_manifest (target->media_type))
-    return TRUE;
-  node = oci_read (import->content, target->digest, import->cancellable, error);
-  if (node == NULL)
-    return FALSE;
-  if (!JSON_NODE_HOLDS_OBJECT (node))
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "content %s is no JSON object",
-                         target->digest);
-  return oci_is_index (target->media_type)
-             ? label_index (import, json_node_get_object (node), target, depth, error)
-             : label_manifest (import, json_node_get_object (node), target, error);
-}
-
 typedef struct
 {
   char *name;
@@ -619,37 +497,13 @@ find_docker_images (Import *import, GVariant *options, GPtrArray *images, GError
   return TRUE;
 }
 
-static gboolean
-make_image (Import *import, Found *found, GVariant *labels, GError **error)
-{
-  g_autoptr (GantryRecord) record = NULL;
-  g_autoptr (GantryChange) change = NULL;
-  GVariantDict fields;
-
-  g_variant_dict_init (&fields, NULL);
-  g_variant_dict_insert_value (&fields, "target", gantry_descriptor_to_variant (found->target));
-  record
-      = gantry_record_new (GANTRY_KIND_IMAGE, import->ns, found->name, labels, g_variant_dict_end (&fields));
-  change = gantry_change_new (GANTRY_CHANGE_PUT, record);
-  return gantry_metadata_apply_one (import->self->metadata, change, NULL, import->cancellable, error);
-}
-
-/* This machine's, if it is wanted, or else the first that is. Returns: (nullable). */
-static const char *
-unpack_platform (Import *import)
-{
-  for (gsize i = 0; import->platforms != NULL && import->platforms[i] != NULL; i++)
-    if (oci_platform_matches (import->platforms[i], oci_host_platform ()))
-      return NULL;
-  return import->platforms != NULL ? import->platforms[0] : NULL;
-}
-
 /* Everything is whole and, if wanted, unpacked before the first image is visible. */
 static gboolean
 finish (Import *import, GVariant *options, GPtrArray *images, GError **error)
 {
   g_autoptr (GVariant) labels = g_variant_lookup_value (options, "labels", G_VARIANT_TYPE ("a{ss}"));
-  const char *snapshotter = NULL, *platform = unpack_platform (import);
+  const char *snapshotter = NULL, *platform = tree_unpack_platform (import->platforms);
+  Tree tree = { import->content, import->platforms, FALSE, import->cancellable };
   gboolean unpack = TRUE;
 
   g_variant_lookup (options, "unpack", "b", &unpack);
@@ -658,15 +512,20 @@ finish (Import *import, GVariant *options, GPtrArray *images, GError **error)
     {
       Found *found = g_ptr_array_index (images, i);
 
-      if (!label_tree (import, found->target, 0, error)
+      if (!tree_label (&tree, found->target, error)
           || (unpack
               && !unpack_target (import->self, import->progress, import->ns, import->lease, found->target,
                                  snapshotter, platform, NULL, import->cancellable, error)))
         return FALSE;
     }
   for (guint i = 0; i < images->len; i++)
-    if (!make_image (import, g_ptr_array_index (images, i), labels, error))
-      return FALSE;
+    {
+      Found *found = g_ptr_array_index (images, i);
+
+      if (!tree_put_image (import->self, import->ns, found->name, found->target, labels, import->cancellable,
+                           error))
+        return FALSE;
+    }
   return TRUE;
 }
 
@@ -704,23 +563,6 @@ report_total (GantryJob *job, int fd)
   gantry_job_update (job, g_variant_dict_end (&changes));
 }
 
-/* Returns: (transfer full) (nullable): NULL for all. */
-static char **
-wanted_platforms (GVariant *options)
-{
-  char **platforms = NULL;
-  gboolean all = FALSE;
-
-  g_variant_lookup (options, "all-platforms", "b", &all);
-  if (!all && g_variant_lookup (options, "platforms", "^as", &platforms))
-    {
-      if (platforms[0] == NULL)
-        g_clear_pointer (&platforms, g_strfreev);
-      return platforms;
-    }
-  return all ? NULL : g_strsplit (oci_host_platform (), " ", 1);
-}
-
 gboolean
 import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd, GVariant *options,
                 char ***ret_names, GCancellable *cancellable, GError **error)
@@ -737,7 +579,7 @@ import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd
   g_autoptr (GPtrArray) images = g_ptr_array_new_with_free_func (found_free);
   g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
   g_autoptr (Progress) progress = progress_new (job);
-  g_auto (GStrv) platforms = wanted_platforms (held);
+  g_auto (GStrv) platforms = tree_wanted_platforms (held);
   Import import = { .self = self,
                     .job = job,
                     .progress = progress,

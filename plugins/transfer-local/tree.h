@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What an image is made of: indexes, manifests and the blobs they name, and the labels by which garbage collection finds them. */
+#pragma once
+
+#include "transfer-local.h"
+
+typedef struct {
+  GantryContent *content;
+  char **platforms;  /* (nullable): what is kept of an index; NULL: everything */
+  gboolean lenient;  /* manifests may lack layers: some were not wanted */
+  GCancellable *cancellable;
+} Tree;
+
+/** Labels @target and everything below it that is here and wanted with what it holds. Errors: NOT_FOUND (a layer is missing; nothing of
+ * an index is here), INVALID_ARGUMENT, RESOURCE_EXHAUSTED. */
+gboolean tree_label (Tree *self, GantryDescriptor *target, GError **error);
+
+/** The platforms that the options "platforms" and "all-platforms" ask for; by default this machine's. Returns: (transfer full)
+ * (nullable): NULL for all. */
+char **tree_wanted_platforms (GVariant *options);
+/** Which of @platforms (nullable) is unpacked: this machine's if it is among them, or else the first. Returns: (nullable): NULL: this
+ * machine's. */
+const char *tree_unpack_platform (char **platforms);
+
+/** Makes the image @name or gives it a new target, and sets @labels (nullable). */
+gboolean tree_put_image (TransferLocal *self, const char *ns, const char *name, GantryDescriptor *target, GVariant *labels,
+                         GCancellable *cancellable, GError **error);
