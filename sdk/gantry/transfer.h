@@ -8,11 +8,15 @@
  *     gantry_jobs_create (jobs, "import", ns, token, uid, &job, …)
  *     gantry_transfer_import (transfer, job, ns, fd, options, &names, …)
  *     gantry_job_finish (job, result, failure)
+ *
+ * The job's items (jobs.h) are blobs, by digest. Their states: "waiting" (for a place, or for somebody else who is at it), "downloading",
+ * "verifying", "unpacking", "done", "exists"; of a push "waiting", "uploading", "mounted", "done", "exists".
  */
 #pragma once
 
 #include <gantry/jobs.h>
 #include <gantry/metadata.h>
+#include <gantry/registry.h>
 
 G_BEGIN_DECLS
 
@@ -50,6 +54,29 @@ typedef struct {
    * Blocks: on local I/O. Errors: NOT_FOUND, INVALID_ARGUMENT, DATA_LOSS. Since: 1.0 */
   gboolean (*inspect) (GantryTransfer *self, const char *ns, const char *name, const char *platform, GVariant **ret_details,
                        GCancellable *cancellable, GError **error);
+
+  /** Fetches the image @reference (as people write it) from its registry and makes the image of that whole name. @access: (nullable). @options:
+   * (nullable): a{sv}: "name" s (another name for the image), "platforms" as (default: this machine's; empty: all), "all-platforms" b,
+   * "all-metadata" b (manifests and configs of every platform, layers of those wanted), "labels" a{ss}, "unpack" b (default TRUE; what is no
+   * container image is never unpacked), "snapshotter" s. Blobs that the namespace has, or may have from another (store.h), are not fetched;
+   * one that several want is fetched once. Layers are unpacked while others still come.
+   * *@ret_name: (optional) (transfer full): the image's. *@ret_target: (optional) (transfer full). Blocks: as long as it takes.
+   * What was fetched before a failure or a crash is kept for a day, so that the next pull of the same reference goes on where this one
+   * ended; nothing of it is visible. When it returns everything is durable.
+   * Errors: as registry.h; NOT_FOUND (platform), INVALID_ARGUMENT, DATA_LOSS (a digest or size differs), RESOURCE_EXHAUSTED, UNAVAILABLE (no
+   * registry client), CANCELLED. Since: 1.0 */
+  gboolean (*pull) (GantryTransfer *self, GantryJob *job, const char *ns, const char *reference, GantryRegistryAccess *access,
+                    GVariant *options, char **ret_name, GantryDescriptor **ret_target, GCancellable *cancellable,
+                    GError **error);
+
+  /** Sends the image @name to the registry as @reference (nullable: its name): what is missing there, the manifest last. @access: (nullable).
+   * @options: (nullable): a{sv}: "platforms" as (default: everything that is here; one platform of an index is sent as that manifest, several
+   * need the whole index to be here). Blobs that the registry has in another repository, which
+   * "containerd.io/distribution.source.<server>" labels tell, are mounted from there. *@ret_target: (optional) (transfer full): what was sent
+   * last. Blocks: as long as it takes. Errors: as registry.h; NOT_FOUND (image, blob), CANCELLED. Since: 1.0 */
+  gboolean (*push) (GantryTransfer *self, GantryJob *job, const char *ns, const char *name, const char *reference,
+                    GantryRegistryAccess *access, GVariant *options, GantryDescriptor **ret_target, GCancellable *cancellable,
+                    GError **error);
 } GantryTransferVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -87,6 +114,24 @@ gantry_transfer_inspect (GantryTransfer *self, const char *ns, const char *name,
 {
   GANTRY_REQUIRE_SLOT (self, GantryTransferVtable, inspect, FALSE);
   return self->vtable->inspect (self, ns, name, platform, ret_details, cancellable, error);
+}
+
+static inline gboolean
+gantry_transfer_pull (GantryTransfer *self, GantryJob *job, const char *ns, const char *reference, GantryRegistryAccess *access,
+                      GVariant *options, char **ret_name, GantryDescriptor **ret_target, GCancellable *cancellable,
+                      GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryTransferVtable, pull, FALSE);
+  return self->vtable->pull (self, job, ns, reference, access, options, ret_name, ret_target, cancellable, error);
+}
+
+static inline gboolean
+gantry_transfer_push (GantryTransfer *self, GantryJob *job, const char *ns, const char *name, const char *reference,
+                      GantryRegistryAccess *access, GVariant *options, GantryDescriptor **ret_target,
+                      GCancellable *cancellable, GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryTransferVtable, push, FALSE);
+  return self->vtable->push (self, job, ns, name, reference, access, options, ret_target, cancellable, error);
 }
 
 G_END_DECLS
