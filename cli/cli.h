@@ -113,6 +113,10 @@ int session_follow (Session *session);
 /** The exit status for a process that could not be started, after a message. @error: (transfer full). */
 int session_start_failure (GError *error);
 
+/* verify.c */
+int cli_image_verify (int argc, char **argv);
+int cli_image_sign (int argc, char **argv);
+
 int cli_run (int argc, char **argv);
 int cli_create (int argc, char **argv);
 int cli_start (int argc, char **argv);

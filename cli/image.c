@@ -355,6 +355,8 @@ cli_image (int argc, char **argv)
     { "unpack", image_unpack, "Make its layers into snapshots" },
     { "tag", image_tag, "Give it one more name" },
     { "label", image_label, "Set labels" },
+    { "verify", cli_image_verify, "Say whether the policy allows it" },
+    { "sign", cli_image_sign, "Sign it" },
     { "rm", image_rm, "Forget it" },
   };
 

@@ -23,7 +23,7 @@ static const CliVerb verbs[] = {
   { "stats", cli_stats, "Show what a container uses" },
   { "wait", cli_wait, "Wait until a container has ended and print its status" },
   { "inspect", cli_inspect, "Show all that is known of a container" },
-  { "image", cli_image, "Images: import, export, ls, inspect, unpack, tag, label, rm" },
+  { "image", cli_image, "Images: import, export, ls, inspect, unpack, tag, label, verify, sign, rm" },
   { "ns", cli_ns, "Namespaces: ls, create, label, rm" },
   { "events", cli_events, "Print what changes, as it does" },
   { "gc", cli_gc, "Garbage collection: run, why" },

@@ -339,3 +339,103 @@ gantry_image_remove_finish (GantryImage *self, GAsyncResult *result, GError **er
 {
   return _gantry_object_finish_nothing (self, gantry_image_remove_async, result, error);
 }
+
+/**
+ * gantry_image_verify:
+ * @self: the image
+ * @options: (nullable): a{sv}: "platform" s, "offline" b
+ * @cancellable: (nullable): ends the call
+ * @error: why not
+ *
+ * Asks whether the policy allows the image to be used. A refusal is an answer, not an error.
+ *
+ * Returns: (transfer full): a{sv}: "allowed" b, "reason" s, "report" aa{sv}
+ */
+GVariant *
+gantry_image_verify (GantryImage *self, GVariant *options, GCancellable *cancellable, GError **error)
+{
+  return _gantry_object_call_value (self, "Image", "Verify", g_variant_new ("(@a{sv})", _gantry_options (options)),
+                                    NULL, cancellable, error);
+}
+
+/**
+ * gantry_image_verify_async:
+ * @self: the image
+ * @options: (nullable): a{sv}: "platform" s, "offline" b
+ * @cancellable: (nullable): ends the call
+ * @callback: called when there is an answer
+ * @user_data: for @callback
+ *
+ * As gantry_image_verify(), without blocking.
+ */
+void
+gantry_image_verify_async (GantryImage *self, GVariant *options, GCancellable *cancellable,
+                           GAsyncReadyCallback callback, gpointer user_data)
+{
+  _gantry_object_call_async (self, "Image", "Verify", g_variant_new ("(@a{sv})", _gantry_options (options)), NULL,
+                             gantry_image_verify_async, cancellable, callback, user_data);
+}
+
+/**
+ * gantry_image_verify_finish:
+ * @self: the image
+ * @result: the callback's
+ * @error: why not
+ *
+ * Returns: (transfer full): a{sv}: "allowed" b, "reason" s, "report" aa{sv}
+ */
+GVariant *
+gantry_image_verify_finish (GantryImage *self, GAsyncResult *result, GError **error)
+{
+  return _gantry_object_finish_value (self, gantry_image_verify_async, result, error);
+}
+
+/**
+ * gantry_image_sign:
+ * @self: the image
+ * @options: (nullable): a{sv}: "key" s (required), "home" s, "passphrase" s, "store" b
+ * @cancellable: (nullable): ends the call
+ * @error: why not
+ *
+ * Signs the image.
+ *
+ * Returns: (transfer full): a{sv}: "location" s, "signature" ay
+ */
+GVariant *
+gantry_image_sign (GantryImage *self, GVariant *options, GCancellable *cancellable, GError **error)
+{
+  return _gantry_object_call_value (self, "Image", "Sign", g_variant_new ("(@a{sv})", _gantry_options (options)),
+                                    NULL, cancellable, error);
+}
+
+/**
+ * gantry_image_sign_async:
+ * @self: the image
+ * @options: (nullable): a{sv}: "key" s (required), "home" s, "passphrase" s, "store" b
+ * @cancellable: (nullable): ends the call
+ * @callback: called when there is an answer
+ * @user_data: for @callback
+ *
+ * As gantry_image_sign(), without blocking.
+ */
+void
+gantry_image_sign_async (GantryImage *self, GVariant *options, GCancellable *cancellable,
+                           GAsyncReadyCallback callback, gpointer user_data)
+{
+  _gantry_object_call_async (self, "Image", "Sign", g_variant_new ("(@a{sv})", _gantry_options (options)), NULL,
+                             gantry_image_sign_async, cancellable, callback, user_data);
+}
+
+/**
+ * gantry_image_sign_finish:
+ * @self: the image
+ * @result: the callback's
+ * @error: why not
+ *
+ * Returns: (transfer full): a{sv}: "location" s, "signature" ay
+ */
+GVariant *
+gantry_image_sign_finish (GantryImage *self, GAsyncResult *result, GError **error)
+{
+  return _gantry_object_finish_value (self, gantry_image_sign_async, result, error);
+}

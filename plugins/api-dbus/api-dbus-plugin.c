@@ -5,6 +5,7 @@
 #include "interface.h"
 
 #include <gio/gunixconnection.h>
+#include <gantry/verifier.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -227,8 +228,9 @@ static const GantryNeed transfer_need = GANTRY_NEED_INIT (GANTRY_TRANSFER_TYPE, 
 static const GantryNeed tasks_need = GANTRY_NEED_INIT (GANTRY_TASKS_TYPE, NULL, 0, GANTRY_NEED_ONE);
 static const GantryNeed jobs_need
     = GANTRY_NEED_INIT (GANTRY_JOBS_TYPE, NULL, sizeof (GantryJobsVtable), GANTRY_NEED_ONE);
+static const GantryNeed verifier_need = GANTRY_NEED_INIT (GANTRY_VERIFIER_TYPE, NULL, 0, GANTRY_NEED_MANY);
 static const GantryNeed *const needs[] = { &introspection_need, &metadata_need, &events_need, &store_need, &transfer_need,
-                                           &tasks_need, &jobs_need, NULL };
+                                           &tasks_need, &jobs_need, &verifier_need, NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_FRONTEND_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "Bus", NULL };

@@ -120,6 +120,10 @@ gboolean import_images (Call *call, GVariant **ret_reply, GError **error);
 gboolean export_images (Call *call, GVariant **ret_reply, GError **error);
 gboolean unpack_image (Call *call, GVariant **ret_reply, GError **error);
 
+/* verify.c */
+gboolean verify_image (Call *call, GVariant **ret_reply, GError **error);
+gboolean sign_image (Call *call, GVariant **ret_reply, GError **error);
+
 /* task.c */
 
 /** Takes "stdin", "stdout", "stderr" and "terminal" out of @options. Returns: (transfer full). */
@@ -129,6 +133,8 @@ GantryStdio *take_stdio (Call *call, GVariantDict *options, GVariant *handles, G
 
 /** Sets the labels of the parameters (a{ss}); empty values remove. */
 gboolean set_labels (Call *call, const char *kind, const char *ns, const char *id, GError **error);
+/** Whether nothing is left of the options of @method. Errors: INVALID_ARGUMENT, naming what is. */
+gboolean options_are_empty (GVariantDict *options, const char *method, GError **error);
 /** The name of the image that @name means: itself, or the whole name of a short one. Returns: (transfer full). */
 char *find_image_name (Call *call, const char *name, GError **error);
 /** The record of the call's image. */

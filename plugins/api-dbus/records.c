@@ -50,3 +50,15 @@ get_image_record (Call *call, GError **error)
   gantry_metadata_get (call->self->metadata, GANTRY_KIND_IMAGE, call->ns, call->id, &record, NULL, error);
   return record;
 }
+
+gboolean
+options_are_empty (GVariantDict *options, const char *method, GError **error)
+{
+  g_autoptr (GVariant) rest = g_variant_ref_sink (g_variant_dict_end (options));
+  g_autofree char *key = NULL;
+
+  if (g_variant_n_children (rest) == 0)
+    return TRUE;
+  g_variant_get_child (rest, 0, "{sv}", &key, NULL);
+  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "%s has no option \"%s\" of this type", method, key);
+}

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include <gantry/verifier.h>
 #include <oci.h>
 #include <spec.h>
 
@@ -120,6 +121,18 @@ protect_for_an_hour (void)
   return g_variant_builder_end (&labels);
 }
 
+/* Whether the image may be used: asked with the digests that are used from here on, so that nothing can change in between. */
+static gboolean
+verify_image (TasksLocal *self, const char *name, GantryDescriptor *target, OciImage *image, GCancellable *cancellable, GError **error)
+{
+  const char *const digests[] = { image->manifest->digest, NULL };
+  GVariantDict options;
+
+  g_variant_dict_init (&options, NULL);
+  g_variant_dict_insert_value (&options, "digests", g_variant_new_strv (digests, -1));
+  return gantry_verifiers_verify (self->host, name, target->digest, g_variant_dict_end (&options), NULL, cancellable, error);
+}
+
 static gboolean
 prepare_snapshot (TasksLocal *self, Creation *creation, const char *image_name, OciImage **ret_image,
                   GCancellable *cancellable, GError **error)
@@ -139,7 +152,7 @@ prepare_snapshot (TasksLocal *self, Creation *creation, const char *image_name, 
     }
   target = gantry_record_get_target (record);
   image = target != NULL ? oci_image_load (creation->content, target, platform, cancellable, error) : NULL;
-  if (image == NULL)
+  if (image == NULL || !verify_image (self, image_name, target, image, cancellable, error))
     return FALSE;
   chain = oci_chain_id (image->diff_ids, g_strv_length (image->diff_ids));
   if (chain != NULL && !gantry_snapshotter_stat (creation->snapshotter, chain, &info, cancellable, NULL))
