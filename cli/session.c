@@ -202,17 +202,25 @@ session_follow (Session *session)
   return CLI_NOT_RUN;
 }
 
-/* 127 for a program that is not there, CLI_NOT_RUN for everything else that is not the container's own doing: as env (1) and podman. */
+static gboolean
+says (const GError *error, const char *const *words)
+{
+  for (gsize i = 0; words[i] != NULL; i++)
+    if (strstr (error->message, words[i]) != NULL)
+      return TRUE;
+  return FALSE;
+}
+
+/* 127 for a program that is not there, 126 for one that can't be executed, CLI_NOT_RUN for everything else that is not the container's own
+ * doing: as env (1) and podman. */
 int
 session_start_failure (GError *error)
 {
-  static const char *const not_found[]
-      = { "executable file not found", "no such file or directory", "No such file or directory" };
-  int status = CLI_NOT_RUN;
+  static const char *const absent[]
+      = { "executable file not found", "no such file or directory", "No such file or directory", NULL };
+  static const char *const not_executable[] = { "permission denied", "Permission denied", NULL };
+  int status = says (error, absent) ? 127 : says (error, not_executable) ? 126 : CLI_NOT_RUN;
 
-  for (gsize i = 0; i < G_N_ELEMENTS (not_found); i++)
-    if (strstr (error->message, not_found[i]) != NULL)
-      status = 127;
   cli_fail_error (error);
   return status;
 }

@@ -84,8 +84,8 @@ encode_varint (uint64_t value, uint8_t out[10])
   return n;
 }
 
-static void
-put_raw_varint (PbBuffer *buffer, uint64_t value)
+void
+pb_put_raw_varint (PbBuffer *buffer, uint64_t value)
 {
   uint8_t bytes[10];
 
@@ -97,15 +97,15 @@ pb_put_varint (PbBuffer *buffer, uint32_t field, uint64_t value)
 {
   if (value == 0)
     return;
-  put_raw_varint (buffer, (uint64_t) field << 3);
-  put_raw_varint (buffer, value);
+  pb_put_raw_varint (buffer, (uint64_t) field << 3);
+  pb_put_raw_varint (buffer, value);
 }
 
 void
 pb_put_bytes (PbBuffer *buffer, uint32_t field, const void *data, size_t length)
 {
-  put_raw_varint (buffer, (uint64_t) field << 3 | 2);
-  put_raw_varint (buffer, length);
+  pb_put_raw_varint (buffer, (uint64_t) field << 3 | 2);
+  pb_put_raw_varint (buffer, length);
   pb_append (buffer, data, length);
 }
 
@@ -119,7 +119,7 @@ pb_put_string (PbBuffer *buffer, uint32_t field, const char *text)
 size_t
 pb_begin (PbBuffer *buffer, uint32_t field)
 {
-  put_raw_varint (buffer, (uint64_t) field << 3 | 2);
+  pb_put_raw_varint (buffer, (uint64_t) field << 3 | 2);
   return buffer->length;
 }
 

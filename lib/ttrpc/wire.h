@@ -41,6 +41,7 @@ typedef struct {
 
 void pb_clear (PbBuffer *buffer);
 void pb_append (PbBuffer *buffer, const void *data, size_t length);
+void pb_put_raw_varint (PbBuffer *buffer, uint64_t value); /* without a key: an element of a packed field */
 void pb_put_varint (PbBuffer *buffer, uint32_t field, uint64_t value); /* nothing for 0, as proto3 has it */
 void pb_put_bytes (PbBuffer *buffer, uint32_t field, const void *data, size_t length); /* also when empty */
 void pb_put_string (PbBuffer *buffer, uint32_t field, const char *text); /* nothing for NULL and "" */

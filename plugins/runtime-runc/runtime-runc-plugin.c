@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "runtime-runc.h"
-
 #include <dlfcn.h>
+
+#include <shim-runtime.h>
 
 /* The shim beside this module in a build tree, else the installed one. */
 static char *
@@ -24,33 +24,35 @@ find_shim (void)
 static gboolean
 plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 {
-  RuntimeRunc *self = runtime_runc_new (host, error);
+  g_autofree char *found = find_shim ();
+  const char *shim = gantry_host_get_config_string (host, "Shim", found);
+  ShimRuntime *self;
 
+  if (!g_file_test (shim, G_FILE_TEST_IS_EXECUTABLE))
+    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "the shim %s is not there; install it or set Shim=", shim);
+  self = shim_runtime_new (host, shim, TRUE, error);
   if (self == NULL)
     return FALSE;
-  if (self->shim == NULL)
-    self->shim = find_shim ();
-  if (!g_file_test (self->shim, G_FILE_TEST_IS_EXECUTABLE))
-    gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "the shim %s is not there; install it or set Shim=", self->shim);
-  else if (runtime_runc_recover (self, error))
+  self->oci_runtime = g_strdup (gantry_host_get_config_string (host, "Runtime", "runc"));
+  if (!shim_runtime_recover (self, error))
     {
-      *ret_instance = self;
-      return TRUE;
+      shim_runtime_free (self);
+      return FALSE;
     }
-  runtime_runc_free (self);
-  return FALSE;
+  *ret_instance = self;
+  return TRUE;
 }
 
 static gpointer
 plugin_get (gpointer instance, const char *type)
 {
-  return &((RuntimeRunc *) instance)->runtime;
+  return &((ShimRuntime *) instance)->runtime;
 }
 
 static void
 plugin_fini (gpointer instance)
 {
-  runtime_runc_free (instance);
+  shim_runtime_free (instance);
 }
 
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_RUNTIME_TYPE };

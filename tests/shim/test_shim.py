@@ -36,7 +36,7 @@ def rootfs():
 class Task:
     """One shim with one container."""
 
-    def __init__(self, rootfs, name, args, terminal=False):
+    def __init__(self, rootfs, name, args, terminal=False, sockets=None, annotations=None, **linux):
         self.name = name
         self.bundle = tempfile.mkdtemp(prefix="gantry-bundle.")
         self.root = tempfile.mkdtemp(prefix="gantry-runc.")
@@ -53,14 +53,16 @@ class Task:
                        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
                        {"destination": "/dev/pts", "type": "devpts", "source": "devpts"}],
             "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "network")],
-                      "cgroupsPath": f"/gantry-test/{name}"},
+                      "cgroupsPath": f"/gantry-test/{name}", **linux},
+            "annotations": annotations or {},
         }
         with open(f"{self.bundle}/config.json", "w", encoding="utf-8") as file:
             json.dump(spec, file)
-        subprocess.run([SHIM, "-namespace", "test", "-id", name, "-address", "", "-socket", f"{self.bundle}/s", "start"],
-                       cwd=self.bundle, check=True, stdout=subprocess.DEVNULL)
-        self.client = Client(f"{self.bundle}/s")
-        self.watch = Client(f"{self.bundle}/s")
+        self.address = subprocess.run(
+            [SHIM, "-namespace", "test", "-id", name, "-address", "", "-sockets", sockets or self.bundle, "start"], cwd=self.bundle,
+            check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True).stdout.removeprefix("unix://")
+        self.client = Client(self.address)
+        self.watch = Client(self.address)
         self.watch.call("Watch", [], service="gantry.shim.v1.Shim")
         self.pid = self.client.call("Connect", [])[1][0]
 
@@ -135,7 +137,7 @@ def test_killed(task):
     one.create()
     one.call("Start")
     waiting = one.client.send("Wait", [(1, one.name)])
-    other = Client(f"{one.bundle}/s")
+    other = Client(one.address)
     other.call("Kill", [(1, one.name), (3, signal.SIGKILL)])
     assert one.client.wait(waiting)[1][0] == 137
     with pytest.raises(Error) as error:
@@ -303,7 +305,7 @@ def test_hostile_frames(task):
     one = task(["true"])
     for data in (b"\xff" * 100, b"\x00\x00\x00\x05\x00\x00\x00\x01\x01\x00hello", os.urandom(4096), b"\x00" * 9):
         raw = socket.socket(socket.AF_UNIX)
-        raw.connect(f"{one.bundle}/s")
+        raw.connect(one.address)
         raw.sendall(data)
         raw.close()
     with pytest.raises(Error) as error:

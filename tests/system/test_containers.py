@@ -6,6 +6,8 @@ import pty
 import subprocess
 import time
 
+import pytest
+
 from conftest import BUILD
 
 
@@ -16,13 +18,26 @@ def test_hello(busybox):
 
 
 def test_exit_statuses(busybox):
-    for command, status in ((["true"], 0), (["sh", "-c", "exit 42"], 42), (["/no/such"], 127)):
+    for command, status in ((["true"], 0), (["sh", "-c", "exit 42"], 42)):
         result = busybox.run("run", "--rm", "busybox", *command, check=False)
+        assert result.returncode == status and result.stderr == b"", result.stderr
+
+
+@pytest.mark.parametrize("command,status,words", [
+    ("/no/such", 127, b"/no/such: no such file or directory"), ("no-such", 127, b"executable file not found in $PATH"),
+    ("/etc/passwd", 126, b"permission denied"), ("/etc", 126, b"permission denied"),
+])
+def test_program_that_cannot_be_run(busybox, command, status, words):
+    """One clear line, whether it would have been the container's first program or one more."""
+    busybox.run("run", "-d", "--name", "one", "busybox", "sleep", "1000")
+    for verb in (["run", "--rm", "busybox"], ["exec", "one"]):
+        result = busybox.run(*verb, command, check=False)
         assert result.returncode == status, result.stderr
-    # runc has the container's stderr while it makes the container, and says it there, too.
-    last = result.stderr.splitlines()[-1]
-    assert last.startswith(b"gantry: ") and b"/no/such" in last
-    assert busybox.out("ps", "-q") == ""
+        assert result.stderr.startswith(b"gantry: ") and result.stderr.count(b"\n") == 1 and words in result.stderr
+    # A program that a mount brings is found, though the image does not have it.
+    assert busybox.out("run", "--rm", "-v", "/bin:/host/bin", "-v", "/lib:/lib", "-v", "/lib64:/lib64", "busybox", "/host/bin/echo",
+                       "here") == "here"
+    assert len(busybox.json("ps")) == 1
 
 
 def test_killed(busybox):

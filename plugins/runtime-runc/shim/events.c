@@ -19,7 +19,7 @@ send_event (const char *topic, const char *type, PbBuffer *event)
 }
 
 void
-announce_create (const Container *container, const char *checkpoint)
+announce_create (const Container *container)
 {
   PbBuffer event = { 0 };
   const Stdio *stdio = &container->init.stdio;
@@ -32,7 +32,7 @@ announce_create (const Container *container, const char *checkpoint)
     pb_put_string (&event, i + 1, stdio->uri[i]);
   pb_put_varint (&event, 4, stdio->terminal);
   pb_end (&event, io);
-  pb_put_string (&event, 5, checkpoint);
+  pb_put_string (&event, 5, container->checkpoint);
   pb_put_varint (&event, 6, (uint64_t) container->init.pid);
   send_event ("/tasks/create", "containerd.events.TaskCreate", &event);
 }
@@ -87,6 +87,16 @@ announce_delete (const Process *process)
   pb_put_timestamp (&event, 4, process->exited_ns);
   pb_put_string (&event, 5, process->exec_id);
   send_event ("/tasks/delete", "containerd.events.TaskDelete", &event);
+}
+
+void
+announce_checkpointed (const Container *container, const char *path)
+{
+  PbBuffer event = { 0 };
+
+  pb_put_string (&event, 1, container->id);
+  pb_put_string (&event, 2, path);
+  send_event ("/tasks/checkpointed", "containerd.events.TaskCheckpointed", &event);
 }
 
 void

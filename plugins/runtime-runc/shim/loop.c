@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "shim.h"
 
-#include <errno.h>
-#include <stdarg.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 
 #define BATCH 16
 
@@ -13,43 +9,6 @@ static int epoll_fd = -1;
 /* Events of the running batch, so that a watch that goes away meanwhile is not called. */
 static struct epoll_event batch[BATCH];
 static int n_batch;
-
-bool
-fail (Error *error, int code, const char *format, ...)
-{
-  va_list args;
-
-  error->code = code;
-  va_start (args, format);
-  vsnprintf (error->message, sizeof error->message, format, args);
-  va_end (args);
-  return false;
-}
-
-bool
-fail_errno (Error *error, const char *format, ...)
-{
-  int saved_errno = errno;
-  va_list args;
-  int n;
-
-  error->code = saved_errno == ENOENT ? CODE_NOT_FOUND : saved_errno == EEXIST ? CODE_ALREADY_EXISTS : CODE_INTERNAL;
-  va_start (args, format);
-  n = vsnprintf (error->message, sizeof error->message, format, args);
-  va_end (args);
-  if (n >= 0 && (size_t) n < sizeof error->message)
-    snprintf (error->message + n, sizeof error->message - (size_t) n, ": %s", strerror (saved_errno));
-  return false;
-}
-
-int64_t
-now_ns (void)
-{
-  struct timespec now;
-
-  clock_gettime (CLOCK_REALTIME, &now);
-  return (int64_t) now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 bool
 loop_init (void)

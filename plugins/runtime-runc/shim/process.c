@@ -4,6 +4,7 @@
 #include "shim.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -68,10 +69,12 @@ container_free (Container *container)
       free (exec);
     }
   process_clear (&container->init);
+  oom_unwatch (container);
   free (container->id);
   free (container->bundle);
-  free (container->runtime);
-  free (container->root);
+  options_clear (&container->options);
+  free (container->checkpoint);
+  free (container->cgroups);
   free (container);
 }
 
@@ -94,6 +97,16 @@ write_record (const Process *process)
   close (fd);
 }
 
+/* What shares its pid namespace with others does not end with its init by itself. */
+static void
+kill_rest (Container *container)
+{
+  Error ignored;
+
+  if (container->shares_pids)
+    runc_kill (container, SIGKILL, true, &ignored);
+}
+
 static void
 process_exited (Process *process, int wait_status)
 {
@@ -102,6 +115,11 @@ process_exited (Process *process, int wait_status)
   process->status = WIFSIGNALED (wait_status) ? 128u + (unsigned) WTERMSIG (wait_status)
                                               : (unsigned) WEXITSTATUS (wait_status);
   write_record (process);
+  if (process->exec_id[0] == '\0')
+    {
+      oom_check (process->container);
+      kill_rest (process->container);
+    }
   stdio_finish (process);
   announce_exit (process);
   waiters_complete (process);

@@ -16,29 +16,6 @@
 #define MAX_OUTPUT (1024 * 1024)
 #define MAX_LOG (64 * 1024)
 
-/* A file in the bundle, whole, cut at @limit. Returns: (transfer full) NUL-terminated, or NULL. */
-static char *
-read_file (const char *path, size_t limit, size_t *ret_length)
-{
-  int fd = open (path, O_RDONLY | O_CLOEXEC);
-  char *text = NULL;
-  size_t length = 0;
-  ssize_t n = 0;
-
-  if (fd < 0)
-    return NULL;
-  text = malloc (limit + 1);
-  while (text != NULL && length < limit && (n = read (fd, text + length, limit - length)) > 0)
-    length += (size_t) n;
-  close (fd);
-  if (text == NULL)
-    return NULL;
-  text[length] = '\0';
-  if (ret_length != NULL)
-    *ret_length = length;
-  return text;
-}
-
 /* Takes the JSON string that starts at @at (behind its quote) into @out. */
 static void
 unescape (const char *at, char *out, size_t size)
@@ -82,6 +59,8 @@ take_log (const char *path, Error *error, const char *verb, int status)
   free (log);
   if (strstr (message, "executable file not found") != NULL || strstr (message, "no such file or directory") != NULL)
     code = CODE_NOT_FOUND;
+  else if (strstr (message, "permission denied") != NULL)
+    code = CODE_PERMISSION_DENIED;
   if (message[0] == '\0')
     return fail (error, CODE_UNKNOWN, "OCI runtime %s failed with status %d and said nothing", verb, status);
   return fail (error, code, "OCI runtime %s failed: %s", verb, message);
@@ -162,15 +141,20 @@ runc_run (Container *container, const char *const *args, const int *fds, PbBuffe
 
   snprintf (log, sizeof log, "%s/log.json", container->bundle);
   unlink (log);
-  argv[n++] = container->runtime;
+  argv[n++] = container->options.runtime;
   argv[n++] = "--root";
-  argv[n++] = container->root;
+  argv[n++] = container->options.root;
   argv[n++] = "--log";
   argv[n++] = log;
   argv[n++] = "--log-format";
   argv[n++] = "json";
-  if (container->systemd_cgroup)
+  if (container->options.systemd_cgroup)
     argv[n++] = "--systemd-cgroup";
+  if (container->options.criu != NULL)
+    {
+      argv[n++] = "--criu";
+      argv[n++] = container->options.criu;
+    }
   for (size_t i = 0; args[i] != NULL && i < MAX_ARGS; i++)
     argv[n++] = args[i];
   argv[n] = NULL;
@@ -178,9 +162,9 @@ runc_run (Container *container, const char *const *args, const int *fds, PbBuffe
   if (status == 0)
     return true;
   if (status < 0)
-    return fail_errno (error, "starting the OCI runtime %s", container->runtime);
+    return fail_errno (error, "starting the OCI runtime %s", container->options.runtime);
   if (WIFEXITED (status) && WEXITSTATUS (status) == 127)
-    return fail (error, CODE_NOT_FOUND, "OCI runtime %s is not installed", container->runtime);
+    return fail (error, CODE_NOT_FOUND, "OCI runtime %s is not installed", container->options.runtime);
   return take_log (log, error, args[0], WIFEXITED (status) ? WEXITSTATUS (status) : 128 + WTERMSIG (status));
 }
 
@@ -244,28 +228,49 @@ run_with_stdio (Process *process, const char *const *args, size_t n_args, const 
 }
 
 bool
-runc_create (Container *container, const char *checkpoint, Error *error)
+runc_create (Container *container, Error *error)
 {
   const char *args[MAX_ARGS];
   char pid_file[4096];
   size_t n = 0;
 
   snprintf (pid_file, sizeof pid_file, "%s/init.pid", container->bundle);
-  args[n++] = checkpoint != NULL ? "restore" : "create";
-  if (checkpoint != NULL)
+  args[n++] = "create";
+  args[n++] = "--bundle";
+  args[n++] = container->bundle;
+  args[n++] = "--pid-file";
+  args[n++] = pid_file;
+  if (container->options.no_pivot)
+    args[n++] = "--no-pivot";
+  if (container->options.no_new_keyring)
+    args[n++] = "--no-new-keyring";
+  args[n++] = container->id;
+  return run_with_stdio (&container->init, args, n, pid_file, error);
+}
+
+bool
+runc_restore (Container *container, Error *error)
+{
+  const char *args[MAX_ARGS];
+  char pid_file[4096];
+  size_t n = 0;
+
+  snprintf (pid_file, sizeof pid_file, "%s/init.pid", container->bundle);
+  args[n++] = "restore";
+  args[n++] = "--detach";
+  args[n++] = "--image-path";
+  args[n++] = container->checkpoint;
+  if (container->options.criu_work_path != NULL)
     {
-      args[n++] = "--detach";
-      args[n++] = "--image-path";
-      args[n++] = checkpoint;
+      args[n++] = "--work-path";
+      args[n++] = container->options.criu_work_path;
     }
   args[n++] = "--bundle";
   args[n++] = container->bundle;
   args[n++] = "--pid-file";
   args[n++] = pid_file;
-  if (container->no_pivot)
+  if (container->options.no_pivot)
     args[n++] = "--no-pivot";
-  if (container->no_new_keyring && checkpoint == NULL)
-    args[n++] = "--no-new-keyring";
   args[n++] = container->id;
   return run_with_stdio (&container->init, args, n, pid_file, error);
 }
@@ -285,17 +290,10 @@ runc_exec (Process *process, Error *error)
   char spec_file[4096], pid_file[4096];
   const char *args[] = { "exec", "--process", spec_file, "--detach", "--pid-file", pid_file, container->id };
   bool ok;
-  int fd;
 
   snprintf (spec_file, sizeof spec_file, "%s/%s-process.json", container->bundle, process->exec_id);
   snprintf (pid_file, sizeof pid_file, "%s/%s.pid", container->bundle, process->exec_id);
-  fd = open (spec_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0)
-    return fail_errno (error, "writing %s", spec_file);
-  ok = write (fd, process->spec, process->spec_length) == (ssize_t) process->spec_length;
-  close (fd);
-  if (!ok)
-    fail (error, CODE_INTERNAL, "writing %s failed", spec_file);
+  ok = write_file (spec_file, process->spec, process->spec_length) || fail_errno (error, "writing %s", spec_file);
   ok = ok && run_with_stdio (process, args, sizeof args / sizeof args[0], pid_file, error);
   unlink (spec_file);
   return ok;

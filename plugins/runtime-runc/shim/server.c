@@ -311,6 +311,13 @@ server_start (int fd)
   return watch_add (&listener, EPOLLIN);
 }
 
+void
+server_stop_listening (void)
+{
+  watch_remove (&listener);
+  close (listener.fd);
+}
+
 bool
 server_busy (void)
 {

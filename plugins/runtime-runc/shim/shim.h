@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * gantry-shim-runc: the parent of a container's processes. One thread, one epoll; everything that waits is a Watch. Calls of the OCI
- * runtime are waited for in place: they are short, and there is one container to serve.
+ * runtime are waited for in place: they are short, and there is one container, or one pod, to serve.
  */
 #pragma once
 
@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <sys/types.h>
 #include <wire.h>
+
+#include "json.h"
 
 #define MAX_ERROR 1024
 #define MAX_FDS 8
@@ -22,6 +24,7 @@ enum {
   CODE_INVALID_ARGUMENT = 3,
   CODE_NOT_FOUND = 5,
   CODE_ALREADY_EXISTS = 6,
+  CODE_PERMISSION_DENIED = 7,
   CODE_FAILED_PRECONDITION = 9,
   CODE_UNIMPLEMENTED = 12,
   CODE_INTERNAL = 13,
@@ -36,6 +39,12 @@ typedef struct {
 /** Sets @error. Returns: false. */
 bool fail (Error *error, int code, const char *format, ...) __attribute__ ((format (printf, 3, 4)));
 bool fail_errno (Error *error, const char *format, ...) __attribute__ ((format (printf, 2, 3)));
+
+/* util.c */
+int64_t now_ns (void);
+/** A file, whole, cut at @limit. Returns: (transfer full) NUL-terminated and malloc ()ed, or NULL. */
+char *read_file (const char *path, size_t limit, size_t *ret_length);
+bool write_file (const char *path, const void *data, size_t length);
 
 /* loop.c */
 typedef struct Watch Watch;
@@ -56,6 +65,7 @@ void loop_run_once (int timeout_ms);
 typedef struct Process Process;
 typedef struct Container Container;
 typedef struct Stream Stream;
+typedef struct Oom Oom;
 
 /** Where the three streams go, as the request has it. */
 typedef struct {
@@ -83,19 +93,34 @@ struct Process {
   pid_t logger; /* of binary://, or 0 */
 };
 
+/** containerd.runc.v1.Options, as far as they matter to one container. */
+typedef struct {
+  char *runtime; /* the OCI runtime's program */
+  char *root;    /* its --root */
+  char *criu;
+  char *criu_image_path;
+  char *criu_work_path;
+  char *shim_cgroup;
+  bool systemd_cgroup;
+  bool no_pivot;
+  bool no_new_keyring;
+  uint32_t io_uid;
+  uint32_t io_gid;
+} Options;
+
 struct Container {
   Container *next;
   char *id;
   char *bundle;
-  char *runtime; /* the OCI runtime's program */
-  char *root;    /* its --root */
-  bool systemd_cgroup;
-  bool no_pivot;
-  bool no_new_keyring;
+  Options options;
+  char *checkpoint; /* to restore from at Start, or NULL */
+  char *cgroups;    /* /proc/PID/cgroup of init */
+  Oom *oom;
+  dev_t root_dev; /* of init's root directory */
+  ino_t root_ino;
+  bool shares_pids; /* its pid namespace is not its own: others outlive init */
   bool mounted;
   bool paused;
-  uint32_t io_uid;
-  uint32_t io_gid;
   Process init;
   Process *execs;
 };
@@ -110,17 +135,66 @@ void process_clear (Process *process);
 void container_free (Container *container);
 /** Notes that @pid has ended; announces it if it is one of ours. */
 void process_reap (pid_t pid, int wait_status);
-int64_t now_ns (void);
 
 /* runc.c */
 /** Runs "<runtime> --root … --log … <args>" and waits. @fds: three for its streams, or NULL: /dev/null. @output: (nullable): its stdout.
  * On failure @error has the last error of its log. */
 bool runc_run (Container *container, const char *const *args, const int *fds, PbBuffer *output, Error *error);
-bool runc_create (Container *container, const char *checkpoint, Error *error);
+bool runc_create (Container *container, Error *error);
+bool runc_restore (Container *container, Error *error);
 bool runc_start (Container *container, Error *error);
 bool runc_exec (Process *process, Error *error);
 bool runc_delete (Container *container, bool force, Error *error);
 bool runc_kill (Container *container, int signal, bool all, Error *error);
+
+/* options.c */
+/** Reads an Any with containerd.runc.v1.Options. */
+void options_read (Options *options, const uint8_t *any, size_t length);
+/** Completes @options: runc, and a root of its own for each namespace. */
+bool options_complete (Options *options);
+void options_clear (Options *options);
+/** Keeps in the bundle what a later "delete" needs, and finds it there. */
+bool options_save (const Options *options, const char *bundle);
+void options_load (Options *options, const char *bundle);
+/** Whether @options name what can't be arguments of a program. */
+bool options_check (const Options *options, Error *error);
+
+/* program.c */
+/** Whether the program of @process (a spec's "process") is surely absent from, or can't be executed in, the directory @root_fd.
+ * Returns: false, with an error in the OCI runtime's words. */
+bool program_check (int root_fd, Json process, const char *verb, Error *error);
+bool program_check_init (const char *bundle, Json spec, Error *error);
+bool program_check_exec (Process *process, Error *error);
+
+/* cgroup.c */
+/** Whether the machine has cgroups of version 2 only. */
+bool cgroup_unified (void);
+/** Notes where @container's init is. */
+void cgroup_note (Container *container);
+/** The container's directory in the hierarchy of @controller (in version 2: the only one). Returns: false if it has none of its own. */
+bool cgroup_path (const Container *container, const char *controller, char *ret_path, size_t size);
+/** Moves this process into the cgroup @path, where it exists. */
+bool cgroup_join (const char *path, Error *error);
+
+/* stats.c */
+/** Puts a StatsResponse. */
+bool stats_put (PbBuffer *reply, const Container *container, Error *error);
+/** Puts the members of io.containerd.cgroups.v2.Metrics, from a cgroup's directory. */
+void stats_put_v2 (PbBuffer *out, const char *directory);
+
+/* oom.c */
+void oom_watch (Container *container);
+/** Announces what the kernel has killed. */
+void oom_check (Container *container);
+void oom_unwatch (Container *container);
+
+/* start.c */
+int shim_start (void);
+int shim_cleanup (void);
+extern const char *shim_id;
+extern const char *shim_daemon_address;
+extern const char *shim_bundle;
+extern const char *shim_sockets;
 
 /* stdio.c */
 /** Opens what @process's stdio names; @ret_fds: three fds to give to the process (or -1 each with a terminal), the caller's to
@@ -143,6 +217,7 @@ void rootfs_unmount (const char *bundle);
 
 /* server.c */
 bool server_start (int listener);
+void server_stop_listening (void);
 /** Whether a connection is open. */
 bool server_busy (void);
 /** Sends @event (an Envelope message) to every watcher and forwards it to the daemon's events address. */
@@ -158,7 +233,8 @@ void server_complete_wait (struct Waiter *waiter, const Process *process);
 void waiters_complete (Process *process);
 extern bool shim_shutdown;
 
-/* service.c: one request */
+/* service.c */
+/** One request. */
 typedef struct {
   void *connection;
   uint32_t stream;
@@ -171,14 +247,17 @@ typedef struct {
   PbBuffer reply;
 } Request;
 bool service_call (Request *request, const char *service, Error *error);
-void waiter_add (Process *process, Request *request);
+
+/* waiters.c */
+bool waiter_add (Process *process, Request *request, Error *error);
 void waiters_drop (void *connection);
 
 /* events.c */
-void announce_create (const Container *container, const char *checkpoint);
+void announce_create (const Container *container);
 void announce_start (const Process *process);
 void announce_exec_added (const Process *process);
 void announce_exit (const Process *process);
 void announce_delete (const Process *process);
 void announce_paused (const Container *container, bool paused);
+void announce_checkpointed (const Container *container, const char *path);
 void announce_simple (const Container *container, const char *topic, const char *type);

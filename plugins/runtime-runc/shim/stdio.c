@@ -240,6 +240,19 @@ open_binary (Process *process, int fds[3], Error *error)
   return ok;
 }
 
+/* Pipes belong to the user that the options name, so that the process may open them again as /dev/stdout. What the caller passed is its own. */
+static bool
+give_away (const Container *container, const char *uri, int fd, Error *error)
+{
+  const Options *options = &container->options;
+  struct stat st;
+
+  if ((options->io_uid == 0 && options->io_gid == 0) || has_prefix (uri, "fd:") || fstat (fd, &st) < 0 || !S_ISFIFO (st.st_mode))
+    return true;
+  return fchown (fd, options->io_uid, options->io_gid) == 0
+         || fail_errno (error, "giving %.200s to user %u", uri, options->io_uid);
+}
+
 bool
 stdio_open (Process *process, int ret_fds[3], Error *error)
 {
@@ -259,9 +272,11 @@ stdio_open (Process *process, int ret_fds[3], Error *error)
           stdio_close (ret_fds);
           return false;
         }
-      if (container->io_uid != 0 || container->io_gid != 0)
-        if (fchown (ret_fds[i], container->io_uid, container->io_gid) < 0 && errno != EINVAL)
-          return fail_errno (error, "giving %s to user %u", uri, container->io_uid);
+      if (!give_away (container, uri, ret_fds[i], error))
+        {
+          stdio_close (ret_fds);
+          return false;
+        }
     }
   return true;
 }

@@ -2,6 +2,7 @@
 #include "connection.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,9 +17,8 @@
 #define MAX_FDS 8
 
 typedef struct {
-  gboolean done;
-  GBytes *reply;
-  GError *error;
+  ConnectionReplyFunc func;
+  gpointer user_data;
 } Call;
 
 struct _Connection {
@@ -32,7 +32,6 @@ struct _Connection {
 
   GMutex send_lock;
   GMutex lock;
-  GCond cond;
   GHashTable *calls; /* by stream id; with lock */
   guint32 next_stream;
   gboolean closed;
@@ -57,38 +56,56 @@ connection_unref (Connection *self)
   g_hash_table_unref (self->calls);
   g_mutex_clear (&self->send_lock);
   g_mutex_clear (&self->lock);
-  g_cond_clear (&self->cond);
   g_free (self);
+}
+
+/* Takes a call off the table. Returns: FALSE if there is none: its caller has been told already. */
+static gboolean
+take_call (Connection *self, guint32 stream, Call *ret_call)
+{
+  Call *call;
+
+  g_mutex_lock (&self->lock);
+  call = g_hash_table_lookup (self->calls, GUINT_TO_POINTER (stream));
+  if (call != NULL)
+    {
+      *ret_call = *call;
+      g_hash_table_remove (self->calls, GUINT_TO_POINTER (stream));
+    }
+  g_mutex_unlock (&self->lock);
+  return call != NULL;
 }
 
 static void
 fail_calls (Connection *self)
 {
-  GHashTableIter iter;
-  gpointer value;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GList) calls = NULL;
 
+  gantry_throw (&error, GANTRY_ERROR_UNAVAILABLE, "the shim is gone");
   g_mutex_lock (&self->lock);
   self->closed = TRUE;
-  g_hash_table_iter_init (&iter, self->calls);
-  while (g_hash_table_iter_next (&iter, NULL, &value))
-    {
-      Call *call = value;
-
-      call->done = TRUE;
-      gantry_throw (&call->error, GANTRY_ERROR_UNAVAILABLE, "the shim is gone");
-    }
-  g_hash_table_remove_all (self->calls);
-  g_cond_broadcast (&self->cond);
+  calls = g_hash_table_get_values (self->calls);
+  g_hash_table_steal_all (self->calls);
   g_mutex_unlock (&self->lock);
+  for (GList *at = calls; at != NULL; at = at->next)
+    {
+      Call *call = at->data;
+
+      call->func (NULL, error, call->user_data);
+      g_free (call);
+    }
 }
 
-static void
-read_status (const PbField *field, Call *call)
+/* google.rpc.Status { code = 1, message = 2 } */
+static GError *
+read_status (const PbField *field)
 {
   PbReader reader = pb_reader (field->data, field->length);
   PbField part;
   int code = 2;
   g_autofree char *message = NULL;
+  g_autofree char *valid = NULL;
 
   while (pb_next (&reader, &part) > 0)
     {
@@ -97,62 +114,41 @@ read_status (const PbField *field, Call *call)
       else if (part.number == 2 && part.wire == 2 && message == NULL)
         message = g_strndup ((const char *) part.data, part.length);
     }
-  if (code != 0 && call->error == NULL)
-    {
-      g_autofree char *valid = g_utf8_make_valid (message != NULL ? message : "the shim gave no reason", -1);
-
-      call->error = g_error_new_literal (GANTRY_ERROR, gantry_error_code_from_grpc (code), valid);
-    }
+  if (code == 0)
+    return NULL;
+  valid = g_utf8_make_valid (message != NULL ? message : "the shim gave no reason", -1);
+  return g_error_new_literal (GANTRY_ERROR, gantry_error_code_from_grpc (code), valid);
 }
 
 static void
 on_response (Connection *self, guint32 stream, const guint8 *data, gsize length)
 {
   PbReader reader = pb_reader (data, length);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GBytes) reply = NULL;
   PbField field;
-  Call *call;
+  Call call;
 
-  g_mutex_lock (&self->lock);
-  call = g_hash_table_lookup (self->calls, GUINT_TO_POINTER (stream));
-  if (call != NULL)
+  while (pb_next (&reader, &field) > 0)
     {
-      while (pb_next (&reader, &field) > 0)
-        {
-          if (field.number == 1 && field.wire == 2)
-            read_status (&field, call);
-          else if (field.number == 2 && field.wire == 2 && call->reply == NULL)
-            call->reply = g_bytes_new (field.data, field.length);
-        }
-      call->done = TRUE;
-      g_hash_table_remove (self->calls, GUINT_TO_POINTER (stream));
-      g_cond_broadcast (&self->cond);
+      if (field.number == 1 && field.wire == 2 && error == NULL)
+        error = read_status (&field);
+      else if (field.number == 2 && field.wire == 2 && reply == NULL)
+        reply = g_bytes_new (field.data, field.length);
     }
-  g_mutex_unlock (&self->lock);
+  if (reply == NULL)
+    reply = g_bytes_new (NULL, 0);
+  if (take_call (self, stream, &call))
+    call.func (error == NULL ? reply : NULL, error, call.user_data);
 }
 
 static void
 on_envelope (Connection *self, const guint8 *data, gsize length)
 {
-  PbReader reader = pb_reader (data, length), event = pb_reader ("", 0);
-  g_autofree char *topic = NULL;
-  PbField field;
+  g_auto (ShimEvent) event = { 0 };
 
-  while (pb_next (&reader, &field) > 0)
-    {
-      if (field.number == 3 && field.wire == 2 && topic == NULL)
-        topic = g_strndup ((const char *) field.data, field.length);
-      else if (field.number == 4 && field.wire == 2)
-        {
-          PbReader any = pb_reader (field.data, field.length);
-          PbField part;
-
-          while (pb_next (&any, &part) > 0)
-            if (part.number == 2 && part.wire == 2)
-              event = pb_reader (part.data, part.length);
-        }
-    }
-  if (topic != NULL)
-    self->func (self, topic, event, FALSE, self->user_data);
+  if (shim_event_read (&event, pb_reader (data, length)))
+    self->func (self, &event, self->user_data);
 }
 
 static gboolean
@@ -197,25 +193,34 @@ on_readable (int fd, GIOCondition condition, gpointer data)
         return G_SOURCE_CONTINUE;
     }
   fail_calls (self);
-  self->func (self, NULL, pb_reader ("", 0), TRUE, self->user_data);
+  self->func (self, NULL, self->user_data);
   return G_SOURCE_REMOVE;
 }
 
-Connection *
-connection_new (int dir_fd, const char *name, GMainContext *context, ConnectionEventFunc func, gpointer user_data,
-                GError **error)
+/* By an fd of the directory: its path may be longer than sun_path. */
+static int
+connect_to (const char *path, GError **error)
 {
   struct sockaddr_un address = { .sun_family = AF_UNIX };
+  g_autofree char *directory = g_path_get_dirname (path), *name = g_path_get_basename (path);
+  gantry_autofd int dir_fd = open (directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
   gantry_autofd int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+  g_snprintf (address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir_fd, name);
+  if (dir_fd >= 0 && fd >= 0 && connect (fd, (struct sockaddr *) &address, sizeof address) == 0)
+    return gantry_fd_steal (&fd);
+  gantry_throw_errno (error, errno, "connecting to the shim at %s", path);
+  return -1;
+}
+
+Connection *
+connection_new (const char *path, GMainContext *context, ConnectionEventFunc func, gpointer user_data, GError **error)
+{
+  gantry_autofd int fd = connect_to (path, error);
   Connection *self;
 
-  /* By the directory's fd: the path of a bundle may be longer than sun_path. */
-  g_snprintf (address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir_fd, name);
-  if (fd < 0 || connect (fd, (struct sockaddr *) &address, sizeof address) < 0)
-    {
-      gantry_throw_errno (error, errno, "connecting to the shim");
-      return NULL;
-    }
+  if (fd < 0)
+    return NULL;
   self = g_new0 (Connection, 1);
   self->refs = 2; /* the source's, too */
   self->fd = gantry_fd_steal (&fd);
@@ -223,11 +228,10 @@ connection_new (int dir_fd, const char *name, GMainContext *context, ConnectionE
   self->func = func;
   self->user_data = user_data;
   self->in = g_byte_array_new ();
-  self->calls = g_hash_table_new (NULL, NULL);
+  self->calls = g_hash_table_new_full (NULL, NULL, NULL, g_free);
   self->next_stream = 1;
   g_mutex_init (&self->send_lock);
   g_mutex_init (&self->lock);
-  g_cond_init (&self->cond);
   self->source = g_unix_fd_source_new (self->fd, G_IO_IN | G_IO_HUP | G_IO_ERR);
   g_source_set_callback (self->source, G_SOURCE_FUNC (on_readable), self, (GDestroyNotify) connection_unref);
   g_source_attach (self->source, context);
@@ -286,16 +290,6 @@ send_frame (Connection *self, PbBuffer *frame, GUnixFDList *fds, GError **error)
 }
 
 static void
-on_cancelled (GCancellable *cancellable, gpointer data)
-{
-  Connection *self = data;
-
-  g_mutex_lock (&self->lock);
-  g_cond_broadcast (&self->cond);
-  g_mutex_unlock (&self->lock);
-}
-
-static void
 make_frame (PbBuffer *frame, guint32 stream, const char *service, const char *method, PbBuffer *body)
 {
   PbBuffer request = { 0 };
@@ -316,22 +310,26 @@ make_frame (PbBuffer *frame, guint32 stream, const char *service, const char *me
 }
 
 gboolean
-connection_call (Connection *self, const char *service, const char *method, PbBuffer *body, GUnixFDList *fds,
-                 GBytes **ret_reply, GCancellable *cancellable, GError **error)
+connection_send (Connection *self, const char *service, const char *method, PbBuffer *body, GUnixFDList *fds,
+                 ConnectionReplyFunc func, gpointer user_data, GError **error)
 {
   PbBuffer frame = { 0 };
-  Call call = { 0 };
-  gulong handler;
   guint32 stream;
-  gboolean ok;
+  gboolean ok, known;
+  Call unused;
 
   g_mutex_lock (&self->send_lock);
   g_mutex_lock (&self->lock);
   stream = self->next_stream;
   self->next_stream += 2;
-  ok = !self->closed;
-  if (ok)
-    g_hash_table_insert (self->calls, GUINT_TO_POINTER (stream), &call);
+  ok = known = !self->closed;
+  if (known)
+    {
+      Call *call = g_new (Call, 1);
+
+      *call = (Call){ func, user_data };
+      g_hash_table_insert (self->calls, GUINT_TO_POINTER (stream), call);
+    }
   g_mutex_unlock (&self->lock);
   make_frame (&frame, stream, service, method, body);
   if (!ok)
@@ -343,28 +341,99 @@ connection_call (Connection *self, const char *service, const char *method, PbBu
     ok = send_frame (self, &frame, fds, error);
   g_mutex_unlock (&self->send_lock);
   pb_clear (&frame);
+  if (ok || !known || take_call (self, stream, &unused))
+    return ok;
+  /* The connection broke meanwhile, and the call has been told so. */
+  g_clear_error (error);
+  return TRUE;
+}
 
-  handler = cancellable != NULL ? g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), self, NULL) : 0;
-  g_mutex_lock (&self->lock);
-  while (ok && !call.done && !g_cancellable_is_cancelled (cancellable))
-    g_cond_wait (&self->cond, &self->lock);
-  g_hash_table_remove (self->calls, GUINT_TO_POINTER (stream));
-  g_mutex_unlock (&self->lock);
+/* A call that a thread waits for. Shared with the context that answers: whoever comes last frees it. */
+typedef struct {
+  gint refs; /* (atomic) */
+  GMutex lock;
+  GCond cond;
+  gboolean done;
+  GBytes *reply;
+  GError *error;
+} Waiting;
+
+static void
+waiting_unref (Waiting *waiting)
+{
+  if (!g_atomic_int_dec_and_test (&waiting->refs))
+    return;
+  g_mutex_clear (&waiting->lock);
+  g_cond_clear (&waiting->cond);
+  g_clear_pointer (&waiting->reply, g_bytes_unref);
+  g_clear_error (&waiting->error);
+  g_free (waiting);
+}
+
+static void
+on_waited (GBytes *reply, const GError *error, gpointer user_data)
+{
+  Waiting *waiting = user_data;
+
+  g_mutex_lock (&waiting->lock);
+  waiting->done = TRUE;
+  waiting->reply = reply != NULL ? g_bytes_ref (reply) : NULL;
+  waiting->error = error != NULL ? g_error_copy (error) : NULL;
+  g_cond_signal (&waiting->cond);
+  g_mutex_unlock (&waiting->lock);
+  waiting_unref (waiting);
+}
+
+static void
+on_cancelled (GCancellable *cancellable, gpointer data)
+{
+  Waiting *waiting = data;
+
+  g_mutex_lock (&waiting->lock);
+  g_cond_signal (&waiting->cond);
+  g_mutex_unlock (&waiting->lock);
+}
+
+static gboolean
+wait_for (Waiting *waiting, GBytes **ret_reply, GCancellable *cancellable, GError **error)
+{
+  gulong handler = cancellable != NULL ? g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), waiting, NULL) : 0;
+  gboolean done;
+
+  g_mutex_lock (&waiting->lock);
+  while (!waiting->done && !g_cancellable_is_cancelled (cancellable))
+    g_cond_wait (&waiting->cond, &waiting->lock);
+  done = waiting->done;
+  g_mutex_unlock (&waiting->lock);
   if (handler != 0)
     g_cancellable_disconnect (cancellable, handler);
-
-  if (ok && !call.done)
-    ok = !g_cancellable_set_error_if_cancelled (cancellable, error);
-  if (call.error != NULL)
+  if (!done)
+    return !g_cancellable_set_error_if_cancelled (cancellable, error);
+  if (waiting->error != NULL)
     {
-      if (ok)
-        g_propagate_error (error, call.error);
-      else
-        g_error_free (call.error);
-      ok = FALSE;
+      g_propagate_error (error, g_steal_pointer (&waiting->error));
+      return FALSE;
     }
-  if (ok && ret_reply != NULL)
-    *ret_reply = call.reply != NULL ? g_bytes_ref (call.reply) : g_bytes_new (NULL, 0);
-  g_clear_pointer (&call.reply, g_bytes_unref);
+  if (ret_reply != NULL)
+    *ret_reply = g_steal_pointer (&waiting->reply);
+  return TRUE;
+}
+
+gboolean
+connection_call (Connection *self, const char *service, const char *method, PbBuffer *body, GUnixFDList *fds,
+                 GBytes **ret_reply, GCancellable *cancellable, GError **error)
+{
+  Waiting *waiting = g_new0 (Waiting, 1);
+  gboolean ok;
+
+  waiting->refs = 2;
+  g_mutex_init (&waiting->lock);
+  g_cond_init (&waiting->cond);
+  ok = connection_send (self, service, method, body, fds, on_waited, waiting, error);
+  if (!ok)
+    waiting_unref (waiting); /* on_waited () does not follow */
+  else
+    ok = wait_for (waiting, ret_reply, cancellable, error);
+  waiting_unref (waiting);
   return ok;
 }

@@ -1,52 +1,64 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Finding the tasks of the daemon's last life: every bundle is visited, its shim is connected again or cleaned up after. */
-#include "runtime-runc.h"
+#include "shim-runtime.h"
 
 #include <dirent.h>
 #include <signal.h>
 
 #include <fdio.h>
 
-/* Finds a task of the daemon's last life by its bundle. One that was never created, or whose shim died, is
- * cleaned up; if it had run, it stays as a stopped task until somebody removes it. */
+/* Whether its shim still has the task. The shim's answer to Connect comes behind what it told to task_connect (). */
+static gboolean
+reconnect (Task *task)
+{
+  gboolean has;
+
+  if (!task_connect (task, NULL) || !task_call (task, SHIM_TASK_SERVICE, "Connect", NULL, NULL, NULL, NULL, NULL, NULL))
+    return FALSE;
+  g_mutex_lock (&task->runtime->lock);
+  has = task_find (task, "") != NULL;
+  g_mutex_unlock (&task->runtime->lock);
+  return has;
+}
+
+/* Finds a task of the daemon's last life by its bundle. One whose shim has gone is cleaned up; if it was made, it stays as a stopped task
+ * until somebody removes it, else nobody was ever told of it. */
 static void
-recover_one (RuntimeRunc *self, const char *ns, const char *id, int dir_fd)
+recover_one (ShimRuntime *self, const char *ns, const char *id, int dir_fd)
 {
   g_autoptr (Task) task = task_new (self, ns, id, dir_fd);
+  gboolean made = faccessat (dir_fd, TASK_MADE, F_OK, 0) == 0;
   guint32 status = 128 + SIGKILL;
   gint64 exited = gantry_now_ns ();
-  gboolean ran = FALSE;
+  Proc *proc;
 
   g_mutex_lock (&self->lock);
-  g_hash_table_insert (self->tasks, runtime_runc_key (ns, id), task_ref (task));
+  g_hash_table_insert (self->tasks, shim_runtime_key (ns, id), task_ref (task));
   g_mutex_unlock (&self->lock);
-  if (task_connect (task, NULL) && task_find (task, "") != NULL)
+  if (reconnect (task))
     return;
-  ran = task_read_exit (task, "", &status, &exited);
   task_shut_down (task);
-  connection_unref (g_steal_pointer (&task->connection));
-  task_clean_up (task);
-  if (!ran)
+  task_clean_up (task, &status, &exited);
+  task_read_exit (task, "", &status, &exited);
+  if (!made)
     {
       task_forget (task);
       return;
     }
   g_mutex_lock (&self->lock);
   task->removed = FALSE;
-  if (task_find (task, "") == NULL)
-    {
-      Proc *proc = task_add (task, "", NULL);
-
-      proc->status = GANTRY_TASK_STOPPED;
-      proc->exit_status = status;
-      proc->exited_ns = exited;
-    }
+  proc = task_find (task, "");
+  if (proc == NULL)
+    proc = task_add (task, "", NULL);
+  proc->status = GANTRY_TASK_STOPPED;
+  proc->exit_status = status;
+  proc->exited_ns = exited;
   g_mutex_unlock (&self->lock);
 }
 
 static void
-recover_namespace (RuntimeRunc *self, const char *ns)
+recover_namespace (ShimRuntime *self, const char *ns)
 {
   int fd = gantry_open_beneath (self->bundles_fd, ns, O_RDONLY | O_DIRECTORY, 0);
   DIR *dir = fd >= 0 ? fdopendir (fd) : NULL;
@@ -58,7 +70,7 @@ recover_namespace (RuntimeRunc *self, const char *ns)
       return;
     }
   while ((entry = readdir (dir)) != NULL)
-    if (runtime_runc_is_name (entry->d_name))
+    if (shim_runtime_is_name (entry->d_name))
       {
         int task_fd = gantry_open_beneath (fd, entry->d_name, O_RDONLY | O_DIRECTORY, 0);
 
@@ -69,7 +81,7 @@ recover_namespace (RuntimeRunc *self, const char *ns)
 }
 
 gboolean
-runtime_runc_recover (RuntimeRunc *self, GError **error)
+shim_runtime_recover (ShimRuntime *self, GError **error)
 {
   int fd = openat (self->bundles_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *dir = fd >= 0 ? fdopendir (fd) : NULL;
@@ -81,7 +93,7 @@ runtime_runc_recover (RuntimeRunc *self, GError **error)
       return gantry_throw_errno (error, errno, "reading the bundles in %s", self->path);
     }
   while ((entry = readdir (dir)) != NULL)
-    if (runtime_runc_is_name (entry->d_name))
+    if (shim_runtime_is_name (entry->d_name))
       recover_namespace (self, entry->d_name);
   closedir (dir);
   return TRUE;

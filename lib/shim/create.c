@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Making a task: its bundle, its shim, and the shim's Create. */
+#include "shim-runtime.h"
+
+#include <fdio.h>
+
+/* Claims the id and makes its bundle. */
+static Task *
+claim (ShimRuntime *self, GantryTaskCreate *create, GError **error)
+{
+  gantry_autofd int ns_fd = -1, dir_fd = -1;
+  char *key;
+  Task *task;
+
+  if (!shim_runtime_is_name (create->ns) || !shim_runtime_is_name (create->id))
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "\"%s\" in namespace \"%s\" is no name for a task",
+                    create->id, create->ns);
+      return NULL;
+    }
+  ns_fd = gantry_open_dir_at (self->bundles_fd, create->ns, 0711, error);
+  if (ns_fd < 0)
+    return NULL;
+  if (mkdirat (ns_fd, create->id, 0711) < 0)
+    {
+      if (errno == EEXIST)
+        gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "task %s: already exists", create->id);
+      else
+        gantry_throw_errno (error, errno, "making the bundle of %s", create->id);
+      return NULL;
+    }
+  dir_fd = gantry_open_dir_at (ns_fd, create->id, 0711, error);
+  if (dir_fd < 0)
+    return NULL;
+  task = task_new (self, create->ns, create->id, gantry_fd_steal (&dir_fd));
+  key = shim_runtime_key (create->ns, create->id);
+  g_mutex_lock (&self->lock);
+  g_hash_table_insert (self->tasks, key, task_ref (task));
+  g_mutex_unlock (&self->lock);
+  return task;
+}
+
+void
+shim_put_stdio (PbBuffer *body, guint32 first, GantryStdio *stdio)
+{
+  if (stdio == NULL)
+    return;
+  pb_put_string (body, first, stdio->stdin_uri);
+  pb_put_string (body, first + 1, stdio->stdout_uri);
+  pb_put_string (body, first + 2, stdio->stderr_uri);
+}
+
+static void
+put_mounts (PbBuffer *body, GPtrArray *mounts)
+{
+  for (guint i = 0; mounts != NULL && i < mounts->len; i++)
+    {
+      GantryMount *mount = g_ptr_array_index (mounts, i);
+      gsize begun = pb_begin (body, 3);
+
+      pb_put_string (body, 1, mount->type);
+      pb_put_string (body, 2, mount->source);
+      pb_put_string (body, 3, mount->target);
+      for (gsize j = 0; mount->options != NULL && mount->options[j] != NULL; j++)
+        pb_put_string (body, 4, mount->options[j]);
+      pb_end (body, begun);
+    }
+}
+
+guint32
+shim_read_pid (GBytes *reply)
+{
+  PbReader reader = pb_reader (g_bytes_get_data (reply, NULL), g_bytes_get_size (reply));
+  PbField field;
+  guint32 pid = 0;
+
+  while (pb_next (&reader, &field) > 0)
+    if (field.number == 1 && field.wire == 0)
+      pid = (guint32)field.value;
+  return pid;
+}
+
+static void
+put_any (PbBuffer *body, guint32 field, const char *type, gconstpointer data, gsize length)
+{
+  gsize any = pb_begin (body, field);
+
+  pb_put_string (body, 1, type);
+  pb_put_bytes (body, 2, data, length);
+  pb_end (body, any);
+}
+
+/* The caller's options. For a native shim with our own root, which comes last and so wins: the OCI runtime's state must be where we look
+ * for it. */
+static void
+put_options (ShimRuntime *self, PbBuffer *body, GVariant *options)
+{
+  g_autoptr (GBytes) bytes = options != NULL ? gantry_any_get_bytes (options) : NULL;
+  g_autofree char *root = g_build_filename (self->path, "runc", NULL);
+  PbBuffer message = { 0 };
+
+  if (!self->native)
+    {
+      if (bytes != NULL)
+        put_any (body, 10, gantry_any_get_type_url (options), g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes));
+      return;
+    }
+  pb_put_string (&message, 6, self->oci_runtime);
+  if (bytes != NULL && g_str_has_suffix (gantry_any_get_type_url (options), SHIM_OPTIONS_TYPE))
+    pb_append (&message, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes));
+  pb_put_string (&message, 7, root);
+  put_any (body, 10, SHIM_OPTIONS_TYPE, message.data, message.length);
+  pb_clear (&message);
+}
+
+/* CreateTaskRequest { id = 1, bundle = 2, rootfs = 3, terminal = 4, stdin = 5, stdout = 6, stderr = 7, checkpoint = 8,
+ * options = 10 } */
+static gboolean
+call_create (Task *task, GantryTaskCreate *create, guint32 *ret_pid, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GBytes) reply = NULL;
+  PbBuffer body = { 0 };
+
+  pb_put_string (&body, 2, task->bundle);
+  put_mounts (&body, create->mounts);
+  pb_put_varint (&body, 4, create->stdio != NULL && create->stdio->terminal);
+  shim_put_stdio (&body, 5, create->stdio);
+  pb_put_string (&body, 8, create->checkpoint);
+  put_options (task->runtime, &body, create->options);
+  if (!task_call (task, SHIM_TASK_SERVICE, "Create", NULL, &body, create->stdio != NULL ? create->stdio->fds : NULL, &reply,
+                  cancellable, error))
+    return FALSE;
+  *ret_pid = shim_read_pid (reply);
+  return TRUE;
+}
+
+/* A pod's shim may leave between its address being told and our call: then there is another start. */
+static gboolean
+reach_shim (Task *task, GVariant *options, GError **error)
+{
+  g_autoptr (GError) local = NULL;
+
+  if (!task_start_shim (task, options, error))
+    return FALSE;
+  if (task_connect (task, &local))
+    return TRUE;
+  link_unref (g_steal_pointer (&task->link));
+  return task_start_shim (task, options, error) && task_connect (task, error);
+}
+
+static gboolean
+create_in_shim (Task *task, GantryTaskCreate *create, guint32 *ret_pid, GCancellable *cancellable, GError **error)
+{
+  gsize length;
+  const void *spec = g_bytes_get_data (create->spec, &length);
+
+  return gantry_replace_file_at (task->dir_fd, "config.json", spec, length, 0600, FALSE, error)
+         && reach_shim (task, create->options, error) && call_create (task, create, ret_pid, cancellable, error)
+         && gantry_replace_file_at (task->dir_fd, TASK_MADE, "", 0, 0600, FALSE, error);
+}
+
+gboolean
+shim_runtime_create (GantryRuntime *runtime, GantryTaskCreate *create, GantryProcess **ret_process,
+                     GCancellable *cancellable, GError **error)
+{
+  ShimRuntime *self = (ShimRuntime *) runtime;
+  g_autoptr (Task) task = claim (self, create, error);
+  g_autoptr (GantryProcess) process = NULL;
+  guint32 pid = 0;
+  Proc *proc;
+
+  if (task == NULL)
+    return FALSE;
+  if (!create_in_shim (task, create, &pid, cancellable, error))
+    {
+      gboolean lost = task->link == NULL;
+
+      task_shut_down (task);
+      if (lost || g_cancellable_is_cancelled (cancellable))
+        task_clean_up (task, NULL, NULL);
+      task_forget (task);
+      return FALSE;
+    }
+  g_mutex_lock (&self->lock);
+  proc = task_find (task, "");
+  if (proc == NULL)
+    proc = task_add (task, "", create->stdio);
+  proc->pid = pid;
+  process = task_describe (task, proc);
+  shim_runtime_tell (self, GANTRY_TASK_EVENT_CREATE, process);
+  g_mutex_unlock (&self->lock);
+  if (!self->native)
+    task_await_exit (task, "");
+  *ret_process = g_steal_pointer (&process);
+  return TRUE;
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A runtime (sdk/gantry/runtime.h) whose tasks are held by shims that speak containerd's shim protocol: programs "containerd-shim-…" with
+ * the sub-commands "start" and "delete" and a ttrpc service containerd.task.v2.Task (containerd core/runtime/v2/README.md, api/runtime/task).
+ * A *native* shim is our own: it also has gantry.shim.v1.Shim, by which events come over the same connection, streams are passed as
+ * descriptors and clients attach.
+ *
+ * Below the plugin's directory in --state:
+ *     bundles/<namespace>/<id>/   config.json; rootfs; address (where its shim listens); exit.<exec id> (how a process ended: native)
+ *     runc/<namespace>/           the OCI runtime's own state (native)
+ *     s/                          the shims' sockets (native)
+ */
+#pragma once
+
+#include "connection.h"
+
+#include <gantry/plugin.h>
+#include <gantry/runtime.h>
+
+#define SHIM_TASK_SERVICE "containerd.task.v2.Task"
+#define SHIM_OWN_SERVICE "gantry.shim.v1.Shim"
+/** In the bundle: the task was made, and its maker told so. */
+#define TASK_MADE "made"
+#define SHIM_OPTIONS_TYPE "containerd.runc.v1.Options"
+
+typedef struct {
+  GantryRuntime runtime;
+  const GantryHost *host;
+  gboolean native;
+  char *shim;            /* its program */
+  char *oci_runtime;     /* native: the OCI runtime's program unless the options name one */
+  char *path;            /* of our directory */
+  char *events_address;  /* not native: where shims send events */
+  int bundles_fd;
+  GMainContext *context; /* of the thread that reads from shims */
+  GMainLoop *loop;
+  GThread *thread;
+
+  GMutex lock;
+  GHashTable *tasks; /* "ns/id" -> Task; with lock */
+  GHashTable *links; /* address -> Link (not owned); with lock */
+  GantryTaskFunc watch;
+  gpointer watch_data;
+} ShimRuntime;
+
+/** The connection to one shim, which may hold several tasks: a pod. */
+typedef struct {
+  gint refs; /* (atomic) */
+  ShimRuntime *runtime;
+  char *address;
+  Connection *connection;
+} Link;
+
+typedef struct {
+  char *exec_id;
+  guint32 pid;
+  GantryTaskStatus status;
+  guint32 exit_status;
+  gint64 exited_ns;
+  GantryStdio *stdio; /* URIs only */
+} Proc;
+
+typedef struct {
+  gint refs; /* (atomic) */
+  ShimRuntime *runtime;
+  char *ns;
+  char *id;
+  char *bundle;
+  int dir_fd;
+  Link *link; /* (nullable): its shim is gone */
+  gboolean removed;
+  GPtrArray *processes; /* of Proc, init first; with the runtime's lock */
+} Task;
+
+/** Makes the runtime; @shim (copied) is the program. Nothing is recovered yet. Errors: of the directories. */
+ShimRuntime *shim_runtime_new (const GantryHost *host, const char *shim, gboolean native, GError **error);
+/** Finds the tasks of the daemon's last life. */
+gboolean shim_runtime_recover (ShimRuntime *self, GError **error);
+void shim_runtime_free (ShimRuntime *self);
+
+/** The key of a task in the table. Returns: (transfer full). */
+char *shim_runtime_key (const char *ns, const char *id);
+/** The task @id. Returns: (transfer full), or NULL: NOT_FOUND. */
+Task *shim_runtime_lookup (ShimRuntime *self, const char *ns, const char *id, GError **error);
+/** Whether @name may name a bundle's directory, or an exec. */
+gboolean shim_runtime_is_name (const char *name);
+/** Tells the watch, in the main context. With the lock. */
+void shim_runtime_tell (ShimRuntime *self, GantryTaskEvent event, GantryProcess *process);
+/** An event of any shim, in the reader's context. */
+void shim_runtime_on_event (ShimRuntime *self, const ShimEvent *event);
+
+/* task.c */
+Task *task_new (ShimRuntime *runtime, const char *ns, const char *id, int dir_fd);
+Task *task_ref (Task *self);
+void task_unref (Task *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Task, task_unref)
+Proc *task_find (Task *self, const char *exec_id);
+Proc *task_add (Task *self, const char *exec_id, GantryStdio *stdio);
+void task_drop (Task *self, const char *exec_id);
+GantryProcess *task_describe (Task *self, Proc *proc);
+/** A call about one process; @rest (nullable, cleared) has the message's fields behind 1 (id) and 2 (exec_id). */
+gboolean task_call (Task *self, const char *service, const char *method, const char *exec_id, PbBuffer *rest, GUnixFDList *fds,
+                    GBytes **ret_reply, GCancellable *cancellable, GError **error);
+/** Reads what a native shim wrote of an exit. */
+gboolean task_read_exit (Task *self, const char *exec_id, guint32 *ret_status, gint64 *ret_exited);
+/** Tells the watch. With the runtime's lock. */
+void task_tell (Task *self, GantryTaskEvent event, Proc *proc);
+/** Notes an exit and tells it, once. With the runtime's lock. */
+void task_note_exit (Task *self, Proc *proc, guint32 status, gint64 exited_ns);
+/** Notes a start and tells it, once. With the runtime's lock. */
+void task_note_start (Task *self, Proc *proc, guint32 pid);
+/** Forgets a task and removes its bundle. */
+void task_forget (Task *self);
+
+/* launch.c */
+/** Starts the task's shim, or finds its group's, and saves its address in the bundle. Errors: the shim's own words. */
+gboolean task_start_shim (Task *self, GVariant *options, GError **error);
+/** Cleans up after a shim that died: the OCI runtime's state, mounts. *@ret_status, *@ret_exited: how init ended, if the shim knows. */
+void task_clean_up (Task *self, guint32 *ret_status, gint64 *ret_exited);
+/** Ends the shim unless others need it. */
+void task_shut_down (Task *self);
+
+/* link.c */
+void link_unref (Link *self);
+Link *link_ref (Link *self);
+/** Connects to the shim whose address is in the bundle and learns what it has of the task. */
+gboolean task_connect (Task *self, GError **error);
+/** Watches for the end of a process of a shim that is not native. */
+void task_await_exit (Task *self, const char *exec_id);
+
+/* metrics.c */
+/** The dictionary that stats () promises, from containerd's StatsResponse. Returns: (transfer full). Errors: INTERNAL, NOT_IMPLEMENTED. */
+GVariant *metrics_read (GBytes *response, GError **error);
+
+/* create.c */
+gboolean shim_runtime_create (GantryRuntime *runtime, GantryTaskCreate *create, GantryProcess **ret_process,
+                              GCancellable *cancellable, GError **error);
+/** Puts the URIs of @stdio (nullable) into three fields from @first on. */
+void shim_put_stdio (PbBuffer *body, guint32 first, GantryStdio *stdio);
+/** Field 1 of an answer: a pid. */
+guint32 shim_read_pid (GBytes *reply);
+
+/* vtable.c */
+extern const GantryRuntimeVtable shim_runtime_vtable;
