@@ -83,7 +83,8 @@ validate_change (GantryChange *change, GError **error)
   if (!validate_id (record->kind, record->id, error)
       || (change->change == GANTRY_CHANGE_RENAME && !validate_id (record->kind, change->new_id, error)))
     return FALSE;
-  if (strcmp (record->kind, GANTRY_KIND_NAMESPACE) != 0 && !validate_id (GANTRY_KIND_NAMESPACE, record->ns, error))
+  if (strcmp (record->kind, GANTRY_KIND_NAMESPACE) != 0 && strcmp (record->kind, GANTRY_KIND_INTENT) != 0
+      && !validate_id (GANTRY_KIND_NAMESPACE, record->ns, error))
     {
       g_prefix_error (error, "namespace: ");
       return FALSE;
@@ -452,7 +453,7 @@ apply_one (Connection *connection, Apply *apply, GantryChange *change, GError **
     return NULL;
   if (change->change == GANTRY_CHANGE_DELETE)
     {
-      apply->garbage = TRUE;
+      apply->garbage |= strcmp (given->kind, GANTRY_KIND_INTENT) != 0;
       if ((strcmp (given->kind, GANTRY_KIND_NAMESPACE) == 0 && !check_namespace_empty (connection, given->id, error))
           || (strcmp (given->kind, GANTRY_KIND_SNAPSHOT) == 0 && !check_no_children (connection, old, error))
           || !erase_record (connection, old, error) || !garbage_remember_record (connection, old, error)
@@ -488,6 +489,20 @@ apply_all (Connection *connection, gpointer data, GError **error)
   return TRUE;
 }
 
+/* Whether anything but intents changes. */
+static gboolean
+needs_sync (GPtrArray *changes)
+{
+  for (guint i = 0; i < changes->len; i++)
+    {
+      GantryChange *change = g_ptr_array_index (changes, i);
+
+      if (change->record == NULL || g_strcmp0 (change->record->kind, GANTRY_KIND_INTENT) != 0)
+        return TRUE;
+    }
+  return FALSE;
+}
+
 gboolean
 changes_apply (GantryMetadata *self, GPtrArray *changes, GPtrArray **ret_records, GCancellable *cancellable, GError **error)
 {
@@ -497,7 +512,7 @@ changes_apply (GantryMetadata *self, GPtrArray *changes, GPtrArray **ret_records
 
   if (changes->len > MAX_CHANGES)
     return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "more than %d changes in one transaction", MAX_CHANGES);
-  if (!database_write (instance->database, TRUE, apply_all, &apply, cancellable, error))
+  if (!database_write (instance->database, needs_sync (changes), apply_all, &apply, cancellable, error))
     return FALSE;
   if (apply.garbage)
     g_atomic_int_inc (&instance->garbage_hint);

@@ -271,7 +271,8 @@ garbage_collect (GantryMetadata *self, gboolean dry_run, GPtrArray **ret_garbage
   g_autoptr (GPtrArray) garbage = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_garbage_unref);
   Collect state = { instance, dry_run, garbage };
 
-  if (!database_write (instance->database, FALSE, collect, &state, cancellable, error))
+  /* Synced before the backends remove anything: a blob must not go before its record. */
+  if (!database_write (instance->database, !dry_run, collect, &state, cancellable, error))
     return FALSE;
   *ret_garbage = g_steal_pointer (&garbage);
   return TRUE;

@@ -240,7 +240,21 @@ list_scan (List *list, const char *after, GError **error)
     }
 }
 
-/* Answers a filter that fixes ids, or one label, from an index. */
+static const char *
+look_up_sql (const char *label, const char *ns)
+{
+  if (label == NULL)
+    return "SELECT ns, id, labels, fields, created, updated, revision FROM record WHERE kind=?1 AND ns=?2 AND id=?3 AND id>?4";
+  if (ns == NULL)
+    return "SELECT r.ns, r.id, r.labels, r.fields, r.created, r.updated, r.revision"
+           " FROM label l JOIN record r ON r.kind=l.kind AND r.ns=l.ns AND r.id=l.id"
+           " WHERE l.kind=?1 AND l.value=?3 AND l.id>?4 AND l.key=?5 ORDER BY l.ns, l.id";
+  return "SELECT r.ns, r.id, r.labels, r.fields, r.created, r.updated, r.revision"
+         " FROM label l JOIN record r ON r.kind=l.kind AND r.ns=l.ns AND r.id=l.id"
+         " WHERE l.kind=?1 AND l.ns=?2 AND l.value=?3 AND l.id>?4 AND l.key=?5 ORDER BY l.id";
+}
+
+/* Answers a filter that fixes ids (in one namespace), or one label (in one or all), from an index. */
 static gboolean
 list_lookup (List *list, GPtrArray *values, const char *label, const char *after, GError **error)
 {
@@ -260,19 +274,13 @@ list_lookup (List *list, GPtrArray *values, const char *label, const char *after
       if (g_strcmp0 (previous, value) == 0)
         continue;
       previous = value;
-      stmt = connection_prepare (connection,
-                                 label == NULL ? "SELECT ns, id, labels, fields, created, updated, revision FROM record"
-                                                 " WHERE kind=?1 AND ns=?2 AND id=?3 AND id>?4"
-                                               : "SELECT r.ns, r.id, r.labels, r.fields, r.created, r.updated, r.revision"
-                                                 " FROM label l JOIN record r ON r.kind=l.kind AND r.ns=l.ns AND r.id=l.id"
-                                                 " WHERE l.kind=?1 AND l.ns=?2 AND l.value=?3 AND l.id>?4 AND l.key=?5"
-                                                 " ORDER BY l.id",
-                                 error);
+      stmt = connection_prepare (connection, look_up_sql (label, list->ns), error);
       ok = stmt != NULL;
       if (!ok)
         break;
       bind_text (stmt, 1, list->kind);
-      bind_text (stmt, 2, list->ns);
+      if (list->ns != NULL)
+        bind_text (stmt, 2, list->ns);
       bind_text (stmt, 3, value);
       bind_text (stmt, 4, after != NULL ? after : "");
       if (label != NULL)
@@ -305,10 +313,7 @@ records_list (GantryMetadata *self, const char *kind, const char *ns, const char
 
   if (filter == NULL)
     return FALSE;
-  if (ns == NULL)
-    return list_scan (&list, after, error);
-  values = gantry_filter_get_equals (filter, "id", NULL);
-  if (values == NULL)
+  if (ns != NULL && (values = gantry_filter_get_equals (filter, "id", NULL)) == NULL)
     values = gantry_filter_get_equals (filter, "name", NULL);
   if (values != NULL)
     return list_lookup (&list, values, NULL, after, error);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The content of one namespace: a record says that the namespace has a blob, the backend has its bytes. A blob's record is written
- * after the blob is whole and synced, so a record never names what is not there. */
+ * after the blob is whole and synced, so a record never names what is not there; the intent before it (intents.c) names what a
+ * crash in between leaves. */
 #include "store-local.h"
 
 #include <string.h>
@@ -132,9 +133,10 @@ view_open_blob (GantryContent *content, const char *digest, int *ret_fd, guint64
          && gantry_content_open_blob (self->backend, digest, ret_fd, ret_size, cancellable, error);
 }
 
-/* Makes the namespace's record of a blob that the backend has; with the blobs lock shared. */
+/* Makes the namespace's record of a blob that the backend has, and ends @intent (nullable); with the blobs lock shared. */
 static gboolean
-adopt (View *self, const char *digest, guint64 size, GVariant *labels, GCancellable *cancellable, GError **error)
+adopt (View *self, const char *digest, guint64 size, GVariant *labels, GantryRecord *intent, GCancellable *cancellable,
+       GError **error)
 {
   g_autoptr (GantryRecord) record = NULL;
   g_autoptr (GantryChange) change = NULL;
@@ -145,7 +147,8 @@ adopt (View *self, const char *digest, guint64 size, GVariant *labels, GCancella
   record = gantry_record_new (GANTRY_KIND_CONTENT, self->ns, digest, labels, g_variant_dict_end (&fields));
   change = gantry_change_new (GANTRY_CHANGE_CREATE, record);
   change->lease = g_strdup (self->lease);
-  return gantry_metadata_apply_one (self->store->metadata, change, NULL, cancellable, error);
+  return intent != NULL ? intent_fulfil (self->store, intent, change, cancellable, error)
+                        : gantry_metadata_apply_one (self->store->metadata, change, NULL, cancellable, error);
 }
 
 /* Has the lease hold a blob that was there before. */
@@ -221,6 +224,35 @@ ingest_view_get_digest (GantryIngest *ingest, char **ret_digest, GCancellable *c
   return gantry_ingest_get_digest (((IngestView *) ingest)->backend, ret_digest, cancellable, error);
 }
 
+/* Publishes the blob and makes its record. *@ret_digest is set if there is a blob, be it from before (ALREADY_EXISTS). */
+static gboolean
+commit_and_adopt (IngestView *self, guint64 size, guint64 expected_size, const char *expected_digest, GVariant *labels,
+                  GantryRecord *intent, char **ret_digest, GCancellable *cancellable, GError **error)
+{
+  View *view = self->view;
+  g_autoptr (GError) local = NULL;
+
+  if (!gantry_ingest_commit (self->backend, expected_size, expected_digest, NULL, ret_digest, cancellable, &local)
+      && !gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
+    {
+      intent_drop (view->store, intent);
+      g_propagate_error (error, g_steal_pointer (&local));
+      return FALSE;
+    }
+  g_clear_error (&local);
+  if (adopt (view, *ret_digest, size, labels, intent, cancellable, &local))
+    return TRUE;
+  if (gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
+    {
+      intent_drop (view->store, intent);
+      /* The caller hears that it exists; what its lease holds must be true all the same. */
+      if (!hold (view, *ret_digest, cancellable, error))
+        return FALSE;
+    }
+  g_propagate_error (error, g_steal_pointer (&local));
+  return FALSE;
+}
+
 static gboolean
 ingest_view_commit (GantryIngest *ingest, guint64 expected_size, const char *expected_digest, GVariant *labels,
                     char **ret_digest, GCancellable *cancellable, GError **error)
@@ -229,34 +261,20 @@ ingest_view_commit (GantryIngest *ingest, guint64 expected_size, const char *exp
   View *view = self->view;
   g_autoptr (GVariant) held = labels != NULL ? g_variant_ref_sink (labels) : NULL;
   g_autoptr (GantryIngestStatus) status = NULL;
+  g_autoptr (GantryRecord) intent = NULL;
   g_autoptr (GError) local = NULL;
-  g_autofree char *digest = NULL;
+  g_autofree char *intended = NULL, *digest = NULL;
   gboolean ok;
 
-  if (!gantry_ingest_get_status (self->backend, &status, cancellable, error))
+  if (!gantry_ingest_get_status (self->backend, &status, cancellable, error)
+      || !gantry_ingest_get_digest (self->backend, &intended, cancellable, error))
     return FALSE;
   g_rw_lock_reader_lock (&view->store->blobs_lock);
-  ok = gantry_ingest_commit (self->backend, expected_size, expected_digest, NULL, &digest, cancellable, &local)
-       || gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS);
-  if (ok)
-    {
-      g_clear_error (&local);
-      ok = adopt (view, digest, status->offset, held, cancellable, &local);
-      if (gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
-        {
-          g_autoptr (GError) not_held = NULL;
-
-          /* The caller hears that it exists; what its lease holds must be true all the same. */
-          if (!hold (view, digest, cancellable, &not_held))
-            {
-              g_clear_error (&local);
-              local = g_steal_pointer (&not_held);
-            }
-        }
-    }
+  intent = intent_of_blob (view->store, view->ns, intended, cancellable, &local);
+  ok = intent != NULL
+       && commit_and_adopt (self, status->offset, expected_size, expected_digest, held, intent, &digest, cancellable, &local);
   g_rw_lock_reader_unlock (&view->store->blobs_lock);
-  if (ret_digest != NULL && digest != NULL
-      && (ok || gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS)))
+  if (ret_digest != NULL && digest != NULL && (ok || gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS)))
     *ret_digest = g_steal_pointer (&digest);
   if (!ok)
     g_propagate_error (error, g_steal_pointer (&local));
@@ -288,7 +306,7 @@ have_blob (View *self, const char *digest, GCancellable *cancellable, GError **e
     return FALSE;
   g_rw_lock_reader_lock (&self->store->blobs_lock);
   if (gantry_content_info (self->backend, digest, &info, cancellable, NULL))
-    ok = adopt (self, digest, info->blob_size, NULL, cancellable, error);
+    ok = adopt (self, digest, info->blob_size, NULL, NULL, cancellable, error);
   g_rw_lock_reader_unlock (&self->store->blobs_lock);
   return ok;
 }

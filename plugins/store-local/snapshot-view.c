@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The snapshots of one namespace in one snapshotter. The record is what exists; the backend's own entry is made before the record and
- * removed after it, so a crash leaves at most a backend entry that no record names, which check () finds. */
+ * removed after it. An intent (intents.c) goes before the backend's entry, so that the next start settles what a crash left. */
 #include "store-local.h"
 
 #include <string.h>
@@ -174,14 +174,16 @@ make_payload (View *self, const char *key, const char *parent, const char *name)
   return g_variant_ref_sink (g_variant_dict_end (&payload));
 }
 
-/* Undoes what the backend did when the record could not be written. */
+/* Undoes what the backend did when the record could not be written. If that fails, the intent stays and the next start tries again. */
 static void
-abandon (View *self, const char *backend)
+abandon (View *self, const char *backend, GantryRecord *intent)
 {
   g_autoptr (GError) error = NULL;
 
-  if (!gantry_snapshotter_remove (self->backend, backend, NULL, &error))
-    gantry_host_log (self->store->host, GANTRY_LOG_WARNING, "snapshot %s of %s stays behind: %s", backend, self->id,
+  if (gantry_snapshotter_remove (self->backend, backend, NULL, &error) || gantry_error_is (error, GANTRY_ERROR_NOT_FOUND))
+    intent_drop (self->store, intent);
+  else
+    gantry_host_log (self->store->host, GANTRY_LOG_WARNING, "snapshot %s of %s stays until the next start: %s", backend, self->id,
                      error->message);
 }
 
@@ -207,7 +209,7 @@ make (View *self, GantrySnapshotKind kind, const char *key, const char *parent, 
   g_autofree char *backend = NULL, *backend_parent = NULL;
   g_autoptr (GVariant) held = labels != NULL ? g_variant_ref_sink (labels) : NULL;
   g_autoptr (GPtrArray) mounts = NULL;
-  g_autoptr (GantryRecord) record = NULL;
+  g_autoptr (GantryRecord) record = NULL, intent = NULL;
   g_autoptr (GantryChange) change = NULL;
   gboolean ok;
 
@@ -221,19 +223,25 @@ make (View *self, GantrySnapshotKind kind, const char *key, const char *parent, 
       return FALSE;
     }
   backend = new_backend_key (self, key);
+  intent = intent_of_snapshot (self->store, self->id, backend, cancellable, error);
+  if (intent == NULL)
+    return FALSE;
   ok = kind == GANTRY_SNAPSHOT_ACTIVE
            ? gantry_snapshotter_prepare (self->backend, backend, backend_parent, held, &mounts, cancellable, error)
            : gantry_snapshotter_view (self->backend, backend, backend_parent, held, &mounts, cancellable, error);
   if (!ok)
-    return FALSE;
+    {
+      intent_drop (self->store, intent);
+      return FALSE;
+    }
   record = gantry_record_new (GANTRY_KIND_SNAPSHOT, self->ns, id, held, make_fields (kind, parent, backend));
   change = gantry_change_new (GANTRY_CHANGE_CREATE, record);
   change->lease = g_strdup (self->lease);
   change->topic = g_strdup ("/snapshot/prepare");
   change->payload = make_payload (self, key, parent, NULL);
-  if (!gantry_metadata_apply_one (self->store->metadata, change, NULL, cancellable, error))
+  if (!intent_fulfil (self->store, intent, change, cancellable, error))
     {
-      abandon (self, backend);
+      abandon (self, backend, intent);
       return FALSE;
     }
   if (ret_mounts != NULL)
@@ -262,7 +270,7 @@ view_commit (GantrySnapshotter *snapshotter, const char *name, const char *key, 
   View *self = (View *) snapshotter;
   g_autoptr (GVariant) held = labels != NULL ? g_variant_ref_sink (labels) : NULL;
   g_autoptr (GantryRecord) active = read_record (self, key, cancellable, error);
-  g_autoptr (GantryRecord) record = NULL;
+  g_autoptr (GantryRecord) record = NULL, intent = NULL;
   g_autoptr (GantryChange) change = NULL;
   g_autofree char *backend = NULL, *backend_parent = NULL;
   const char *own_parent;
@@ -278,9 +286,6 @@ view_commit (GantrySnapshotter *snapshotter, const char *name, const char *key, 
     }
   own_parent = gantry_record_get_string (active, "parent");
   backend = new_backend_key (self, name);
-  if (!gantry_snapshotter_commit (self->backend, backend, gantry_record_get_string (active, "backend"), backend_parent,
-                                  held, cancellable, error))
-    return FALSE;
   record = gantry_record_new (GANTRY_KIND_SNAPSHOT, self->ns, active->id, held,
                               make_fields (GANTRY_SNAPSHOT_COMMITTED, parent != NULL ? parent : own_parent, backend));
   change = gantry_change_new (GANTRY_CHANGE_RENAME, record);
@@ -288,9 +293,18 @@ view_commit (GantrySnapshotter *snapshotter, const char *name, const char *key, 
   change->lease = g_strdup (self->lease);
   change->topic = g_strdup ("/snapshot/commit");
   change->payload = make_payload (self, key, NULL, name);
-  if (gantry_metadata_apply_one (self->store->metadata, change, NULL, NULL, error))
+  intent = intent_of_commit (self->store, self->id, backend, change, cancellable, error);
+  if (intent == NULL)
+    return FALSE;
+  if (!gantry_snapshotter_commit (self->backend, backend, gantry_record_get_string (active, "backend"), backend_parent, held,
+                                  cancellable, error))
+    {
+      intent_drop (self->store, intent);
+      return FALSE;
+    }
+  if (intent_fulfil (self->store, intent, change, NULL, error))
     return TRUE;
-  abandon (self, backend);
+  abandon (self, backend, intent);
   return FALSE;
 }
 

@@ -95,7 +95,7 @@ store_local_init (const GantryHost *host, gpointer *ret_instance, GError **error
   g_mutex_init (&self->lock);
   g_cond_init (&self->cond);
   self->metadata = gantry_host_lookup (host, GANTRY_METADATA_TYPE, NULL, error);
-  if (self->metadata == NULL || !read_policy (self, error))
+  if (self->metadata == NULL || !read_policy (self, error) || !intents_resolve (self, error))
     {
       store_local_fini (self);
       return FALSE;

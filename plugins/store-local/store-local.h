@@ -31,6 +31,23 @@ gboolean content_view_open (GantryStore *store, const char *ns, const char *leas
 gboolean snapshot_view_open (GantryStore *store, const char *ns, const char *lease, const char *snapshotter,
                              GantrySnapshotter **ret_snapshotter, char **ret_id, GCancellable *cancellable, GError **error);
 
+/* intents.c */
+
+/** Notes that @digest is about to be published for @ns. Returns: (transfer full): for intent_fulfil or intent_drop. */
+GantryRecord *intent_of_blob (StoreLocal *self, const char *ns, const char *digest, GCancellable *cancellable, GError **error);
+/** Notes that @snapshotter is about to make @backend. */
+GantryRecord *intent_of_snapshot (StoreLocal *self, const char *snapshotter, const char *backend, GCancellable *cancellable,
+                                  GError **error);
+/** Notes that @snapshotter is about to commit @backend, after which @rename follows. */
+GantryRecord *intent_of_commit (StoreLocal *self, const char *snapshotter, const char *backend, GantryChange *rename,
+                                GCancellable *cancellable, GError **error);
+/** Makes @change and ends @intent, in one transaction. */
+gboolean intent_fulfil (StoreLocal *self, GantryRecord *intent, GantryChange *change, GCancellable *cancellable, GError **error);
+/** Ends @intent: the backend has nothing of it. */
+void intent_drop (StoreLocal *self, GantryRecord *intent);
+/** Settles what a crash interrupted; before anything else is done. */
+gboolean intents_resolve (StoreLocal *self, GError **error);
+
 /* collector.c */
 gboolean collector_collect (GantryStore *store, gboolean dry_run, GPtrArray **ret_garbage, GCancellable *cancellable,
                             GError **error);

@@ -15,6 +15,8 @@
  *     "snapshot"    id = "<snapshotter>/<name or key>". "kind" u (GantrySnapshotKind), "parent" s, "backend" s: the
  *                   snapshotter's own name for it.
  *     "ingest"      id = ref. "expires" x (ns): when an abandoned one may go.
+ *     "intent"      namespace "". What the store is about to do (its own fields). Creating and deleting nothing but intents is not
+ *                   synced: they are ordered before whatever is written later, and that is all they need.
  *
  * A namespace is made by the first record that is put in it. Changes are given as a list that happens whole or not at all, is durable
  * when apply () returns, and writes its events in the same transaction.
@@ -43,6 +45,7 @@ G_BEGIN_DECLS
 #define GANTRY_KIND_CONTENT "content"
 #define GANTRY_KIND_SNAPSHOT "snapshot"
 #define GANTRY_KIND_INGEST "ingest"
+#define GANTRY_KIND_INTENT "intent"
 
 typedef struct {
   GANTRY_VALUE;
