@@ -223,6 +223,11 @@ content_local_new (const GantryHost *host, GError **error)
   self->ingest_fd = gantry_fd_steal (&ingest_fd);
   g_mutex_init (&self->lock);
   self->writers = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  if (!ingest_sweep (self, error))
+    {
+      content_local_free (self);
+      return NULL;
+    }
   return self;
 }
 

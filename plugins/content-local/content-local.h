@@ -29,6 +29,8 @@ gboolean ingest_list (GantryContent *content, const char *const *filters, GPtrAr
                       GCancellable *cancellable, GError **error);
 gboolean ingest_status (GantryContent *content, const char *ref, GantryIngestStatus **ret_status,
                         GCancellable *cancellable, GError **error);
+/** Removes what a crash left of an ingest: data without notes, notes without data. Before anything is opened. */
+gboolean ingest_sweep (ContentLocal *self, GError **error);
 gboolean ingest_abort (GantryContent *content, const char *ref, GCancellable *cancellable, GError **error);
 
 /** Checks the form of @digest and gives "<algorithm>/<hex>" in @path. */

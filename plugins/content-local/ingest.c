@@ -65,8 +65,8 @@ release (ContentLocal *self, const char *ref)
 static void
 discard_files (Ingest *self)
 {
-  unlinkat (self->content->ingest_fd, self->meta_name, 0);
   unlinkat (self->content->ingest_fd, self->data_name, 0);
+  unlinkat (self->content->ingest_fd, self->meta_name, 0);
 }
 
 static GantryIngest *
@@ -478,5 +478,38 @@ ingest_abort (GantryContent *content, const char *ref, GCancellable *cancellable
   release (self, ref);
   if (!found)
     return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "ingest ref \"%s\": not found", ref);
+  return TRUE;
+}
+
+/* Whether @name belongs to an ingest that has both of its files. */
+static gboolean
+is_whole (ContentLocal *self, const char *name)
+{
+  g_autofree char *stem = g_strndup (name, strcspn (name, "."));
+  g_autofree char *meta_name = g_strconcat (stem, ".meta", NULL);
+  g_autoptr (GantryIngestStatus) status = NULL;
+
+  if (!g_str_has_suffix (name, ".meta") && !g_str_has_suffix (name, ".data"))
+    return FALSE;
+  status = read_status (self, meta_name);
+  return status != NULL;
+}
+
+gboolean
+ingest_sweep (ContentLocal *self, GError **error)
+{
+  int fd = openat (self->ingest_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR *dir = fd >= 0 ? fdopendir (fd) : NULL;
+  struct dirent *entry;
+
+  if (dir == NULL)
+    {
+      gantry_fd_clear (&fd);
+      return gantry_throw_errno (error, errno, "reading the ingests");
+    }
+  while ((entry = readdir (dir)) != NULL)
+    if (strcmp (entry->d_name, ".") != 0 && strcmp (entry->d_name, "..") != 0 && !is_whole (self, entry->d_name))
+      unlinkat (fd, entry->d_name, 0);
+  closedir (dir);
   return TRUE;
 }
