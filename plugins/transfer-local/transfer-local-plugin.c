@@ -1,52 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "transfer-local.h"
 
-#include <string.h>
-
-#define LEASE_HOURS 24
-
-gboolean
-lease_begin (TransferLocal *self, const char *ns, Lease *lease, GCancellable *cancellable, GError **error)
-{
-  g_autoptr (GDateTime) now = g_date_time_new_now_utc ();
-  g_autoptr (GDateTime) end = g_date_time_add_hours (now, LEASE_HOURS);
-  g_autofree char *expires = g_date_time_format (end, "%Y-%m-%dT%H:%M:%SZ");
-  g_autofree char *uuid = g_uuid_string_random ();
-  g_autofree char *id = g_strconcat ("transfer-", uuid, NULL);
-  GVariantBuilder labels;
-  g_autoptr (GantryRecord) record = NULL;
-  g_autoptr (GantryChange) change = NULL;
-
-  g_variant_builder_init (&labels, G_VARIANT_TYPE ("a{ss}"));
-  g_variant_builder_add (&labels, "{ss}", "containerd.io/gc.expire", expires);
-  record = gantry_record_new (GANTRY_KIND_LEASE, ns, id, g_variant_builder_end (&labels), NULL);
-  change = gantry_change_new (GANTRY_CHANGE_CREATE, record);
-  if (!gantry_metadata_apply_one (self->metadata, change, NULL, cancellable, error))
-    return FALSE;
-  *lease = (Lease){ self, g_strdup (ns), g_steal_pointer (&id) };
-  return TRUE;
-}
-
-void
-lease_end (Lease *lease)
-{
-  g_autoptr (GantryRecord) record = NULL;
-  g_autoptr (GantryChange) change = NULL;
-  g_autoptr (GError) error = NULL;
-
-  if (lease->transfer == NULL)
-    return;
-  record = gantry_record_new (GANTRY_KIND_LEASE, lease->ns, lease->id, NULL, NULL);
-  change = gantry_change_new (GANTRY_CHANGE_DELETE, record);
-  /* One that stays ends by itself. */
-  if (!gantry_metadata_apply_one (lease->transfer->metadata, change, NULL, NULL, &error))
-    gantry_host_log (lease->transfer->host, GANTRY_LOG_WARNING, "lease %s stays until it expires: %s",
-                     lease->id, error->message);
-  g_free (lease->ns);
-  g_free (lease->id);
-  lease->transfer = NULL;
-}
-
 static void
 add_platform_details (GVariantDict *details, GantryContent *content, OciImage *image)
 {
@@ -148,7 +102,7 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
   self->metadata = gantry_host_lookup (host, GANTRY_METADATA_TYPE, NULL, error);
   if (self->metadata != NULL)
     self->store = gantry_host_lookup (host, GANTRY_STORE_TYPE, NULL, error);
-  if (self->store == NULL || !read_config (self, error))
+  if (self->store == NULL || !read_config (self, error) || !lease_end_stale (self, error))
     {
       plugin_fini (self);
       return FALSE;

@@ -29,10 +29,13 @@ typedef struct
   char *id;
 } Lease;
 
+/* lease.c */
 gboolean lease_begin (TransferLocal *self, const char *ns, Lease *lease, GCancellable *cancellable,
                       GError **error);
 void lease_end (Lease *lease);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Lease, lease_end)
+/** Ends what transfers of the daemon's last life began: their leases and their ingests. */
+gboolean lease_end_stale (TransferLocal *self, GError **error);
 
 /* stream.c */
 
