@@ -107,20 +107,6 @@ creation_clear (Creation *creation)
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Creation, creation_clear)
 
-/* Labels that keep garbage collection off a snapshot until the container's record holds it; after a crash it ends by itself. */
-static GVariant *
-protect_for_an_hour (void)
-{
-  g_autoptr (GDateTime) now = g_date_time_new_now_utc ();
-  g_autoptr (GDateTime) end = g_date_time_add_hours (now, 1);
-  g_autofree char *expires = g_date_time_format (end, "%Y-%m-%dT%H:%M:%SZ");
-  GVariantBuilder labels;
-
-  g_variant_builder_init (&labels, G_VARIANT_TYPE ("a{ss}"));
-  g_variant_builder_add (&labels, "{ss}", "containerd.io/gc.expire", expires);
-  return g_variant_builder_end (&labels);
-}
-
 /* Whether the image may be used: asked with the digests that are used from here on, so that nothing can change in between. */
 static gboolean
 verify_image (TasksLocal *self, const char *name, GantryDescriptor *target, OciImage *image, GCancellable *cancellable, GError **error)
@@ -167,7 +153,7 @@ prepare_snapshot (TasksLocal *self, Creation *creation, const char *image_name, 
                                    cancellable, error))
         return FALSE;
     }
-  creation->prepared = gantry_snapshotter_prepare (creation->snapshotter, creation->id, chain, protect_for_an_hour (),
+  creation->prepared = gantry_snapshotter_prepare (creation->snapshotter, creation->id, chain, unfinished_labels (),
                                                    &creation->mounts, cancellable, error);
   *ret_image = g_steal_pointer (&image);
   return creation->prepared;
@@ -244,7 +230,6 @@ tasks_create_container (GantryTasks *tasks, const char *ns, const char *id, cons
   g_autoptr (OciImage) image = NULL;
   g_autoptr (GantryRecord) existing = NULL;
   g_autoptr (GantryRecord) record = NULL;
-  g_autoptr (GantryChange) change = NULL;
   g_autoptr (GBytes) spec = NULL;
   gboolean from_image = image_name != NULL && image_name[0] != '\0';
 
@@ -261,8 +246,7 @@ tasks_create_container (GantryTasks *tasks, const char *ns, const char *id, cons
     return FALSE;
   labels = make_labels (held, image);
   record = gantry_record_new (GANTRY_KIND_CONTAINER, ns, id, labels, make_fields (&creation, image_name, spec));
-  change = gantry_change_new (GANTRY_CHANGE_CREATE, record);
-  if (!gantry_metadata_apply_one (self->metadata, change, ret_record, cancellable, error))
+  if (!unfinished_end (self, record, creation.prepared ? creation.snapshotter_id : NULL, ret_record, cancellable, error))
     return FALSE;
   creation.prepared = FALSE;
   return TRUE;
@@ -829,7 +813,7 @@ tasks_local_new (const GantryHost *host, GError **error)
     self->transfer = gantry_host_lookup (host, GANTRY_TRANSFER_TYPE, NULL, error);
   if (self->transfer != NULL)
     self->runtimes = gantry_host_lookup_all (host, GANTRY_RUNTIME_TYPE, error);
-  if (self->runtimes == NULL)
+  if (self->runtimes == NULL || !unfinished_remove (self, error))
     {
       tasks_local_free (self);
       return NULL;

@@ -22,3 +22,14 @@ typedef struct {
 
 TasksLocal *tasks_local_new (const GantryHost *host, GError **error);
 void tasks_local_free (TasksLocal *self);
+
+/* unfinished.c */
+
+/** The labels of a container's snapshot that has no record yet. Returns: (transfer floating). */
+GVariant *unfinished_labels (void);
+/** Writes the record @container and, in the same transaction, takes those labels from its snapshot in @snapshotter_id (nullable: it has
+ * none). */
+gboolean unfinished_end (TasksLocal *self, GantryRecord *container, const char *snapshotter_id, GantryRecord **ret_record,
+                         GCancellable *cancellable, GError **error);
+/** Removes the snapshots of containers whose making was interrupted by a crash. */
+gboolean unfinished_remove (TasksLocal *self, GError **error);
