@@ -10,7 +10,8 @@
 /* Beyond this many times the limit the peer means harm. */
 #define MAX_EXCESS 16
 
-typedef struct {
+typedef struct
+{
   const char *data;
   gsize length;
 } Text;
@@ -58,13 +59,14 @@ take_response_header (GrpcCall *self, Text name, Text value)
   guint64 status;
 
   if (equals (name, ":status"))
-    self->http_status = (int) g_ascii_strtoull (text, NULL, 10);
+    self->http_status = (int)g_ascii_strtoull (text, NULL, 10);
   else if (equals (name, "content-type"))
     self->is_grpc = grpc_wire_is_grpc (value.data, value.length);
   else if (equals (name, "grpc-status"))
     {
       self->has_status = TRUE;
-      self->status = g_ascii_string_to_unsigned (text, 10, 0, 16, &status, NULL) ? (int) status : GRPC_STATUS_UNKNOWN;
+      self->status
+          = g_ascii_string_to_unsigned (text, 10, 0, 16, &status, NULL) ? (int)status : GRPC_STATUS_UNKNOWN;
     }
   else if (equals (name, "grpc-message"))
     {
@@ -97,11 +99,13 @@ grpc_call_headers_done (GrpcCall *self, gboolean end)
 {
   if (self->is_too_big)
     grpc_call_abort (self, GANTRY_ERROR_RESOURCE_EXHAUSTED,
-                     g_error_new (GANTRY_ERROR, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the metadata of %s's answer is larger than %zu bytes",
-                                  self->path, self->shared->max_metadata));
+                     g_error_new (GANTRY_ERROR, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                                  "the metadata of %s's answer is larger than %zu bytes", self->path,
+                                  self->shared->max_metadata));
   else if (!end && self->http_status == 200 && !self->is_grpc)
     grpc_call_abort (self, GANTRY_ERROR_CANCELLED,
-                     g_error_new (GANTRY_ERROR, GANTRY_ERROR_UNKNOWN, "the server does not answer %s with gRPC", self->path));
+                     g_error_new (GANTRY_ERROR, GANTRY_ERROR_UNKNOWN,
+                                  "the server does not answer %s with gRPC", self->path));
   if (end)
     {
       g_mutex_lock (&self->lock);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The stream's side of a call: what comes from HTTP/2 and what goes to it. Everything here runs on the I/O thread.
+ * The stream's side of a call: what comes from HTTP/2 and what goes to it. Everything here runs on the I/O
+ * thread.
  */
 #include <string.h>
 
@@ -14,8 +15,9 @@
 static void
 fire_deadline (GrpcTimer *timer)
 {
-  GrpcCall *self = (GrpcCall *) ((char *) timer - G_STRUCT_OFFSET (GrpcCall, timer));
-  GError *error = g_error_new (GANTRY_ERROR, GANTRY_ERROR_DEADLINE_EXCEEDED, "the deadline of %s is over", self->path);
+  GrpcCall *self = (GrpcCall *)((char *)timer - G_STRUCT_OFFSET (GrpcCall, timer));
+  GError *error
+      = g_error_new (GANTRY_ERROR, GANTRY_ERROR_DEADLINE_EXCEEDED, "the deadline of %s is over", self->path);
 
   grpc_call_abort (self, GANTRY_ERROR_DEADLINE_EXCEEDED, error);
 }
@@ -50,7 +52,7 @@ leave (GrpcCall *self)
   g_queue_unlink (&conn->calls, &self->conn_link);
   grpc_loop_clear_timer (self->shared->loop, &self->timer);
   g_mutex_lock (&self->lock);
-  g_queue_clear_full (&self->out, (GDestroyNotify) g_bytes_unref);
+  g_queue_clear_full (&self->out, (GDestroyNotify)g_bytes_unref);
   self->out_bytes = 0;
   g_mutex_unlock (&self->lock);
   grpc_call_unref (self);
@@ -79,7 +81,7 @@ grpc_call_abort (GrpcCall *self, GantryErrorCode reason, GError *error)
       within_message = self->out_offset > 0 || self->packed > 0;
       if (!within_message)
         {
-          g_queue_clear_full (&self->out, (GDestroyNotify) g_bytes_unref);
+          g_queue_clear_full (&self->out, (GDestroyNotify)g_bytes_unref);
           self->out_bytes = 0;
         }
       self->finished = TRUE;
@@ -116,7 +118,7 @@ grpc_call_refuse (GrpcCall *self, int status, const char *format, ...)
 static nghttp2_nv
 make_nv (const char *name, const char *value)
 {
-  return (nghttp2_nv){ (guint8 *) name, (guint8 *) value, strlen (name), strlen (value), NGHTTP2_NV_FLAG_NONE };
+  return (nghttp2_nv){ (guint8 *)name, (guint8 *)value, strlen (name), strlen (value), NGHTTP2_NV_FLAG_NONE };
 }
 
 static void
@@ -140,7 +142,8 @@ add_metadata (GArray *nvs, const GrpcMetadata *metadata)
 }
 
 /* The strings that a status is made of, for as long as it takes to submit them. */
-typedef struct {
+typedef struct
+{
   char code[12];
   char *message;
   char *details;
@@ -201,7 +204,7 @@ submit_status_only (GrpcCall *self)
   add_status (self, nvs, &text);
   self->submitted = TRUE;
   self->trailers_sent = TRUE;
-  nghttp2_submit_response (self->conn->session, self->stream, (nghttp2_nv *) nvs->data, nvs->len, NULL);
+  nghttp2_submit_response (self->conn->session, self->stream, (nghttp2_nv *)nvs->data, nvs->len, NULL);
   status_text_clear (&text);
 }
 
@@ -214,7 +217,7 @@ submit_trailers (GrpcCall *self)
 
   add_status (self, nvs, &text);
   self->trailers_sent = TRUE;
-  nghttp2_submit_trailer (self->conn->session, self->stream, (nghttp2_nv *) nvs->data, nvs->len);
+  nghttp2_submit_trailer (self->conn->session, self->stream, (nghttp2_nv *)nvs->data, nvs->len);
   status_text_clear (&text);
 }
 
@@ -256,7 +259,7 @@ read_output (nghttp2_session *session, int32_t stream, uint8_t *buffer, size_t l
         }
     }
   g_mutex_unlock (&self->lock);
-  return (ssize_t) n;
+  return (ssize_t)n;
 }
 
 /* Copies what read_output () measured; the queue's front may be taken in parts. */
@@ -324,7 +327,7 @@ submit_response (GrpcCall *self)
   add_metadata (nvs, self->headers);
   self->headers_wanted = TRUE; /* nothing can be added any more */
   self->submitted = TRUE;
-  nghttp2_submit_response (self->conn->session, self->stream, (nghttp2_nv *) nvs->data, nvs->len, &provider);
+  nghttp2_submit_response (self->conn->session, self->stream, (nghttp2_nv *)nvs->data, nvs->len, &provider);
 }
 
 static void
@@ -371,11 +374,12 @@ grpc_call_submit (GrpcCall *self, const char *authority)
     }
   add_metadata (nvs, self->headers);
   self->submitted = TRUE;
-  self->stream = nghttp2_submit_request (self->conn->session, NULL, (nghttp2_nv *) nvs->data, nvs->len, &provider, self);
+  self->stream = nghttp2_submit_request (self->conn->session, NULL, (nghttp2_nv *)nvs->data, nvs->len,
+                                         &provider, self);
   if (self->stream < 0)
     grpc_call_abort (self, GANTRY_ERROR_UNAVAILABLE,
-                     g_error_new (GANTRY_ERROR, GANTRY_ERROR_UNAVAILABLE, "the connection takes no more calls: %s",
-                                  nghttp2_strerror (self->stream)));
+                     g_error_new (GANTRY_ERROR, GANTRY_ERROR_UNAVAILABLE,
+                                  "the connection takes no more calls: %s", nghttp2_strerror (self->stream)));
   grpc_conn_touch (self->conn);
 }
 
@@ -388,8 +392,7 @@ consume (GrpcCall *self, gsize length)
     nghttp2_session_consume_stream (self->conn->session, self->stream, length);
 }
 
-static void
-fail_input (GrpcCall *self, GantryErrorCode code, const char *format, ...) G_GNUC_PRINTF (3, 4);
+static void fail_input (GrpcCall *self, GantryErrorCode code, const char *format, ...) G_GNUC_PRINTF (3, 4);
 
 static void
 fail_input (GrpcCall *self, GantryErrorCode code, const char *format, ...)
@@ -398,7 +401,7 @@ fail_input (GrpcCall *self, GantryErrorCode code, const char *format, ...)
   GError *error;
 
   va_start (args, format);
-  error = g_error_new_valist (GANTRY_ERROR, (int) code, format, args);
+  error = g_error_new_valist (GANTRY_ERROR, (int)code, format, args);
   va_end (args);
   grpc_call_abort (self, GANTRY_ERROR_CANCELLED, error);
 }
@@ -425,7 +428,8 @@ account (GrpcCall *self, gsize bytes)
 {
   if (!grpc_shared_take (self->shared, bytes))
     {
-      fail_input (self, GANTRY_ERROR_RESOURCE_EXHAUSTED, "too many bytes of messages wait to be handled; try again later");
+      fail_input (self, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                  "too many bytes of messages wait to be handled; try again later");
       return FALSE;
     }
   self->in.counted += bytes;
@@ -438,18 +442,19 @@ begin_message (GrpcCall *self)
   GrpcInput *in = &self->in;
   const guint8 *p = in->prefix;
 
-  in->length = (gsize) p[1] << 24 | (gsize) p[2] << 16 | (gsize) p[3] << 8 | p[4];
+  in->length = (gsize)p[1] << 24 | (gsize)p[2] << 16 | (gsize)p[3] << 8 | p[4];
   in->have = in->room = 0;
   if (p[0] > 1)
     fail_input (self, GANTRY_ERROR_INTERNAL, "grpc: received unexpected payload format %u", p[0]);
   else if (p[0] == 1)
     {
       self->is_compressed = TRUE;
-      fail_input (self, GANTRY_ERROR_NOT_IMPLEMENTED, "grpc: compressed messages are not accepted, only identity is");
+      fail_input (self, GANTRY_ERROR_NOT_IMPLEMENTED,
+                  "grpc: compressed messages are not accepted, only identity is");
     }
   else if (in->length > self->shared->max_message)
-    fail_input (self, GANTRY_ERROR_RESOURCE_EXHAUSTED, "grpc: received message larger than max (%zu vs. %zu)", in->length,
-                self->shared->max_message);
+    fail_input (self, GANTRY_ERROR_RESOURCE_EXHAUSTED, "grpc: received message larger than max (%zu vs. %zu)",
+                in->length, self->shared->max_message);
   else if (takes_one_message (self) && self->n_messages > 0)
     fail_input (self, GANTRY_ERROR_INTERNAL, "a second request on a method that takes one");
   return !self->refused;
@@ -514,7 +519,7 @@ parse (GrpcCall *self, const guint8 *data, gsize length)
         {
           n = MIN (GRPC_PREFIX - in->n_prefix, length - used);
           memcpy (in->prefix + in->n_prefix, data + used, n);
-          in->n_prefix += (guint) n;
+          in->n_prefix += (guint)n;
           used += n;
           if (in->n_prefix < GRPC_PREFIX || !begin_message (self))
             break;
@@ -540,7 +545,7 @@ stash (GrpcCall *self, const guint8 *data, gsize length)
     return;
   if (self->in.stash == NULL)
     self->in.stash = g_byte_array_new ();
-  g_byte_array_append (self->in.stash, data, (guint) length);
+  g_byte_array_append (self->in.stash, data, (guint)length);
 }
 
 void
@@ -622,7 +627,7 @@ grpc_call_begin (GrpcCall *self)
 {
   if (self->timeout >= 0)
     grpc_call_set_deadline (self, g_get_monotonic_time () + self->timeout);
-  if (g_atomic_int_get (&self->shared->n_queued) >= (gint) self->shared->max_queued)
+  if (g_atomic_int_get (&self->shared->n_queued) >= (gint)self->shared->max_queued)
     {
       grpc_call_refuse (self, GRPC_STATUS_RESOURCE_EXHAUSTED, "too many calls wait; try again later");
       return;
@@ -688,14 +693,16 @@ make_client_error (GrpcCall *self, guint32 error_code)
   if (self->has_status && self->status == GRPC_STATUS_OK && self->in.n_prefix == 0)
     return NULL;
   if (self->has_status && self->status == GRPC_STATUS_OK)
-    return g_error_new (GANTRY_ERROR, GANTRY_ERROR_INTERNAL, "the answer of %s ends within a message", self->path);
+    return g_error_new (GANTRY_ERROR, GANTRY_ERROR_INTERNAL, "the answer of %s ends within a message",
+                        self->path);
   if (self->has_status)
-    return g_error_new (GANTRY_ERROR, (int) gantry_error_code_from_grpc (self->status), "%s",
+    return g_error_new (GANTRY_ERROR, (int)gantry_error_code_from_grpc (self->status), "%s",
                         self->message != NULL ? self->message : "the server gave no message");
   if (self->http_status != 0 && self->http_status != 200)
-    return g_error_new (GANTRY_ERROR, (int) code_of_http (self->http_status), "the server answers %s with HTTP status %d",
-                        self->path, self->http_status);
-  return g_error_new (GANTRY_ERROR, (int) code_of_reset (error_code), "the server ended %s without a status (%s)", self->path,
+    return g_error_new (GANTRY_ERROR, (int)code_of_http (self->http_status),
+                        "the server answers %s with HTTP status %d", self->path, self->http_status);
+  return g_error_new (GANTRY_ERROR, (int)code_of_reset (error_code),
+                      "the server ended %s without a status (%s)", self->path,
                       nghttp2_http2_strerror (error_code));
 }
 
@@ -726,13 +733,14 @@ grpc_call_stream_closed (GrpcCall *self, guint32 error_code)
   else if (self->trailers_sent)
     {
       if (self->status != GRPC_STATUS_OK)
-        error = g_error_new (GANTRY_ERROR, (int) gantry_error_code_from_grpc (self->status), "%s",
+        error = g_error_new (GANTRY_ERROR, (int)gantry_error_code_from_grpc (self->status), "%s",
                              self->message != NULL ? self->message : "");
       grpc_call_over (self, 0, error);
     }
   else
     grpc_call_over (self, GANTRY_ERROR_CANCELLED,
-                    g_error_new (GANTRY_ERROR, GANTRY_ERROR_CANCELLED, "the client has given up %s", self->path));
+                    g_error_new (GANTRY_ERROR, GANTRY_ERROR_CANCELLED, "the client has given up %s",
+                                 self->path));
   grpc_call_unref (self);
 }
 
@@ -746,7 +754,7 @@ grpc_call_lost (GrpcCall *self, const char *reason)
     leave (self);
   self->gone = TRUE;
   self->status = self->server ? self->status : GRPC_STATUS_UNAVAILABLE;
-  grpc_call_over (self, code, g_error_new (GANTRY_ERROR, (int) code, "%s: %s", self->path, reason));
+  grpc_call_over (self, code, g_error_new (GANTRY_ERROR, (int)code, "%s: %s", self->path, reason));
   grpc_call_unref (self);
 }
 

@@ -15,7 +15,7 @@
 static void
 run_kick (GrpcTask *task)
 {
-  GrpcCall *self = (GrpcCall *) ((char *) task - G_STRUCT_OFFSET (GrpcCall, kick));
+  GrpcCall *self = (GrpcCall *)((char *)task - G_STRUCT_OFFSET (GrpcCall, kick));
 
   g_mutex_lock (&self->lock);
   self->kicked = FALSE;
@@ -54,8 +54,8 @@ grpc_call_unref (GrpcCall *self)
 {
   if (self == NULL || !g_atomic_ref_count_dec (&self->refs))
     return;
-  g_queue_clear_full (&self->out, (GDestroyNotify) g_bytes_unref);
-  g_queue_clear_full (&self->messages, (GDestroyNotify) g_bytes_unref);
+  g_queue_clear_full (&self->out, (GDestroyNotify)g_bytes_unref);
+  g_queue_clear_full (&self->messages, (GDestroyNotify)g_bytes_unref);
   g_clear_pointer (&self->request, g_bytes_unref);
   g_clear_pointer (&self->details, g_bytes_unref);
   g_clear_pointer (&self->metadata, grpc_metadata_unref);
@@ -134,7 +134,16 @@ static gboolean
 run_one_event (GrpcCall *self)
 {
   GBytes *message = NULL;
-  enum { NONE, START, MESSAGE, END, WRITABLE, CLOSE } event = NONE;
+  enum
+  {
+    NONE,
+    START,
+    MESSAGE,
+    END,
+    WRITABLE,
+    CLOSE
+  } event
+      = NONE;
   const GrpcCallHandlers *handlers;
 
   g_mutex_lock (&self->lock);
@@ -214,7 +223,8 @@ grpc_call_wake (GrpcCall *self)
 
   g_mutex_lock (&self->lock);
   run = !self->running
-        && (self->start || self->messages.length > 0 || self->ended || self->writable || (self->over && !self->closed));
+        && (self->start || self->messages.length > 0 || self->ended || self->writable
+            || (self->over && !self->closed));
   self->running |= run;
   g_mutex_unlock (&self->lock);
   if (!run)
@@ -283,7 +293,8 @@ grpc_call_over (GrpcCall *self, GantryErrorCode reason, GError *error)
 /* The user's side */
 
 void
-grpc_call_set_handlers (GrpcCall *self, const GrpcCallHandlers *handlers, gpointer data, GDestroyNotify destroy)
+grpc_call_set_handlers (GrpcCall *self, const GrpcCallHandlers *handlers, gpointer data,
+                        GDestroyNotify destroy)
 {
   g_mutex_lock (&self->lock);
   g_warn_if_fail (self->handlers == NULL);
@@ -326,8 +337,10 @@ grpc_call_send (GrpcCall *self, GBytes *message, GError **error)
   if (over)
     return gantry_throw (error, GANTRY_ERROR_CANCELLED, "the call of %s is over", self->path);
   if (full)
-    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the peer does not read what %s sends fast enough", self->path);
-  return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "trying to send message larger than max (%zu vs. %zu)", length,
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                         "the peer does not read what %s sends fast enough", self->path);
+  return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                       "trying to send message larger than max (%zu vs. %zu)", length,
                        self->shared->max_send_message);
 }
 
@@ -337,7 +350,8 @@ grpc_call_is_writable (GrpcCall *self)
   gboolean writable;
 
   g_mutex_lock (&self->lock);
-  writable = !self->over && !self->finished && !self->cancelled && self->out_bytes < self->shared->max_send_queue;
+  writable
+      = !self->over && !self->finished && !self->cancelled && self->out_bytes < self->shared->max_send_queue;
   if (!writable)
     self->want_writable = TRUE;
   g_mutex_unlock (&self->lock);
@@ -499,8 +513,8 @@ grpc_call_reply (GrpcCall *self, GBytes *reply)
 
   if (length > self->shared->max_send_message)
     {
-      g_autofree char *message = g_strdup_printf ("trying to send message larger than max (%zu vs. %zu)", length,
-                                                  self->shared->max_send_message);
+      g_autofree char *message = g_strdup_printf ("trying to send message larger than max (%zu vs. %zu)",
+                                                  length, self->shared->max_send_message);
 
       grpc_call_finish_status (self, GRPC_STATUS_RESOURCE_EXHAUSTED, message);
       return;

@@ -58,7 +58,8 @@ grpc_conn_break (GrpcConn *self, const char *reason)
 static gssize
 read_socket (GrpcConn *self, void *data, gsize length)
 {
-  return self->tls != NULL ? grpc_tls_session_read (self->tls, data, length) : recv (self->watch.fd, data, length, 0);
+  return self->tls != NULL ? grpc_tls_session_read (self->tls, data, length)
+                           : recv (self->watch.fd, data, length, 0);
 }
 
 static gssize
@@ -87,7 +88,7 @@ write_some (GrpcConn *self, const guint8 *data, gsize length)
           grpc_conn_break (self, n < 0 ? g_strerror (errno) : "the peer has closed the connection");
           break;
         }
-      done += (gsize) n;
+      done += (gsize)n;
     }
   return done;
 }
@@ -137,7 +138,8 @@ write_turn (GrpcConn *self)
 static void
 watch_for (GrpcConn *self, gboolean output)
 {
-  gboolean input = self->left == NULL || nghttp2_session_get_outbound_queue_size (self->session) < MAX_WAITING_FRAMES;
+  gboolean input
+      = self->left == NULL || nghttp2_session_get_outbound_queue_size (self->session) < MAX_WAITING_FRAMES;
 
   if (self->tls != NULL && grpc_tls_session_wants_write (self->tls))
     output = TRUE;
@@ -157,7 +159,7 @@ is_done (GrpcConn *self)
 static void
 run_flush (GrpcTask *task)
 {
-  GrpcConn *self = (GrpcConn *) ((char *) task - G_STRUCT_OFFSET (GrpcConn, flush));
+  GrpcConn *self = (GrpcConn *)((char *)task - G_STRUCT_OFFSET (GrpcConn, flush));
   gboolean more = FALSE;
 
   if (self->connecting && self->broken == NULL)
@@ -205,7 +207,7 @@ read_input (GrpcConn *self)
     {
       n = read_socket (self, data, GRPC_TURN);
       if (n > 0)
-        grpc_session_receive (self, data, (gsize) n);
+        grpc_session_receive (self, data, (gsize)n);
     }
   while (n > 0 && self->broken == NULL && self->tls != NULL && grpc_tls_session_has_pending (self->tls));
   if (n == 0)
@@ -234,7 +236,7 @@ end_connecting (GrpcConn *self)
 static void
 on_ready (GrpcWatch *watch, guint32 events)
 {
-  GrpcConn *self = (GrpcConn *) ((char *) watch - G_STRUCT_OFFSET (GrpcConn, watch));
+  GrpcConn *self = (GrpcConn *)((char *)watch - G_STRUCT_OFFSET (GrpcConn, watch));
 
   if (self->connecting)
     {
@@ -252,19 +254,20 @@ static void
 set_keepalive (GrpcConn *self, guint ms)
 {
   if (self->shared->keepalive_ms > 0)
-    grpc_loop_set_timer (self->shared->loop, &self->timer, grpc_loop_now (self->shared->loop) + (gint64) ms * 1000);
+    grpc_loop_set_timer (self->shared->loop, &self->timer,
+                         grpc_loop_now (self->shared->loop) + (gint64)ms * 1000);
 }
 
 static void
 keep_alive (GrpcConn *self)
 {
-  gint64 now = grpc_loop_now (self->shared->loop), silence = (gint64) self->shared->keepalive_ms * 1000;
-  gint64 timeout = (gint64) self->shared->keepalive_timeout_ms * 1000;
+  gint64 now = grpc_loop_now (self->shared->loop), silence = (gint64)self->shared->keepalive_ms * 1000;
+  gint64 timeout = (gint64)self->shared->keepalive_timeout_ms * 1000;
 
   if (self->pinged && now - self->heard >= silence + timeout)
     grpc_conn_break (self, "the peer has given no sign of life");
   else if (self->pinged && now - self->heard >= silence)
-    set_keepalive (self, (guint) ((self->heard + silence + timeout - now) / 1000) + 1);
+    set_keepalive (self, (guint)((self->heard + silence + timeout - now) / 1000) + 1);
   else if (now - self->heard >= silence)
     {
       self->pinged = TRUE;
@@ -275,21 +278,23 @@ keep_alive (GrpcConn *self)
   else
     {
       self->pinged = FALSE;
-      set_keepalive (self, (guint) ((self->heard + silence - now) / 1000) + 1);
+      set_keepalive (self, (guint)((self->heard + silence - now) / 1000) + 1);
     }
 }
 
 static void
 fire_timer (GrpcTimer *timer)
 {
-  GrpcConn *self = (GrpcConn *) ((char *) timer - G_STRUCT_OFFSET (GrpcConn, timer));
+  GrpcConn *self = (GrpcConn *)((char *)timer - G_STRUCT_OFFSET (GrpcConn, timer));
 
   if (!self->handshaken || self->connecting)
-    grpc_conn_break (self, self->connecting ? "connecting takes too long" : "the peer does not begin to speak HTTP/2");
+    grpc_conn_break (self, self->connecting ? "connecting takes too long"
+                                            : "the peer does not begin to speak HTTP/2");
   else if (self->draining)
     {
-      nghttp2_submit_goaway (self->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id (self->session),
-                             NGHTTP2_NO_ERROR, NULL, 0);
+      nghttp2_submit_goaway (self->session, NGHTTP2_FLAG_NONE,
+                             nghttp2_session_get_last_proc_stream_id (self->session), NGHTTP2_NO_ERROR, NULL,
+                             0);
       self->goaway_sent = TRUE;
       grpc_conn_touch (self);
     }
@@ -345,8 +350,8 @@ grpc_conn_call_left (GrpcConn *self)
 }
 
 GrpcConn *
-grpc_conn_new (GrpcShared *shared, const GrpcConnOps *ops, gpointer owner, int fd, GrpcTlsSession *tls, gboolean server,
-               gboolean connecting, guint begin_ms, GError **error)
+grpc_conn_new (GrpcShared *shared, const GrpcConnOps *ops, gpointer owner, int fd, GrpcTlsSession *tls,
+               gboolean server, gboolean connecting, guint begin_ms, GError **error)
 {
   GrpcConn *self = g_new0 (GrpcConn, 1);
   struct ucred peer;
@@ -380,7 +385,7 @@ grpc_conn_new (GrpcShared *shared, const GrpcConnOps *ops, gpointer owner, int f
       g_free (self);
       return NULL;
     }
-  grpc_loop_set_timer (shared->loop, &self->timer, self->heard + (gint64) begin_ms * 1000);
+  grpc_loop_set_timer (shared->loop, &self->timer, self->heard + (gint64)begin_ms * 1000);
   grpc_conn_touch (self);
   return self;
 }

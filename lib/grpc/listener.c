@@ -24,7 +24,7 @@ is_abandoned (const struct sockaddr_un *address)
 
   if (fd < 0)
     return FALSE;
-  status = connect (fd, (const struct sockaddr *) address, sizeof *address) < 0 ? errno : 0;
+  status = connect (fd, (const struct sockaddr *)address, sizeof *address) < 0 ? errno : 0;
   close (fd);
   return status == ECONNREFUSED;
 }
@@ -37,9 +37,11 @@ remove_abandoned (const struct sockaddr_un *address, GError **error)
   if (lstat (address->sun_path, &st) < 0)
     return errno == ENOENT || gantry_throw_errno (error, errno, "looking at %s", address->sun_path);
   if (!S_ISSOCK (st.st_mode))
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "%s is there and is no socket; remove it", address->sun_path);
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "%s is there and is no socket; remove it",
+                         address->sun_path);
   if (!is_abandoned (address))
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "another program listens on %s", address->sun_path);
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "another program listens on %s",
+                         address->sun_path);
   if (unlink (address->sun_path) < 0 && errno != ENOENT)
     return gantry_throw_errno (error, errno, "removing the old socket %s", address->sun_path);
   return TRUE;
@@ -51,9 +53,10 @@ bind_unix (int fd, const struct sockaddr_un *address, mode_t mode, gid_t gid, GE
 {
   if (fchmod (fd, 0) < 0)
     return gantry_throw_errno (error, errno, "preparing the socket %s", address->sun_path);
-  if (bind (fd, (const struct sockaddr *) address, sizeof *address) < 0)
+  if (bind (fd, (const struct sockaddr *)address, sizeof *address) < 0)
     return gantry_throw_errno (error, errno, "binding %s", address->sun_path);
-  if (chown (address->sun_path, (uid_t) -1, gid) < 0 || chmod (address->sun_path, mode) < 0 || listen (fd, BACKLOG) < 0)
+  if (chown (address->sun_path, (uid_t)-1, gid) < 0 || chmod (address->sun_path, mode) < 0
+      || listen (fd, BACKLOG) < 0)
     {
       gantry_throw_errno (error, errno, "setting up the socket %s", address->sun_path);
       unlink (address->sun_path);
@@ -98,19 +101,21 @@ bind_tcp (int fd, const struct addrinfo *info, guint16 *ret_port, GError **error
   socklen_t size = sizeof bound;
   int yes = 1;
 
-  if (setsockopt (fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) < 0 || bind (fd, info->ai_addr, info->ai_addrlen) < 0
-      || listen (fd, BACKLOG) < 0 || getsockname (fd, (struct sockaddr *) &bound, &size) < 0)
+  if (setsockopt (fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) < 0
+      || bind (fd, info->ai_addr, info->ai_addrlen) < 0 || listen (fd, BACKLOG) < 0
+      || getsockname (fd, (struct sockaddr *)&bound, &size) < 0)
     return gantry_throw_errno (error, errno, "listening");
   if (ret_port != NULL)
-    *ret_port = ntohs (bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *) &bound)->sin6_port
-                                                   : ((struct sockaddr_in *) &bound)->sin_port);
+    *ret_port = ntohs (bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
+                                                   : ((struct sockaddr_in *)&bound)->sin_port);
   return TRUE;
 }
 
 int
 grpc_listen_tcp (const char *host, guint16 port, guint16 *ret_port, GError **error)
 {
-  struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_PASSIVE };
+  struct addrinfo hints
+      = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_PASSIVE };
   struct addrinfo *info = NULL;
   char service[8];
   int fd;

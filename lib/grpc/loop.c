@@ -8,7 +8,8 @@
 
 #define MAX_EVENTS 64
 
-struct _GrpcLoop {
+struct _GrpcLoop
+{
   int epoll;
   GrpcWatch wake; /* an eventfd */
   GThread *thread;
@@ -213,7 +214,7 @@ grpc_loop_clear_timer (GrpcLoop *self, GrpcTimer *timer)
     return;
   timer->index = 0;
   last = heap_at (self, self->heap->len);
-  g_ptr_array_set_size (self->heap, (gint) self->heap->len - 1);
+  g_ptr_array_set_size (self->heap, (gint)self->heap->len - 1);
   if (last == timer)
     return;
   heap_put (self, index, last);
@@ -240,7 +241,7 @@ next_timeout (GrpcLoop *self)
   if (self->heap->len == 0)
     return -1;
   left = heap_at (self, 1)->when - g_get_monotonic_time ();
-  return (int) CLAMP ((left + 999) / 1000, 0, 3600 * 1000);
+  return (int)CLAMP ((left + 999) / 1000, 0, 3600 * 1000);
 }
 
 /* Watches */

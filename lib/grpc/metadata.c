@@ -6,12 +6,14 @@
 #include "wire.h"
 
 /* One allocation a pair: name NUL value NUL. */
-typedef struct {
+typedef struct
+{
   char *name;
   gsize value;
 } Pair;
 
-struct _GrpcMetadata {
+struct _GrpcMetadata
+{
   gatomicrefcount refs;
   GArray *pairs;
 };
@@ -19,7 +21,7 @@ struct _GrpcMetadata {
 static void
 pair_clear (gpointer data)
 {
-  g_free (((Pair *) data)->name);
+  g_free (((Pair *)data)->name);
 }
 
 GrpcMetadata *
@@ -50,7 +52,8 @@ grpc_metadata_unref (GrpcMetadata *self)
 }
 
 void
-grpc_metadata_append_raw (GrpcMetadata *self, const char *name, gsize name_length, const char *value, gsize value_length)
+grpc_metadata_append_raw (GrpcMetadata *self, const char *name, gsize name_length, const char *value,
+                          gsize value_length)
 {
   Pair pair = { g_malloc (name_length + value_length + 2), name_length + 1 };
 

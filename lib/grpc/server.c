@@ -21,7 +21,8 @@
 
 #define TCP_KEEPALIVE_MS 60000
 
-typedef struct {
+typedef struct
+{
   GrpcServer *server;
   GrpcWatch watch;
   GrpcTimer rest;
@@ -32,14 +33,16 @@ typedef struct {
   gboolean watched;
 } Listener;
 
-typedef struct {
+typedef struct
+{
   char *name;
   GHashTable *methods; /* name -> GrpcMethod */
   gpointer data;
   GDestroyNotify destroy;
 } Service;
 
-struct _GrpcServer {
+struct _GrpcServer
+{
   GrpcShared *shared;
   guint max_connections;
   GPtrArray *listeners;
@@ -74,8 +77,8 @@ service_free (gpointer data)
 }
 
 gboolean
-grpc_server_add_service (GrpcServer *self, const char *name, const GrpcMethod *methods, gsize n_methods, gpointer data,
-                         GDestroyNotify destroy, GError **error)
+grpc_server_add_service (GrpcServer *self, const char *name, const GrpcMethod *methods, gsize n_methods,
+                         gpointer data, GDestroyNotify destroy, GError **error)
 {
   Service *service;
   gboolean added;
@@ -90,7 +93,8 @@ grpc_server_add_service (GrpcServer *self, const char *name, const GrpcMethod *m
       service->data = data;
       service->destroy = destroy;
       for (gsize i = 0; i < n_methods; i++)
-        g_hash_table_insert (service->methods, (gpointer) methods[i].name, g_memdup2 (&methods[i], sizeof methods[i]));
+        g_hash_table_insert (service->methods, (gpointer)methods[i].name,
+                             g_memdup2 (&methods[i], sizeof methods[i]));
       g_hash_table_insert (self->services, service->name, service);
     }
   g_mutex_unlock (&self->lock);
@@ -108,10 +112,11 @@ find_method (GrpcServer *self, GrpcCall *call)
 
   if (slash == NULL || call->path[0] != '/' || slash == call->path)
     {
-      grpc_call_refuse (call, GRPC_STATUS_UNIMPLEMENTED, "malformed method name: \"%s\"", call->path != NULL ? call->path : "");
+      grpc_call_refuse (call, GRPC_STATUS_UNIMPLEMENTED, "malformed method name: \"%s\"",
+                        call->path != NULL ? call->path : "");
       return FALSE;
     }
-  name = g_strndup (call->path + 1, (gsize) (slash - call->path - 1));
+  name = g_strndup (call->path + 1, (gsize)(slash - call->path - 1));
   g_mutex_lock (&self->lock);
   service = g_hash_table_lookup (self->services, name);
   if (service != NULL)
@@ -144,17 +149,20 @@ begin_request (GrpcConn *conn, GrpcCall *call)
   g_autoptr (GError) error = NULL;
 
   if (call->is_too_big)
-    grpc_call_refuse (call, GRPC_STATUS_RESOURCE_EXHAUSTED, "the metadata is larger than %zu bytes", self->shared->max_metadata);
+    grpc_call_refuse (call, GRPC_STATUS_RESOURCE_EXHAUSTED, "the metadata is larger than %zu bytes",
+                      self->shared->max_metadata);
   else if (!call->is_grpc)
     grpc_call_refuse_http (call, 415);
   else if (!call->is_post)
     grpc_call_refuse_http (call, 405);
   else if (call->is_compressed)
-    grpc_call_refuse (call, GRPC_STATUS_UNIMPLEMENTED, "grpc: compressed messages are not accepted, only identity is");
+    grpc_call_refuse (call, GRPC_STATUS_UNIMPLEMENTED,
+                      "grpc: compressed messages are not accepted, only identity is");
   else if (call->is_garbled)
     grpc_call_refuse (call, GRPC_STATUS_INTERNAL, "malformed grpc-timeout");
-  else if (g_atomic_int_get (&self->shared->n_calls) > (gint) self->shared->max_calls)
-    grpc_call_refuse (call, GRPC_STATUS_RESOURCE_EXHAUSTED, "more than %u calls at once; try again later", self->shared->max_calls);
+  else if (g_atomic_int_get (&self->shared->n_calls) > (gint)self->shared->max_calls)
+    grpc_call_refuse (call, GRPC_STATUS_RESOURCE_EXHAUSTED, "more than %u calls at once; try again later",
+                      self->shared->max_calls);
   else if (!find_method (self, call))
     return;
   else if (self->authorize != NULL && !self->authorize (call, self->authorize_data, &error))
@@ -219,7 +227,7 @@ take_connection (Listener *listener, int fd)
 static void
 end_rest (GrpcTimer *timer)
 {
-  Listener *listener = (Listener *) ((char *) timer - G_STRUCT_OFFSET (Listener, rest));
+  Listener *listener = (Listener *)((char *)timer - G_STRUCT_OFFSET (Listener, rest));
 
   grpc_loop_rewatch (listener->server->shared->loop, &listener->watch, EPOLLIN);
 }
@@ -227,7 +235,7 @@ end_rest (GrpcTimer *timer)
 static void
 on_connection (GrpcWatch *watch, guint32 events)
 {
-  Listener *listener = (Listener *) ((char *) watch - G_STRUCT_OFFSET (Listener, watch));
+  Listener *listener = (Listener *)((char *)watch - G_STRUCT_OFFSET (Listener, watch));
   GrpcLoop *loop = listener->server->shared->loop;
 
   for (guint i = 0; i < ACCEPTS_A_TURN; i++)
@@ -292,7 +300,8 @@ grpc_server_listen_unix (GrpcServer *self, const char *path, mode_t mode, gid_t 
 }
 
 gboolean
-grpc_server_listen_tcp (GrpcServer *self, const char *host, guint16 port, const GrpcTls *tls, guint16 *ret_port, GError **error)
+grpc_server_listen_tcp (GrpcServer *self, const char *host, guint16 port, const GrpcTls *tls,
+                        guint16 *ret_port, GError **error)
 {
   GrpcTlsContext *context = NULL;
   int fd;
@@ -315,10 +324,12 @@ grpc_server_listen_fd (GrpcServer *self, int fd, GError **error)
   int listening = 0;
   socklen_t size = sizeof listening;
 
-  if (getsockopt (fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || !listening || !g_unix_set_fd_nonblocking (fd, TRUE, NULL))
+  if (getsockopt (fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || !listening
+      || !g_unix_set_fd_nonblocking (fd, TRUE, NULL))
     {
       close (fd);
-      return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "descriptor %d is not a listening socket", fd);
+      return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "descriptor %d is not a listening socket",
+                           fd);
     }
   add_listener (self, fd);
   return TRUE;
@@ -337,25 +348,25 @@ apply_settings (GrpcServer *self, const GrpcServerSettings *settings)
 {
   GrpcShared *shared = self->shared;
 
-  self->max_connections = (guint) or_default (settings->max_connections, 1024);
-  shared->max_streams = (guint) or_default (settings->max_streams, 16384);
-  shared->max_calls = (guint) MIN (or_default (settings->max_calls, 32768), G_MAXINT / 2);
-  shared->max_queued = (guint) MIN (or_default (settings->max_queued, 8192), G_MAXINT / 2);
+  self->max_connections = (guint)or_default (settings->max_connections, 1024);
+  shared->max_streams = (guint)or_default (settings->max_streams, 16384);
+  shared->max_calls = (guint)MIN (or_default (settings->max_calls, 32768), G_MAXINT / 2);
+  shared->max_queued = (guint)MIN (or_default (settings->max_queued, 8192), G_MAXINT / 2);
   shared->max_message = or_default (settings->max_message, 16 * 1024 * 1024);
   shared->max_send_message = or_default (settings->max_send_message, 16 * 1024 * 1024);
   shared->max_metadata = or_default (settings->max_metadata, 64 * 1024);
   shared->max_send_queue = or_default (settings->max_send_queue, 1024 * 1024);
   shared->max_buffered = or_default (settings->max_buffered, 256 * 1024 * 1024);
-  shared->window = (guint) MIN (or_default (settings->window, 256 * 1024), G_MAXINT32);
-  shared->keepalive_ms = (guint) or_default (settings->keepalive_ms, 7200 * 1000);
-  shared->keepalive_timeout_ms = (guint) or_default (settings->keepalive_timeout_ms, 20000);
-  shared->handshake_ms = (guint) or_default (settings->handshake_ms, 10000);
+  shared->window = (guint)MIN (or_default (settings->window, 256 * 1024), G_MAXINT32);
+  shared->keepalive_ms = (guint)or_default (settings->keepalive_ms, 7200 * 1000);
+  shared->keepalive_timeout_ms = (guint)or_default (settings->keepalive_timeout_ms, 20000);
+  shared->handshake_ms = (guint)or_default (settings->handshake_ms, 10000);
 }
 
 static void
 drain_all (GrpcTask *task)
 {
-  GrpcServer *self = (GrpcServer *) ((char *) task - G_STRUCT_OFFSET (GrpcServer, drain_task));
+  GrpcServer *self = (GrpcServer *)((char *)task - G_STRUCT_OFFSET (GrpcServer, drain_task));
 
   self->draining = TRUE;
   for (guint i = 0; i < self->listeners->len; i++)
@@ -374,7 +385,7 @@ drain_all (GrpcTask *task)
 static void
 close_all (GrpcTask *task)
 {
-  GrpcServer *self = (GrpcServer *) ((char *) task - G_STRUCT_OFFSET (GrpcServer, close_task));
+  GrpcServer *self = (GrpcServer *)((char *)task - G_STRUCT_OFFSET (GrpcServer, close_task));
 
   for (GList *l = self->conns.head; l != NULL; l = l->next)
     grpc_conn_close (l->data, "the server has stopped");
@@ -388,7 +399,8 @@ grpc_server_new (const GrpcServerSettings *settings)
 
   if (settings == NULL)
     settings = &defaults;
-  self->shared = grpc_shared_new ((guint) or_default (settings->workers, 16), (guint) or_default (settings->long_workers, 16));
+  self->shared = grpc_shared_new ((guint)or_default (settings->workers, 16),
+                                  (guint)or_default (settings->long_workers, 16));
   g_mutex_init (&self->lock);
   self->services = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, service_free);
   self->listeners = g_ptr_array_new_with_free_func (listener_free);
@@ -437,7 +449,8 @@ remove_socket_file (const Listener *listener)
 {
   struct stat st;
 
-  if (listener->path != NULL && lstat (listener->path, &st) == 0 && st.st_dev == listener->dev && st.st_ino == listener->ino)
+  if (listener->path != NULL && lstat (listener->path, &st) == 0 && st.st_dev == listener->dev
+      && st.st_ino == listener->ino)
     unlink (listener->path);
 }
 
@@ -453,7 +466,7 @@ grpc_server_stop (GrpcServer *self, guint drain_ms)
     {
       grpc_loop_post (self->shared->loop, &self->drain_task);
       if (drain_ms > 0)
-        grpc_shared_wait_idle (self->shared, g_get_monotonic_time () + (gint64) drain_ms * 1000);
+        grpc_shared_wait_idle (self->shared, g_get_monotonic_time () + (gint64)drain_ms * 1000);
       grpc_loop_post (self->shared->loop, &self->close_task);
     }
   grpc_shared_stop (self->shared);
@@ -476,9 +489,9 @@ void
 grpc_server_get_counts (GrpcServer *self, guint *ret_connections, guint *ret_calls, gsize *ret_buffered)
 {
   if (ret_connections != NULL)
-    *ret_connections = (guint) g_atomic_int_get (&self->n_conns);
+    *ret_connections = (guint)g_atomic_int_get (&self->n_conns);
   if (ret_calls != NULL)
-    *ret_calls = (guint) g_atomic_int_get (&self->shared->n_calls);
+    *ret_calls = (guint)g_atomic_int_get (&self->shared->n_calls);
   if (ret_buffered != NULL)
-    *ret_buffered = (gsize) g_atomic_pointer_get (&self->shared->buffered);
+    *ret_buffered = (gsize)g_atomic_pointer_get (&self->shared->buffered);
 }

@@ -4,14 +4,15 @@
 #include <string.h>
 
 /* Frames a second that ask for work and bring none: PING, SETTINGS, RST_STREAM, PRIORITY, empty DATA. */
-#define MAX_COSTLY 5000
+#define MAX_COSTLY    5000
 #define COSTLY_PERIOD 1000000
 
 /* nghttp2's own brakes: streams reset by the peer, a burst and then so many a second. */
 #define RESET_BURST 5000
-#define RESET_RATE 1000
+#define RESET_RATE  1000
 
-/* The window of a whole connection: it is only there because it must; what is held back is held back on streams. */
+/* The window of a whole connection: it is only there because it must; what is held back is held back on
+ * streams. */
 #define CONNECTION_WINDOW (16 * 1024 * 1024)
 
 static GrpcCall *
@@ -30,12 +31,12 @@ on_send (nghttp2_session *session, const uint8_t *data, size_t length, int flags
     return NGHTTP2_ERR_WOULDBLOCK;
   memcpy (grpc_loop_get_out (conn->shared->loop) + conn->built, data, n);
   conn->built += n;
-  return (ssize_t) n;
+  return (ssize_t)n;
 }
 
 static int
-on_send_data (nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t length, nghttp2_data_source *source,
-              void *user_data)
+on_send_data (nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t length,
+              nghttp2_data_source *source, void *user_data)
 {
   GrpcConn *conn = user_data;
   guint8 *out = grpc_loop_get_out (conn->shared->loop) + conn->built;
@@ -68,14 +69,14 @@ on_begin_headers (nghttp2_session *session, const nghttp2_frame *frame, void *us
 }
 
 static int
-on_header (nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_length, const uint8_t *value,
-           size_t value_length, uint8_t flags, void *user_data)
+on_header (nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_length,
+           const uint8_t *value, size_t value_length, uint8_t flags, void *user_data)
 {
   GrpcConn *conn = user_data;
   GrpcCall *call = get_call (session, frame->hd.stream_id);
 
   if (call != NULL && (!conn->server || frame->headers.cat == NGHTTP2_HCAT_REQUEST))
-    grpc_call_header (call, (const char *) name, name_length, (const char *) value, value_length);
+    grpc_call_header (call, (const char *)name, name_length, (const char *)value, value_length);
   return conn->broken != NULL ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
@@ -142,7 +143,8 @@ on_frame (nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
 }
 
 static int
-on_data (nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data, size_t length, void *user_data)
+on_data (nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data, size_t length,
+         void *user_data)
 {
   GrpcCall *call = get_call (session, stream);
 
@@ -204,7 +206,7 @@ grpc_session_new (GrpcConn *conn)
   nghttp2_session *session = NULL;
   nghttp2_settings_entry settings[] = {
     { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, conn->shared->window },
-    { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (guint32) MIN (conn->shared->max_metadata, G_MAXUINT32) },
+    { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (guint32)MIN (conn->shared->max_metadata, G_MAXUINT32) },
     { NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
     { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, conn->shared->max_streams },
     { NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
@@ -235,5 +237,5 @@ grpc_session_receive (GrpcConn *conn, const guint8 *data, gsize length)
   if (n == NGHTTP2_ERR_BAD_CLIENT_MAGIC)
     grpc_conn_break (conn, "the peer does not speak HTTP/2");
   else if (n < 0)
-    grpc_conn_break (conn, nghttp2_strerror ((int) n));
+    grpc_conn_break (conn, nghttp2_strerror ((int)n));
 }

@@ -23,7 +23,7 @@ grpc_shared_new (guint workers, guint long_workers)
   g_cond_init (&self->idle);
   self->loop = grpc_loop_new ();
   for (guint i = 0; i < 2 && counts[i] > 0; i++)
-    self->workers[i] = g_thread_pool_new (work, self, (gint) counts[i], FALSE, NULL);
+    self->workers[i] = g_thread_pool_new (work, self, (gint)counts[i], FALSE, NULL);
   return self;
 }
 
@@ -48,7 +48,7 @@ grpc_shared_unref (GrpcShared *self)
 gboolean
 grpc_shared_begin_call (GrpcShared *self)
 {
-  if (g_atomic_int_add (&self->n_calls, 1) < (gint) self->max_calls)
+  if (g_atomic_int_add (&self->n_calls, 1) < (gint)self->max_calls)
     return TRUE;
   grpc_shared_end_call (self);
   return FALSE;
@@ -79,7 +79,7 @@ grpc_shared_wait_idle (GrpcShared *self, gint64 until)
 gboolean
 grpc_shared_take (GrpcShared *self, gsize bytes)
 {
-  if ((gsize) g_atomic_pointer_add (&self->buffered, (gssize) bytes) + bytes <= self->max_buffered)
+  if ((gsize)g_atomic_pointer_add (&self->buffered, (gssize)bytes) + bytes <= self->max_buffered)
     return TRUE;
   grpc_shared_give (self, bytes);
   return FALSE;
@@ -88,7 +88,7 @@ grpc_shared_take (GrpcShared *self, gsize bytes)
 void
 grpc_shared_give (GrpcShared *self, gsize bytes)
 {
-  g_atomic_pointer_add (&self->buffered, -(gssize) bytes);
+  g_atomic_pointer_add (&self->buffered, -(gssize)bytes);
 }
 
 void

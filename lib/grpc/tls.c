@@ -6,11 +6,13 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
-struct _GrpcTlsContext {
+struct _GrpcTlsContext
+{
   SSL_CTX *ssl;
 };
 
-struct _GrpcTlsSession {
+struct _GrpcTlsSession
+{
   SSL *ssl;
   gboolean wants_write;
 };
@@ -27,12 +29,13 @@ fail (GError **error, const char *what, const char *path)
 }
 
 static int
-select_protocol (SSL *ssl, const unsigned char **out, unsigned char *out_length, const unsigned char *in, unsigned in_length,
-                 void *data)
+select_protocol (SSL *ssl, const unsigned char **out, unsigned char *out_length, const unsigned char *in,
+                 unsigned in_length, void *data)
 {
   static const unsigned char h2[] = { 2, 'h', '2' };
 
-  if (SSL_select_next_proto ((unsigned char **) out, out_length, h2, sizeof h2, in, in_length) != OPENSSL_NPN_NEGOTIATED)
+  if (SSL_select_next_proto ((unsigned char **)out, out_length, h2, sizeof h2, in, in_length)
+      != OPENSSL_NPN_NEGOTIATED)
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   return SSL_TLSEXT_ERR_OK;
 }
@@ -42,7 +45,8 @@ load_files (GrpcTlsContext *self, const GrpcTls *files, GError **error)
 {
   if (SSL_CTX_use_certificate_chain_file (self->ssl, files->certificate) != 1)
     return fail (error, "TLS certificate", files->certificate);
-  if (SSL_CTX_use_PrivateKey_file (self->ssl, files->key, SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key (self->ssl) != 1)
+  if (SSL_CTX_use_PrivateKey_file (self->ssl, files->key, SSL_FILETYPE_PEM) != 1
+      || SSL_CTX_check_private_key (self->ssl) != 1)
     return fail (error, "TLS key", files->key);
   if (files->client_ca == NULL)
     return TRUE;
@@ -66,7 +70,8 @@ grpc_tls_context_new (const GrpcTls *files, GError **error)
   self->ssl = SSL_CTX_new (TLS_server_method ());
   SSL_CTX_set_min_proto_version (self->ssl, TLS1_2_VERSION);
   SSL_CTX_set_options (self->ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
-  SSL_CTX_set_mode (self->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_mode (self->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
+                                   | SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_alpn_select_cb (self->ssl, select_protocol, NULL);
   if (!load_files (self, files, error))
     {
@@ -129,7 +134,7 @@ grpc_tls_session_read (GrpcTlsSession *self, void *data, gsize length)
 {
   ERR_clear_error ();
   errno = 0;
-  return result (self, SSL_read (self->ssl, data, (int) MIN (length, G_MAXINT)));
+  return result (self, SSL_read (self->ssl, data, (int)MIN (length, G_MAXINT)));
 }
 
 gssize
@@ -137,7 +142,7 @@ grpc_tls_session_write (GrpcTlsSession *self, const void *data, gsize length)
 {
   ERR_clear_error ();
   errno = 0;
-  return result (self, SSL_write (self->ssl, data, (int) MIN (length, G_MAXINT)));
+  return result (self, SSL_write (self->ssl, data, (int)MIN (length, G_MAXINT)));
 }
 
 gboolean

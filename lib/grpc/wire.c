@@ -54,7 +54,7 @@ grpc_wire_encode_message (const char *text)
     if (*p >= ' ' && *p <= '~' && *p != '%')
       g_string_append_c (out, *p);
     else
-      g_string_append_printf (out, "%%%02X", (guint8) *p);
+      g_string_append_printf (out, "%%%02X", (guint8)*p);
   return g_string_free (out, FALSE);
 }
 
@@ -66,12 +66,13 @@ grpc_wire_decode_message (const char *text, gsize length)
   for (gsize i = 0; i < length; i++)
     if (text[i] == '%' && i + 2 < length && g_ascii_isxdigit (text[i + 1]) && g_ascii_isxdigit (text[i + 2]))
       {
-        g_string_append_c (out, (char) (g_ascii_xdigit_value (text[i + 1]) << 4 | g_ascii_xdigit_value (text[i + 2])));
+        g_string_append_c (out, (char)(g_ascii_xdigit_value (text[i + 1]) << 4
+                                       | g_ascii_xdigit_value (text[i + 2])));
         i += 2;
       }
     else
       g_string_append_c (out, text[i]);
-  return g_utf8_make_valid (out->str, (gssize) out->len);
+  return g_utf8_make_valid (out->str, (gssize)out->len);
 }
 
 GBytes *
@@ -90,7 +91,7 @@ grpc_wire_decode_base64 (const char *text)
     return NULL;
   if (full == 0)
     return g_bytes_new (NULL, 0);
-  padded = g_strdup_printf ("%.*s%s", (int) full, text, &"==="[3 - (4 - full % 4) % 4]);
+  padded = g_strdup_printf ("%.*s%s", (int)full, text, &"==="[3 - (4 - full % 4) % 4]);
   data = g_base64_decode (padded, &out_length);
   return g_bytes_new_take (data, out_length);
 }
@@ -122,5 +123,5 @@ grpc_wire_write_prefix (guint8 out[GRPC_PREFIX], gsize length)
 {
   out[0] = 0;
   for (int i = 0; i < 4; i++)
-    out[1 + i] = (guint8) (length >> (24 - 8 * i));
+    out[1 + i] = (guint8)(length >> (24 - 8 * i));
 }

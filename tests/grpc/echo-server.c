@@ -4,7 +4,8 @@
  *
  *     echo-server unix:PATH | tcp:IP | tls:IP:CERTIFICATE:KEY [SETTING=NUMBER …]
  *
- * Prints "ready" and, for TCP, the port. A line "counts" on its input is answered by "connections calls buffered", "stop MS" drains and ends it.
+ * Prints "ready" and, for TCP, the port. A line "counts" on its input is answered by "connections calls
+ * buffered", "stop MS" drains and ends it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +13,10 @@
 
 #include "grpc-server.h"
 
-typedef struct {
-  gint cancelled; /* atomic: calls whose cancellable has fired or that were closed by force */
+typedef struct
+{
+  gint begun;     /* atomic, as the others: calls of the methods that last */
+  gint cancelled; /* calls whose cancellable has fired or that were closed by force */
   gint closed;
 } Counters;
 
@@ -38,7 +41,8 @@ fail (GrpcCall *call, GBytes *request, gpointer data, GError **error)
   if (g_str_has_prefix (text, "details"))
     grpc_call_set_status_details (call, details);
   grpc_call_add_trailer (call, "x-why", "asked");
-  gantry_throw (error, (GantryErrorCode) atoi (g_str_has_prefix (text, "details") ? "3" : text), "%s", blank != NULL ? blank + 1 : "");
+  gantry_throw (error, (GantryErrorCode)atoi (g_str_has_prefix (text, "details") ? "3" : text), "%s",
+                blank != NULL ? blank + 1 : "");
   return NULL;
 }
 
@@ -61,7 +65,8 @@ metadata (GrpcCall *call, GBytes *request, gpointer data, GError **error)
   if (grpc_call_get_peer (call, &pid, &uid, &gid))
     g_string_append_printf (out, "peer=%d %u %u\n", pid, uid, gid);
   if (grpc_call_get_deadline (call) != G_MAXINT64)
-    g_string_append_printf (out, "left=%" G_GINT64_FORMAT "\n", grpc_call_get_deadline (call) - g_get_monotonic_time ());
+    g_string_append_printf (out, "left=%" G_GINT64_FORMAT "\n",
+                            grpc_call_get_deadline (call) - g_get_monotonic_time ());
   grpc_call_add_header (call, "x-head", "early");
   return g_string_free_to_bytes (out);
 }
@@ -74,7 +79,8 @@ on_cancelled (GCancellable *cancellable, gpointer data)
   g_main_loop_quit (loop);
 }
 
-/* Blocks its worker until it is cancelled: what a method that honours its cancellable looks like at its worst. */
+/* Blocks its worker until it is cancelled: what a method that honours its cancellable looks like at its
+ * worst. */
 static GBytes *
 block (GrpcCall *call, GBytes *request, gpointer data, GError **error)
 {
@@ -84,6 +90,7 @@ block (GrpcCall *call, GBytes *request, gpointer data, GError **error)
   g_autoptr (GMainLoop) loop = g_main_loop_new (context, FALSE);
   gulong id;
 
+  g_atomic_int_inc (&counters.begun);
   g_mutex_init (&mutex);
   id = g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), loop, NULL);
   while (!g_cancellable_is_cancelled (cancellable))
@@ -98,7 +105,8 @@ block (GrpcCall *call, GBytes *request, gpointer data, GError **error)
 static GBytes *
 count (GrpcCall *call, GBytes *request, gpointer data, GError **error)
 {
-  char *text = g_strdup_printf ("%d %d", g_atomic_int_get (&counters.cancelled), g_atomic_int_get (&counters.closed));
+  char *text = g_strdup_printf ("%d %d %d", g_atomic_int_get (&counters.begun),
+                                g_atomic_int_get (&counters.cancelled), g_atomic_int_get (&counters.closed));
 
   return g_bytes_new_take (text, strlen (text));
 }
@@ -137,13 +145,16 @@ wait (GrpcCall *call, GBytes *request, gpointer data)
 {
   g_autofree char *text = g_strndup (g_bytes_get_data (request, NULL), g_bytes_get_size (request));
 
+  g_atomic_int_inc (&counters.begun);
   grpc_call_set_handlers (call, &wait_handlers, NULL, NULL);
-  g_timeout_add_full (G_PRIORITY_DEFAULT, (guint) atoi (text), reply_later, grpc_call_ref (call), (GDestroyNotify) grpc_call_unref);
+  g_timeout_add_full (G_PRIORITY_DEFAULT, (guint)atoi (text), reply_later, grpc_call_ref (call),
+                      (GDestroyNotify)grpc_call_unref);
 }
 
 /* Server streaming: the request is how many messages of which size. */
 
-typedef struct {
+typedef struct
+{
   guint left;
   guint number;
   GBytes *message;
@@ -182,15 +193,18 @@ stream (GrpcCall *call, GBytes *request, gpointer data)
   Stream *self = g_new0 (Stream, 1);
   gsize size = 0;
 
+  g_atomic_int_inc (&counters.begun);
   sscanf (text, "%u %zu", &self->left, &size);
   self->message = g_bytes_new_take (g_malloc0 (size), size);
   grpc_call_set_handlers (call, &stream_handlers, self, stream_free);
   stream_more (call, self);
 }
 
-/* Client streaming: answers with how many messages and bytes came; takes its time when the first says "slow". */
+/* Client streaming: answers with how many messages and bytes came; takes its time when the first says "slow".
+ */
 
-typedef struct {
+typedef struct
+{
   guint n;
   gsize bytes;
 } Upload;
@@ -214,7 +228,8 @@ upload_message (GrpcCall *call, GBytes *message, gpointer data)
   if (size == 4 && memcmp (text, "stop", 4) == 0)
     return; /* asks for nothing more */
   if (size == 4 && memcmp (text, "slow", 4) == 0)
-    g_timeout_add_full (G_PRIORITY_DEFAULT, 500, request_one, grpc_call_ref (call), (GDestroyNotify) grpc_call_unref);
+    g_timeout_add_full (G_PRIORITY_DEFAULT, 500, request_one, grpc_call_ref (call),
+                        (GDestroyNotify)grpc_call_unref);
   else
     grpc_call_request (call, 1);
 }
@@ -229,18 +244,21 @@ upload_end (GrpcCall *call, gpointer data)
   grpc_call_reply (call, reply);
 }
 
-static const GrpcCallHandlers upload_handlers = { .on_message = upload_message, .on_end = upload_end, .on_closed = wait_closed };
+static const GrpcCallHandlers upload_handlers
+    = { .on_message = upload_message, .on_end = upload_end, .on_closed = wait_closed };
 
 static void
 upload (GrpcCall *call, gpointer data)
 {
+  g_atomic_int_inc (&counters.begun);
   grpc_call_set_handlers (call, &upload_handlers, g_new0 (Upload, 1), g_free);
   grpc_call_request (call, 1);
 }
 
 /* Both ways: every message comes back. */
 
-typedef struct {
+typedef struct
+{
   gboolean ended;
   GBytes *kept;
 } Both;
@@ -294,6 +312,7 @@ static const GrpcCallHandlers both_handlers = {
 static void
 both (GrpcCall *call, gpointer data)
 {
+  g_atomic_int_inc (&counters.begun);
   grpc_call_set_handlers (call, &both_handlers, g_new0 (Both, 1), both_free);
   grpc_call_send_headers (call);
   grpc_call_request (call, 1);
@@ -322,11 +341,13 @@ version (GrpcCall *call, GBytes *request, gpointer data, GError **error)
   return g_bytes_new_static (reply, sizeof reply - 1);
 }
 
-static const GrpcMethod version_methods[] = { { .name = "Version", .unary = version, .flags = GRPC_METHOD_QUICK } };
+static const GrpcMethod version_methods[]
+    = { { .name = "Version", .unary = version, .flags = GRPC_METHOD_QUICK } };
 
 /* The program */
 
-typedef struct {
+typedef struct
+{
   GrpcServer *server;
   guint ms;
 } Stop;
@@ -380,21 +401,22 @@ set (GrpcServerSettings *settings, const char *text)
     gboolean is_size;
   } names[] = {
 #define NAME(name, is_size) { #name, G_STRUCT_OFFSET (GrpcServerSettings, name), is_size }
-    NAME (max_connections, FALSE), NAME (max_streams, FALSE),  NAME (max_calls, FALSE),    NAME (max_queued, FALSE),
-    NAME (max_message, TRUE),      NAME (max_metadata, TRUE),  NAME (max_buffered, TRUE),  NAME (window, FALSE),
-    NAME (workers, FALSE),         NAME (long_workers, FALSE), NAME (keepalive_ms, FALSE), NAME (keepalive_timeout_ms, FALSE),
+    NAME (max_connections, FALSE), NAME (max_streams, FALSE),   NAME (max_calls, FALSE),
+    NAME (max_queued, FALSE),      NAME (max_message, TRUE),    NAME (max_metadata, TRUE),
+    NAME (max_buffered, TRUE),     NAME (window, FALSE),        NAME (workers, FALSE),
+    NAME (long_workers, FALSE),    NAME (keepalive_ms, FALSE),  NAME (keepalive_timeout_ms, FALSE),
     NAME (handshake_ms, FALSE),    NAME (max_send_queue, TRUE),
 #undef NAME
   };
   const char *equals = strchr (text, '=');
 
   for (gsize i = 0; equals != NULL && i < G_N_ELEMENTS (names); i++)
-    if (strncmp (names[i].name, text, (gsize) (equals - text)) == 0)
+    if (strncmp (names[i].name, text, (gsize)(equals - text)) == 0)
       {
         if (names[i].is_size)
-          *(gsize *) ((char *) settings + names[i].offset) = strtoul (equals + 1, NULL, 10);
+          *(gsize *)((char *)settings + names[i].offset) = strtoul (equals + 1, NULL, 10);
         else
-          *(guint *) ((char *) settings + names[i].offset) = (guint) strtoul (equals + 1, NULL, 10);
+          *(guint *)((char *)settings + names[i].offset) = (guint)strtoul (equals + 1, NULL, 10);
         return;
       }
   g_error ("unknown setting %s", text);
@@ -407,7 +429,7 @@ listen_on (GrpcServer *server, const char *address, guint16 *ret_port, GError **
   GrpcTls tls = { 0 };
 
   if (strcmp (parts[0], "unix") == 0)
-    return grpc_server_listen_unix (server, parts[1], 0600, (gid_t) -1, error);
+    return grpc_server_listen_unix (server, parts[1], 0600, (gid_t)-1, error);
   if (strcmp (parts[0], "tls") == 0)
     tls = (GrpcTls){ .certificate = parts[2], .key = parts[3] };
   return grpc_server_listen_tcp (server, parts[1], 0, tls.key != NULL ? &tls : NULL, ret_port, error);
@@ -427,7 +449,8 @@ main (int argc, char *argv[])
     set (&settings, argv[i]);
   server = grpc_server_new (&settings);
   if (!grpc_server_add_service (server, "test.Echo", methods, G_N_ELEMENTS (methods), NULL, NULL, &error)
-      || !grpc_server_add_service (server, "containerd.services.version.v1.Version", version_methods, 1, NULL, NULL, &error)
+      || !grpc_server_add_service (server, "containerd.services.version.v1.Version", version_methods, 1, NULL,
+                                   NULL, &error)
       || !listen_on (server, argv[1], &port, &error) || !grpc_server_start (server, &error))
     g_error ("%s", error->message);
   printf ("ready %u\n", port);
