@@ -347,6 +347,8 @@ core_settle (Core *self)
   self->settled = TRUE;
   for (guint i = 0; i < self->started->len && !self->stopping; i++)
     serve_frontend (g_ptr_array_index (self->started, i));
+  if (first)
+    core_trace (self, "everything that can start has started");
   if (first && !self->stopping && self->on_settled != NULL)
     self->on_settled (self);
   introspection_changed (self);
