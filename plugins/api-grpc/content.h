@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "convert.h"
+
+#define PB(name) Containerd__Services__Content__V1__##name
+#define DESCRIPTOR(name) containerd__services__content__v1__##name##__descriptor
+
+/** The view of the call's namespace and lease. Returns: (transfer none): the call keeps it. */
+GantryContent *content_open (Call *call, GError **error);
+/** Whether @digest is one. Errors: INVALID_ARGUMENT by @format, which has one %s for it. */
+gboolean content_check_digest (const char *digest, const char *format, GError **error);
+
+gboolean content_read (Call *call, gconstpointer request, GError **error);
+gboolean content_write (Call *call, GError **error);

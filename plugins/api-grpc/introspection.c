@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * containerd.services.introspection.v1.Introspection. Our plugins are shown under the types and ids that containerd's clients look
+ * for; the services of this frontend, which are one plugin here and many there, are shown one by one. */
+#include "convert.h"
+
+#include <filter.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+
+#define PB(name) Containerd__Services__Introspection__V1__##name
+#define DESCRIPTOR(name) containerd__services__introspection__v1__##name##__descriptor
+
+/* What stands for a plugin of ours there. */
+typedef struct {
+  const char *type;    /* ours */
+  const char *id;      /* (nullable): any */
+  const char *as_type; /* theirs */
+  const char *as_id;   /* (nullable): ours */
+} Alias;
+
+static const Alias aliases[] = {
+  { GANTRY_CONTENT_TYPE, "local", "io.containerd.content.v1", "content" },
+  { GANTRY_CONTENT_TYPE, NULL, "io.containerd.content.v1", NULL },
+  { GANTRY_SNAPSHOTTER_TYPE, "overlay", "io.containerd.snapshotter.v1", "overlayfs" },
+  { GANTRY_SNAPSHOTTER_TYPE, NULL, "io.containerd.snapshotter.v1", NULL },
+  { GANTRY_DIFFER_TYPE, "archive", "io.containerd.differ.v1", "walking" },
+  { GANTRY_DIFFER_TYPE, NULL, "io.containerd.differ.v1", NULL },
+  { GANTRY_METADATA_TYPE, NULL, "io.containerd.metadata.v1", "bolt" },
+  { GANTRY_EVENTS_TYPE, NULL, "io.containerd.event.v1", "exchange" },
+  { GANTRY_STORE_TYPE, NULL, "io.containerd.gc.v1", "scheduler" },
+  { GANTRY_RUNTIME_TYPE, "runc", "io.containerd.runtime.v2", "task" },
+  { GANTRY_TRANSFER_TYPE, NULL, "io.containerd.transfer.v1", "local" },
+};
+
+static const char *const served[] = { "containers", "content", "diff", "events", "healthcheck", "images", "introspection",
+                                      "leases", "namespaces", "snapshots", "tasks", "version" };
+
+static Containerd__Types__Platform *
+own_platform (Call *call)
+{
+  Containerd__Types__Platform *platform = message_new (call, &containerd__types__platform__descriptor);
+  struct utsname name;
+
+  platform->os = TEXT ("linux");
+  if (uname (&name) == 0)
+    platform->architecture = strcmp (name.machine, "x86_64") == 0    ? TEXT ("amd64")
+                             : strcmp (name.machine, "aarch64") == 0 ? TEXT ("arm64")
+                                                                     : arena_strdup (call->arena, name.machine);
+  if (strcmp (platform->architecture, "arm64") == 0)
+    platform->variant = TEXT ("v8");
+  return platform;
+}
+
+static void
+add_platform (Call *call, PB (Plugin) *plugin)
+{
+  plugin->n_platforms = 1;
+  plugin->platforms = arena_new (call->arena, Containerd__Types__Platform *, 1);
+  plugin->platforms[0] = own_platform (call);
+}
+
+static void
+add_error (Call *call, PB (Plugin) *plugin, GVariant *ours)
+{
+  const char *state = "ok", *reason = "";
+
+  g_variant_lookup (ours, "state", "&s", &state);
+  g_variant_lookup (ours, "reason", "&s", &reason);
+  if (strcmp (state, "ok") == 0)
+    return;
+  plugin->init_err = message_new (call, &google__rpc__status__descriptor);
+  plugin->init_err->code = GRPC_STATUS_UNKNOWN;
+  /* The words by which clients tell a plugin that is not wanted from one that failed. */
+  plugin->init_err->message = strcmp (state, "skipped") == 0 ? arena_printf (call->arena, "%s: skip plugin", reason) : TEXT (reason);
+}
+
+static void
+add_exports (Call *call, PB (Plugin) *plugin, GVariant *ours)
+{
+  g_autoptr (GVariant) exports = g_variant_lookup_value (ours, "exports", G_VARIANT_TYPE ("a{ss}"));
+  g_autoptr (GVariant) capabilities = g_variant_lookup_value (ours, "capabilities", G_VARIANT_TYPE_STRING_ARRAY);
+  g_autoptr (GVariant) types = g_variant_lookup_value (ours, "types", G_VARIANT_TYPE_STRING_ARRAY);
+
+  if (exports != NULL)
+    labels_to_entries (call, call_keep (call, g_variant_ref (exports), (GDestroyNotify) g_variant_unref),
+                       &DESCRIPTOR (plugin__exports_entry), &plugin->n_exports, &plugin->exports);
+  if (capabilities != NULL)
+    {
+      plugin->capabilities = (char **) g_variant_get_strv (capabilities, &plugin->n_capabilities);
+      call_keep (call, plugin->capabilities, g_free);
+      call_keep (call, g_steal_pointer (&capabilities), (GDestroyNotify) g_variant_unref);
+    }
+}
+
+static void
+add_plugin (Call *call, GPtrArray *plugins, const char *type, const char *id, GVariant *ours)
+{
+  PB (Plugin) *plugin = message_new (call, &DESCRIPTOR (plugin));
+
+  plugin->type = (char *) type;
+  plugin->id = (char *) id;
+  if (strcmp (type, "io.containerd.snapshotter.v1") == 0 || strcmp (type, "io.containerd.differ.v1") == 0
+      || strcmp (type, "io.containerd.runtime.v2") == 0)
+    add_platform (call, plugin);
+  if (ours != NULL)
+    {
+      add_error (call, plugin, ours);
+      add_exports (call, plugin, ours);
+    }
+  g_ptr_array_add (plugins, plugin);
+}
+
+/* One of ours: under each of its types that has a counterpart, or as it is. */
+static void
+add_ours (Call *call, GPtrArray *plugins, GVariant *ours)
+{
+  g_autoptr (GVariant) types = g_variant_lookup_value (ours, "types", G_VARIANT_TYPE_STRING_ARRAY);
+  const char *own_id = "";
+
+  g_variant_lookup (ours, "id", "&s", &own_id);
+  for (gsize i = 0; types != NULL && i < g_variant_n_children (types); i++)
+    {
+      const Alias *alias = NULL;
+      const char *type;
+
+      g_variant_get_child (types, i, "&s", &type);
+      for (gsize j = 0; alias == NULL && j < G_N_ELEMENTS (aliases); j++)
+        if (strcmp (aliases[j].type, type) == 0 && (aliases[j].id == NULL || strcmp (aliases[j].id, own_id) == 0))
+          alias = &aliases[j];
+      type = arena_strdup (call->arena, type);
+      add_plugin (call, plugins, alias != NULL ? alias->as_type : type,
+                  alias != NULL && alias->as_id != NULL ? alias->as_id : arena_strdup (call->arena, own_id), ours);
+    }
+}
+
+static const char *
+plugin_field (const char *const *path, guint n_path, gpointer object)
+{
+  PB (Plugin) *plugin = object;
+
+  if (n_path == 1 && strcmp (path[0], "type") == 0)
+    return plugin->type;
+  return n_path == 1 && strcmp (path[0], "id") == 0 ? plugin->id : NULL;
+}
+
+static int
+compare_plugins (gconstpointer a, gconstpointer b)
+{
+  const PB (Plugin) *one = *(PB (Plugin) *const *) a, *other = *(PB (Plugin) *const *) b;
+  int order = strcmp (one->type, other->type);
+
+  return order != 0 ? order : strcmp (one->id, other->id);
+}
+
+static GPtrArray *
+all_plugins (Call *call)
+{
+  GPtrArray *plugins = call_keep (call, g_ptr_array_new (), (GDestroyNotify) g_ptr_array_unref);
+  GVariant *ours = call_keep (call, gantry_introspection_list_plugins (call->api->introspection), (GDestroyNotify) g_variant_unref);
+
+  for (gsize i = 0; i < g_variant_n_children (ours); i++)
+    {
+      GVariant *one = call_keep (call, g_variant_get_child_value (ours, i), (GDestroyNotify) g_variant_unref);
+
+      add_ours (call, plugins, one);
+    }
+  for (gsize i = 0; i < G_N_ELEMENTS (served); i++)
+    {
+      add_plugin (call, plugins, "io.containerd.grpc.v1", served[i], NULL);
+      if (strcmp (served[i], "version") != 0 && strcmp (served[i], "healthcheck") != 0 && strcmp (served[i], "events") != 0)
+        add_plugin (call, plugins, "io.containerd.service.v1", arena_printf (call->arena, "%s-service", served[i]), NULL);
+    }
+  g_ptr_array_sort (plugins, compare_plugins);
+  return plugins;
+}
+
+static const ProtobufCMessage *
+plugins (Call *call, gconstpointer data, GError **error)
+{
+  const PB (PluginsRequest) *request = data;
+  PB (PluginsResponse) *reply = message_new (call, &DESCRIPTOR (plugins_response));
+  g_autoptr (GantryFilter) filter = gantry_filter_new (strings (call, request->n_filters, request->filters), error);
+  GPtrArray *all;
+
+  if (filter == NULL)
+    return NULL;
+  all = all_plugins (call);
+  reply->plugins = arena_new (call->arena, PB (Plugin) *, all->len);
+  for (guint i = 0; i < all->len; i++)
+    if (gantry_filter_match (filter, plugin_field, g_ptr_array_index (all, i)))
+      reply->plugins[reply->n_plugins++] = g_ptr_array_index (all, i);
+  return &reply->base;
+}
+
+static const ProtobufCMessage *
+server (Call *call, gconstpointer data, GError **error)
+{
+  PB (ServerResponse) *reply = message_new (call, &DESCRIPTOR (server_response));
+  GVariant *own = call_keep (call, gantry_introspection_get_server (call->api->introspection), (GDestroyNotify) g_variant_unref);
+  guint32 pid = 0;
+  struct stat ns;
+
+  g_variant_lookup (own, "uuid", "&s", &reply->uuid);
+  g_variant_lookup (own, "pid", "u", &pid);
+  reply->pid = pid;
+  if (stat ("/proc/self/ns/pid", &ns) == 0)
+    reply->pidns = ns.st_ino;
+  return &reply->base;
+}
+
+static const ProtobufCMessage *
+plugin_info (Call *call, gconstpointer data, GError **error)
+{
+  const PB (PluginInfoRequest) *request = data;
+  PB (PluginInfoResponse) *reply = message_new (call, &DESCRIPTOR (plugin_info_response));
+  GPtrArray *all = all_plugins (call);
+
+  for (guint i = 0; i < all->len && reply->plugin == NULL; i++)
+    {
+      PB (Plugin) *plugin = g_ptr_array_index (all, i);
+
+      if (strcmp (plugin->type, request->type) == 0 && strcmp (plugin->id, request->id) == 0)
+        reply->plugin = plugin;
+    }
+  if (reply->plugin != NULL && request->options == NULL)
+    return &reply->base;
+  if (reply->plugin == NULL)
+    gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "plugin %s.%s: not found", request->type, request->id);
+  else
+    gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "plugin %s.%s: asking with options is not implemented", request->type,
+                  request->id);
+  return NULL;
+}
+
+static const Method methods[] = {
+  { "Plugins", GRPC_METHOD_NORMAL, &DESCRIPTOR (plugins_request), plugins },
+  { "Server", GRPC_METHOD_NORMAL, &google__protobuf__empty__descriptor, server },
+  { "PluginInfo", GRPC_METHOD_NORMAL, &DESCRIPTOR (plugin_info_request), plugin_info },
+};
+
+const Service introspection_service
+    = { "containerd.services.introspection.v1.Introspection", FALSE, methods, G_N_ELEMENTS (methods) };

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "convert.h"
+
+#define PB(name) Containerd__Services__Tasks__V1__##name
+#define DESCRIPTOR(name) containerd__services__tasks__v1__##name##__descriptor
+
+/* tasks-wait.c */
+gboolean tasks_wait (Call *call, gconstpointer request, GError **error);
