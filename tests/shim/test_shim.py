@@ -2,120 +2,14 @@
 """Drives gantry-shim-runc with the real runc, as the daemon does."""
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 
 import pytest
 
 from ttrpc import Client, Error, decode, encode
-
-SHIM = os.environ["GANTRY_SHIM"]
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-    pytest.mark.skipif(shutil.which("runc") is None, reason="needs runc"),
-    pytest.mark.skipif(not os.path.exists("/bin/busybox"), reason="needs busybox-static"),
-]
-
-
-@pytest.fixture(scope="session")
-def rootfs():
-    path = tempfile.mkdtemp(prefix="gantry-rootfs.")
-    for directory in ("bin", "proc", "dev", "sys", "tmp", "etc"):
-        os.mkdir(f"{path}/{directory}")
-    shutil.copy("/bin/busybox", f"{path}/bin/busybox")
-    for name in ("sh", "cat", "true", "false", "sleep", "echo", "head", "stty", "kill", "tty", "id"):
-        os.symlink("busybox", f"{path}/bin/{name}")
-    yield path
-    shutil.rmtree(path)
-
-
-class Task:
-    """One shim with one container."""
-
-    def __init__(self, rootfs, name, args, terminal=False, sockets=None, annotations=None, **linux):
-        self.name = name
-        self.bundle = tempfile.mkdtemp(prefix="gantry-bundle.")
-        self.root = tempfile.mkdtemp(prefix="gantry-runc.")
-        self.upper = tempfile.mkdtemp(prefix="gantry-upper.")
-        os.mkdir(f"{self.upper}/fs")
-        os.mkdir(f"{self.upper}/work")
-        self.rootfs = rootfs
-        self.process = {
-            "terminal": terminal, "user": {"uid": 0, "gid": 0}, "args": args, "cwd": "/", "env": ["PATH=/bin"],
-        }
-        spec = {
-            "ociVersion": "1.0.2", "process": self.process, "root": {"path": "rootfs"},
-            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"},
-                       {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
-                       {"destination": "/dev/pts", "type": "devpts", "source": "devpts"}],
-            "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "network")],
-                      "cgroupsPath": f"/gantry-test/{name}", **linux},
-            "annotations": annotations or {},
-        }
-        with open(f"{self.bundle}/config.json", "w", encoding="utf-8") as file:
-            json.dump(spec, file)
-        self.address = subprocess.run(
-            [SHIM, "-namespace", "test", "-id", name, "-address", "", "-sockets", sockets or self.bundle, "start"], cwd=self.bundle,
-            check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True).stdout.removeprefix("unix://")
-        self.client = Client(self.address)
-        self.watch = Client(self.address)
-        self.watch.call("Watch", [], service="gantry.shim.v1.Shim")
-        self.pid = self.client.call("Connect", [])[1][0]
-
-    def create(self, stdin="", stdout="", stderr="", fds=(), terminal=False):
-        options = encode([(2, encode([(7, self.root)]))])
-        mount = encode([(1, "overlay"), (2, "overlay"), (4, f"lowerdir={self.rootfs}"),
-                        (4, f"upperdir={self.upper}/fs"), (4, f"workdir={self.upper}/work")])
-        fields = [(1, self.name), (2, self.bundle), (3, mount), (5, stdin), (6, stdout), (7, stderr), (10, options)]
-        if terminal:
-            fields.append((4, True))
-        return self.client.call("Create", fields, fds=fds)
-
-    def call(self, method, *fields, **kwargs):
-        return self.client.call(method, [(1, self.name), *fields], **kwargs)
-
-    def run(self):
-        self.call("Start")
-        return self.call("Wait").get(1, [0])[0]
-
-    def end(self):
-        try:
-            self.call("Kill", (3, 9), (4, True))
-        except Error:
-            pass
-        try:
-            self.call("Wait")
-            self.call("Delete")
-        except Error:
-            pass
-        self.client.call("Shutdown", [(1, self.name)])
-        try:
-            while True:
-                self.watch.read_frame()
-        except (EOFError, ConnectionError):
-            pass
-        self.client.close()
-        for path in (self.bundle, self.root, self.upper):
-            assert not os.path.ismount(f"{path}/rootfs")
-            shutil.rmtree(path)
-
-
-@pytest.fixture
-def task(rootfs, request):
-    tasks = []
-
-    def make(args, **kwargs):
-        name = f"{request.node.name.replace('[', '-').replace(']', '')}-{os.getpid()}-{len(tasks)}"
-        tasks.append(Task(rootfs, name, args, **kwargs))
-        return tasks[-1]
-
-    yield make
-    for made in tasks:
-        made.end()
 
 
 @pytest.mark.parametrize("status", [0, 42])

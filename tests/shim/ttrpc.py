@@ -126,3 +126,13 @@ class Client:
                         del self.frames[index]
                         return decode(decode(envelope[4][0])[2][0])
             self.frames.append(self.read_frame())
+
+    def any_event(self):
+        """Waits for the next event; returns its topic and message."""
+        while True:
+            for index, (_stream, kind, data) in enumerate(self.frames):
+                if kind == 3:
+                    envelope = decode(data)
+                    del self.frames[index]
+                    return envelope[3][0].decode(), decode(decode(envelope[4][0])[2][0])
+            self.frames.append(self.read_frame())

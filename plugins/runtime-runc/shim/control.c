@@ -260,7 +260,10 @@ run_checkpoint (Container *container, const CheckpointOptions *options, const ch
       args[n++] = options->cgroups_mode;
     }
   args[n++] = container->id;
-  return runc_run (container, args, NULL, NULL, error);
+  if (runc_run (container, args, NULL, NULL, error))
+    return true;
+  runc_explain_criu (container, work_path != NULL ? work_path : image_path, error);
+  return false;
 }
 
 bool

@@ -90,7 +90,7 @@ check_spec (Container *container, Error *error)
     return true;
   container->shares_pids = !makes_pid_namespace (spec);
   if (container->checkpoint == NULL && !container->init.stdio.terminal)
-    ok = program_check_init (container->bundle, spec, error);
+    ok = program_check_init (container, spec, error);
   free (text);
   return ok;
 }
@@ -195,7 +195,10 @@ run_process (Process *process, Error *error)
   if (container->checkpoint == NULL)
     return runc_start (container, error);
   if (!runc_restore (container, error))
-    return false;
+    {
+      runc_explain_criu (container, container->options.criu_work_path, error);
+      return false;
+    }
   note_init (container);
   return true;
 }

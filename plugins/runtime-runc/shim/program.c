@@ -117,37 +117,37 @@ judge (int root_fd, Json process, const char *name)
   return n < (int) sizeof candidate ? look_at (root_fd, candidate) : UNCERTAIN;
 }
 
-bool
-program_check (int root_fd, Json process, const char *verb, Error *error)
+/* The words are those that containerd has from runc: clients look for them. */
+static bool
+refuse (Verdict verdict, const char *name, const char *prefix, Error *error)
+{
+  static const char format[] = "%s: unable to start container process: exec: \"%.200s\": %s%.200s%s";
+  bool path = strchr (name, '/') != NULL;
+
+  if (verdict == NOT_EXECUTABLE)
+    return fail (error, runc_code (CODE_PERMISSION_DENIED), format, prefix, name, "", "", "permission denied");
+  return fail (error, runc_code (CODE_NOT_FOUND), format, prefix, name, path ? "stat " : "", path ? name : "",
+               path ? ": no such file or directory" : "executable file not found in $PATH");
+}
+
+static bool
+check (int root_fd, Json process, const char *prefix, Error *error)
 {
   Json args, first;
   char *name = json_member (process, "args", &args) && json_next (&args, &first) ? json_string (first) : NULL;
   Verdict verdict = name != NULL ? judge (root_fd, process, name) : UNCERTAIN;
-  bool ok = false;
+  bool ok = verdict == FOUND || verdict == UNCERTAIN || refuse (verdict, name, prefix, error);
 
-  /* The words are runc's: clients of containerd look for them. */
-  if (verdict == NOT_EXECUTABLE)
-    fail (error, CODE_PERMISSION_DENIED, "OCI runtime %s failed: unable to start container process: exec: \"%.200s\": permission denied",
-          verb, name);
-  else if (verdict == ABSENT && strchr (name, '/') != NULL)
-    fail (error, CODE_NOT_FOUND,
-          "OCI runtime %s failed: unable to start container process: exec: \"%.200s\": stat %.200s: no such file or directory", verb,
-          name, name);
-  else if (verdict == ABSENT)
-    fail (error, CODE_NOT_FOUND,
-          "OCI runtime %s failed: unable to start container process: exec: \"%.200s\": executable file not found in $PATH", verb, name);
-  else
-    ok = true;
   free (name);
   return ok;
 }
 
 bool
-program_check_init (const char *bundle, Json spec, Error *error)
+program_check_init (const Container *container, Json spec, Error *error)
 {
   Json root, process, mounts, mount;
   char *path = json_member (spec, "root", &root) ? json_member_string (root, "path") : NULL;
-  int bundle_fd = open (bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  int bundle_fd = open (container->bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
   int root_fd = path != NULL && bundle_fd >= 0 ? openat (bundle_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
   bool certain = root_fd >= 0 && json_member (spec, "process", &process), ok = true;
 
@@ -155,7 +155,7 @@ program_check_init (const char *bundle, Json spec, Error *error)
     while (certain && json_next (&mounts, &mount))
       certain = !may_hold_programs (mount);
   if (certain)
-    ok = program_check (root_fd, process, "create", error);
+    ok = check (root_fd, process, "OCI runtime create failed: runc create failed", error);
   free (path);
   if (root_fd >= 0)
     close (root_fd);
@@ -181,7 +181,7 @@ program_check_exec (Process *process, Error *error)
   /* An init that has changed its root since has not changed it for execs. */
   if (fstat (root_fd, &st) == 0 && st.st_dev == container->root_dev && st.st_ino == container->root_ino
       && json_parse (process->spec, process->spec_length, &spec))
-    ok = program_check (root_fd, spec, "exec", error);
+    ok = check (root_fd, spec, "OCI runtime exec failed: exec failed", error);
   close (root_fd);
   return ok;
 }

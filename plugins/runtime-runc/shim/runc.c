@@ -35,6 +35,12 @@ unescape (const char *at, char *out, size_t size)
   out[n] = '\0';
 }
 
+int
+runc_code (int code)
+{
+  return shim_sockets != NULL ? code : CODE_UNKNOWN;
+}
+
 /* The last error in the runtime's log of JSON lines: {"level":"error","msg":"…"}. */
 static bool
 take_log (const char *path, Error *error, const char *verb, int status)
@@ -58,23 +64,23 @@ take_log (const char *path, Error *error, const char *verb, int status)
     snprintf (message, sizeof message, "%.900s", log);
   free (log);
   if (strstr (message, "executable file not found") != NULL || strstr (message, "no such file or directory") != NULL)
-    code = CODE_NOT_FOUND;
+    code = runc_code (CODE_NOT_FOUND);
   else if (strstr (message, "permission denied") != NULL)
-    code = CODE_PERMISSION_DENIED;
+    code = runc_code (CODE_PERMISSION_DENIED);
   if (message[0] == '\0')
     return fail (error, CODE_UNKNOWN, "OCI runtime %s failed with status %d and said nothing", verb, status);
   return fail (error, code, "OCI runtime %s failed: %s", verb, message);
 }
 
 static void
-child_exec (const char *const *argv, const int *fds, int output)
+child_exec (const char *const *argv, const int *fds, int output, bool both)
 {
   sigset_t none;
   int null = open ("/dev/null", O_RDWR | O_CLOEXEC);
   int streams[3];
 
   for (int i = 0; i < 3; i++)
-    streams[i] = fds != NULL && fds[i] >= 0 ? fds[i] : i == 1 && output >= 0 ? output : null;
+    streams[i] = fds != NULL && fds[i] >= 0 ? fds[i] : (i == 1 || (i == 2 && both)) && output >= 0 ? output : null;
   /* Lifted above 2 first, so that no dup2 () overwrites one that is still needed. */
   for (int i = 0; i < 3; i++)
     streams[i] = fcntl (streams[i], F_DUPFD_CLOEXEC, 10);
@@ -103,9 +109,9 @@ read_output (int fd, PbBuffer *output)
     }
 }
 
-/* fork () of this small process costs less than a vfork () helper would save. Returns: the wait status, or -1. */
+/* @output: (nullable): gets stdout, and with @both stderr. Returns: the wait status, or -1. */
 static int
-spawn_and_wait (const char *const *argv, const int *fds, PbBuffer *output)
+spawn_and_wait (const char *const *argv, const int *fds, PbBuffer *output, bool both)
 {
   int pipe_fds[2] = { -1, -1 };
   int status = -1;
@@ -115,7 +121,7 @@ spawn_and_wait (const char *const *argv, const int *fds, PbBuffer *output)
     return -1;
   pid = vfork ();
   if (pid == 0)
-    child_exec (argv, fds, pipe_fds[1]);
+    child_exec (argv, fds, pipe_fds[1], both);
   if (output != NULL)
     {
       close (pipe_fds[1]);
@@ -158,7 +164,7 @@ runc_run (Container *container, const char *const *args, const int *fds, PbBuffe
   for (size_t i = 0; args[i] != NULL && i < MAX_ARGS; i++)
     argv[n++] = args[i];
   argv[n] = NULL;
-  status = spawn_and_wait (argv, fds, output);
+  status = spawn_and_wait (argv, fds, output, false);
   if (status == 0)
     return true;
   if (status < 0)
@@ -315,4 +321,47 @@ runc_kill (Container *container, int signal, bool all, Error *error)
 
   snprintf (number, sizeof number, "%d", signal);
   return runc_run (container, args, NULL, NULL, error);
+}
+
+/* The last line of criu's log that tells an error: "(00.01) Error (file.c:12): …" */
+static bool
+last_criu_error (const char *text, char *message, size_t size)
+{
+  const char *found = NULL;
+
+  for (const char *at = text; at != NULL && (at = strstr (at, "Error (")) != NULL; at++)
+    found = at;
+  if (found == NULL)
+    return false;
+  snprintf (message, size, "%.*s", (int) strcspn (found, "\n"), found);
+  return true;
+}
+
+void
+runc_explain_criu (Container *container, const char *work_path, Error *error)
+{
+  const char *criu = container->options.criu != NULL ? container->options.criu : "criu";
+  const char *const check[] = { criu, "check", NULL };
+  char path[4096], message[MAX_ERROR - 128], *log;
+  PbBuffer output = { 0 };
+  int status = spawn_and_wait (check, NULL, &output, true);
+
+  pb_append (&output, "", 1);
+  if (WIFEXITED (status) && WEXITSTATUS (status) == 127)
+    fail (error, CODE_UNIMPLEMENTED, "criu, which makes and restores checkpoints, is not installed");
+  else if (status != 0)
+    {
+      if (output.failed || !last_criu_error ((const char *) output.data, message, sizeof message))
+        snprintf (message, sizeof message, "criu check failed with status %d", status);
+      fail (error, CODE_UNIMPLEMENTED, "criu cannot run on this machine: %s", message);
+    }
+  else if (work_path != NULL)
+    {
+      snprintf (path, sizeof path, "%s/%s", work_path, container->init.started ? "dump.log" : "restore.log");
+      log = read_file (path, 1024 * 1024, NULL);
+      if (last_criu_error (log, message, sizeof message))
+        fail (error, CODE_UNKNOWN, "criu failed: %s", message);
+      free (log);
+    }
+  pb_clear (&output);
 }

@@ -140,6 +140,10 @@ void process_reap (pid_t pid, int wait_status);
 /** Runs "<runtime> --root … --log … <args>" and waits. @fds: three for its streams, or NULL: /dev/null. @output: (nullable): its stdout.
  * On failure @error has the last error of its log. */
 bool runc_run (Container *container, const char *const *args, const int *fds, PbBuffer *output, Error *error);
+/** The code of what the OCI runtime finds wrong: our daemon wants it exact, containerd's clients know UNKNOWN. */
+int runc_code (int code);
+/** Replaces @error, of a checkpoint or restore, by criu's own words; UNIMPLEMENTED if it can't run on this machine. */
+void runc_explain_criu (Container *container, const char *work_path, Error *error);
 bool runc_create (Container *container, Error *error);
 bool runc_restore (Container *container, Error *error);
 bool runc_start (Container *container, Error *error);
@@ -160,10 +164,10 @@ void options_load (Options *options, const char *bundle);
 bool options_check (const Options *options, Error *error);
 
 /* program.c */
-/** Whether the program of @process (a spec's "process") is surely absent from, or can't be executed in, the directory @root_fd.
- * Returns: false, with an error in the OCI runtime's words. */
-bool program_check (int root_fd, Json process, const char *verb, Error *error);
-bool program_check_init (const char *bundle, Json spec, Error *error);
+/** Whether the container's first program is surely absent, or can't be executed. Returns: false, with an error in the OCI runtime's
+ * words. */
+bool program_check_init (const Container *container, Json spec, Error *error);
+/** The same of an exec. */
 bool program_check_exec (Process *process, Error *error);
 
 /* cgroup.c */
