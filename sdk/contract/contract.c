@@ -13,6 +13,7 @@ const char gantry_contract_untouched[] = "untouched";
 static const GantryContractSuite *const suites[] = {
   &gantry_contract_content,
   &gantry_contract_snapshotter,
+  &gantry_contract_verifier,
   NULL,
 };
 

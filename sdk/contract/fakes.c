@@ -7,6 +7,7 @@
 #include "fake-differ.h"
 #include "fake-snapshot-index.h"
 #include "fake-snapshotter.h"
+#include "fake-verifier.h"
 
 typedef struct
 {
@@ -42,12 +43,14 @@ DEFINE_FAKE (content, GantryContent)
 DEFINE_FAKE (differ, GantryDiffer)
 DEFINE_FAKE (snapshot_index, GantrySnapshotIndex)
 DEFINE_FAKE (snapshotter, GantrySnapshotter)
+DEFINE_FAKE (verifier, GantryVerifier)
 
 static const Kind kinds[] = {
   { GANTRY_CONTENT_TYPE, make_content, end_content },
   { GANTRY_DIFFER_TYPE, make_differ, end_differ },
   { GANTRY_SNAPSHOT_INDEX_TYPE, make_snapshot_index, end_snapshot_index },
   { GANTRY_SNAPSHOTTER_TYPE, make_snapshotter, end_snapshotter },
+  { GANTRY_VERIFIER_TYPE, make_verifier, end_verifier },
 };
 
 GantryFakes *

@@ -7,3 +7,4 @@
 
 extern const GantryContractSuite gantry_contract_content;
 extern const GantryContractSuite gantry_contract_snapshotter;
+extern const GantryContractSuite gantry_contract_verifier;
