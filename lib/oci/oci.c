@@ -64,17 +64,25 @@ oci_parse (const void *data, gsize length, GError **error)
   return json_node_ref (root);
 }
 
-JsonNode *
-oci_read (GantryContent *content, const char *digest, GCancellable *cancellable, GError **error)
+GBytes *
+oci_read_bytes (GantryContent *content, const char *digest, GCancellable *cancellable, GError **error)
 {
   gantry_autofd int fd = -1;
-  g_autoptr (GBytes) bytes = NULL;
-  JsonNode *node;
 
   if (!gantry_content_open_blob (content, digest, &fd, NULL, cancellable, error))
     return NULL;
-  bytes = gantry_read_all (fd, OCI_MAX_DOCUMENT, error);
-  node = bytes != NULL ? oci_parse (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), error) : NULL;
+  return gantry_read_all (fd, OCI_MAX_DOCUMENT, error);
+}
+
+JsonNode *
+oci_read (GantryContent *content, const char *digest, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GBytes) bytes = oci_read_bytes (content, digest, cancellable, error);
+  JsonNode *node;
+
+  if (bytes == NULL)
+    return NULL;
+  node = oci_parse (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), error);
   if (node == NULL)
     g_prefix_error (error, "content %s: ", digest);
   return node;
@@ -258,6 +266,28 @@ find_manifest (GantryContent *content, GantryDescriptor *target, const char *pla
   if (manifests->len > 0)
     return find_manifest (content, g_ptr_array_index (manifests, 0), platform, depth + 1, cancellable, error);
   gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "index %s has no manifest for platform %s", target->digest, platform);
+  return NULL;
+}
+
+GantryDescriptor *
+oci_find_manifest (GantryContent *content, GantryDescriptor *target, const char *platform, GCancellable *cancellable, GError **error)
+{
+  return find_manifest (content, target, platform != NULL ? platform : oci_host_match (), 0, cancellable, error);
+}
+
+GantryDescriptor *
+oci_find_config (GantryContent *content, GantryDescriptor *target, const char *platform, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GantryDescriptor) manifest
+      = oci_find_manifest (content, target, platform, cancellable, error);
+  g_autoptr (JsonNode) node = manifest != NULL ? oci_read (content, manifest->digest, cancellable, error) : NULL;
+  JsonObject *config = node != NULL && JSON_NODE_HOLDS_OBJECT (node) ? oci_object (json_node_get_object (node), "config") : NULL;
+
+  if (node == NULL)
+    return NULL;
+  if (config != NULL)
+    return oci_descriptor (config, error);
+  gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest %s has no config", manifest->digest);
   return NULL;
 }
 

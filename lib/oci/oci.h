@@ -24,6 +24,8 @@
 /** Parses a JSON object. Errors: INVALID_ARGUMENT (not JSON, nested deeper than 64, larger than OCI_MAX_DOCUMENT).
  * Returns: (transfer full). */
 JsonNode *oci_parse (const void *data, gsize length, GError **error);
+/** Reads the blob @digest, of at most OCI_MAX_DOCUMENT bytes. Returns: (transfer full). */
+GBytes *oci_read_bytes (GantryContent *content, const char *digest, GCancellable *cancellable, GError **error);
 /** Reads and parses the blob @digest. */
 JsonNode *oci_read (GantryContent *content, const char *digest, GCancellable *cancellable, GError **error);
 
@@ -72,6 +74,14 @@ typedef struct {
 
 void oci_image_free (OciImage *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (OciImage, oci_image_free)
+
+/** Follows @target to the manifest for @platform (nullable: this machine's). Errors: as oci_image_load. Returns: (transfer full). */
+GantryDescriptor *oci_find_manifest (GantryContent *content, GantryDescriptor *target, const char *platform,
+                                     GCancellable *cancellable, GError **error);
+/** What the manifest for @platform (nullable: this machine's) at or below @target names as its config; that itself need not be here. Errors:
+ * as oci_image_load. Returns: (transfer full). */
+GantryDescriptor *oci_find_config (GantryContent *content, GantryDescriptor *target, const char *platform,
+                                   GCancellable *cancellable, GError **error);
 
 /** Follows @target to the manifest for @platform (nullable: this machine's). Errors: NOT_FOUND (platform, content), INVALID_ARGUMENT,
  * DATA_LOSS. */

@@ -317,7 +317,8 @@ set_string (JsonBuilder *builder, const char *name, const char *value)
   json_builder_add_string_value (builder, value);
 }
 
-/* "docker.io/library/busybox:1" is "busybox:1" to docker. A name that is no reference stays as it is. Returns: (transfer full). */
+/* "docker.io/library/busybox:1" is "busybox:1" to docker. A name that is no reference stays as it is.
+ * Returns: (transfer full). */
 static char *
 familiar_name (const char *name)
 {

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <gantry/verifier.h>
+
+#include "fetch.h"
 #include "transfer-local.h"
 
 static void
@@ -64,6 +67,8 @@ static const GantryTransferVtable vtable = {
   .do_export = export_archive,
   .unpack = unpack_image,
   .inspect = inspect,
+  .pull = pull_image,
+  .push = push_image,
 };
 
 static void
@@ -75,19 +80,29 @@ plugin_fini (gpointer instance)
     return;
   if (self->unpackers != NULL)
     g_thread_pool_free (self->unpackers, FALSE, TRUE);
+  if (self->pushers != NULL)
+    g_thread_pool_free (self->pushers, FALSE, TRUE);
+  fetch_pool_free (self->fetchers);
   claims_free (self->claims);
+  g_hash_table_unref (self->shared_leases);
+  g_mutex_clear (&self->lock);
   g_free (self);
 }
 
 static gboolean
 read_config (TransferLocal *self, GError **error)
 {
-  guint64 unpacks;
+  guint64 unpacks, fetches, per_pull, pushes;
 
   if (!gantry_host_get_config_uint64 (self->host, "MaxUnpacks", CLAMP (g_get_num_processors (), 2, 8), 1, 64,
-                                      &unpacks, error))
+                                      &unpacks, error)
+      || !gantry_host_get_config_uint64 (self->host, "MaxDownloads", 12, 1, 256, &fetches, error)
+      || !gantry_host_get_config_uint64 (self->host, "MaxDownloadsPerPull", 4, 1, 256, &per_pull, error)
+      || !gantry_host_get_config_uint64 (self->host, "MaxUploads", 4, 1, 64, &pushes, error))
     return FALSE;
   self->unpackers = g_thread_pool_new (layers_work, NULL, (int)unpacks, FALSE, NULL);
+  self->fetchers = fetch_pool_new ((guint)fetches, (guint)per_pull);
+  self->pushers = g_thread_pool_new (push_work, NULL, (int)pushes, FALSE, NULL);
   return TRUE;
 }
 
@@ -98,6 +113,8 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 
   self->transfer.vtable = &vtable;
   self->host = host;
+  g_mutex_init (&self->lock);
+  self->shared_leases = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self->claims = claims_new ();
   self->metadata = gantry_host_lookup (host, GANTRY_METADATA_TYPE, NULL, error);
   if (self->metadata != NULL)
@@ -122,10 +139,15 @@ static const GantryNeed metadata_need
 static const GantryNeed store_need
     = GANTRY_NEED_INIT (GANTRY_STORE_TYPE, NULL, sizeof (GantryStoreVtable), GANTRY_NEED_ONE);
 static const GantryNeed differ_need = GANTRY_NEED_INIT (GANTRY_DIFFER_TYPE, NULL, 0, GANTRY_NEED_MANY);
-static const GantryNeed *const needs[] = { &metadata_need, &store_need, &differ_need, NULL };
+static const GantryNeed registry_need
+    = GANTRY_NEED_INIT (GANTRY_REGISTRY_TYPE, NULL, sizeof (GantryRegistryVtable), GANTRY_NEED_OPTIONAL);
+static const GantryNeed verifier_need = GANTRY_NEED_INIT (GANTRY_VERIFIER_TYPE, NULL, 0, GANTRY_NEED_MANY);
+static const GantryNeed *const needs[]
+    = { &metadata_need, &store_need, &differ_need, &registry_need, &verifier_need, NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_TRANSFER_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
-static const char *const config_keys[] = { "MaxUnpacks", NULL };
+static const char *const config_keys[]
+    = { "MaxUnpacks", "MaxDownloads", "MaxDownloadsPerPull", "MaxUploads", NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),

@@ -19,6 +19,10 @@ typedef struct
 
   Claims *claims;         /* of what is unpacked or fetched now */
   GThreadPool *unpackers; /* of layers.c */
+  struct _FetchPool *fetchers;
+  GThreadPool *pushers; /* of push.c */
+  GMutex lock;
+  GHashTable *shared_leases; /* "ns/id" -> how many use it, as pointer; with lock */
 } TransferLocal;
 
 /** A lease that protects what an operation has made until it ends. */
@@ -27,6 +31,7 @@ typedef struct
   TransferLocal *transfer;
   char *ns;
   char *id;
+  gboolean shared;
 } Lease;
 
 /* lease.c */
@@ -36,6 +41,13 @@ void lease_end (Lease *lease);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Lease, lease_end)
 /** Ends what transfers of the daemon's last life began: their leases and their ingests. */
 gboolean lease_end_stale (TransferLocal *self, GError **error);
+
+/** As lease_begin, but with a lease that is named by @id and may be there from an earlier attempt, or be in
+ * use by another one. */
+gboolean lease_share (TransferLocal *self, const char *ns, const char *id, Lease *lease,
+                      GCancellable *cancellable, GError **error);
+/** Keeps what the shared lease holds until it expires. lease_end () may follow. */
+void lease_keep (Lease *lease);
 
 /* stream.c */
 
@@ -59,6 +71,19 @@ gboolean unpack_target (TransferLocal *self, Progress *progress, const char *ns,
  * as the image. */
 gboolean unpack_label_config (GantryContent *content, OciImage *image, const char *snapshotter,
                               const char *chain, GCancellable *cancellable, GError **error);
+
+/* pull.c */
+gboolean pull_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *reference,
+                     GantryRegistryAccess *access, GVariant *options, char **ret_name,
+                     GantryDescriptor **ret_target, GCancellable *cancellable, GError **error);
+/* push.c */
+gboolean push_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *name,
+                     const char *reference, GantryRegistryAccess *access, GVariant *options,
+                     GantryDescriptor **ret_target, GCancellable *cancellable, GError **error);
+void push_work (gpointer task, gpointer unused);
+
+/** The registry client. Errors: UNAVAILABLE. Returns: (transfer none). */
+GantryRegistry *pull_find_registry (TransferLocal *self, GError **error);
 
 /* layers.c */
 void layers_work (gpointer layer, gpointer unused);

@@ -22,7 +22,8 @@ set_labels (Tree *self, const char *digest, GVariantBuilder *labels, GError **er
   if (mask->len == 0)
     return TRUE;
   g_ptr_array_add (mask, NULL);
-  return gantry_content_update (self->content, digest, held, (const char *const *) mask->pdata, NULL, self->cancellable, error);
+  return gantry_content_update (self->content, digest, held, (const char *const *)mask->pdata, NULL,
+                                self->cancellable, error);
 }
 
 static gboolean
@@ -45,21 +46,22 @@ label_index (Tree *self, JsonNode *node, GantryDescriptor *target, guint depth, 
   g_auto (GVariantBuilder) labels = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE ("a{ss}"));
   guint n = 0;
 
-  wanted = all != NULL ? oci_select_manifests (node, (const char *const *) self->platforms, error) : NULL;
+  wanted = all != NULL ? oci_select_manifests (node, (const char *const *)self->platforms, error) : NULL;
   if (wanted == NULL)
     {
       g_prefix_error (error, "index %s: ", target->digest);
       return FALSE;
     }
   for (guint i = 0; i < wanted->len; i++)
-    g_hash_table_add (chosen, ((GantryDescriptor *) g_ptr_array_index (wanted, i))->digest);
+    g_hash_table_add (chosen, ((GantryDescriptor *)g_ptr_array_index (wanted, i))->digest);
   for (guint i = 0; i < all->len; i++)
     {
       GantryDescriptor *child = g_ptr_array_index (all, i);
       g_autofree char *key = g_strdup_printf ("containerd.io/gc.ref.content.m.%u", i);
 
       /* An archive need not have every platform, and one may want the metadata of all. */
-      if ((!self->lenient && !g_hash_table_contains (chosen, child->digest)) || !is_here (self, child->digest))
+      if ((!self->lenient && !g_hash_table_contains (chosen, child->digest))
+          || !is_here (self, child->digest))
         continue;
       n++;
       g_variant_builder_add (&labels, "{ss}", key, child->digest);
@@ -68,7 +70,8 @@ label_index (Tree *self, JsonNode *node, GantryDescriptor *target, guint depth, 
     }
   if (n == 0)
     return gantry_throw (error, GANTRY_ERROR_NOT_FOUND,
-                         "index %s has nothing here for the platforms wanted; name others or ask for all", target->digest);
+                         "index %s has nothing here for the platforms wanted; name others or ask for all",
+                         target->digest);
   return set_labels (self, target->digest, &labels, error);
 }
 
@@ -82,7 +85,8 @@ label_manifest (Tree *self, JsonObject *object, GantryDescriptor *target, GError
 
   if (descriptor == NULL)
     return config != NULL ? FALSE
-                          : gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest %s has no config", target->digest);
+                          : gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest %s has no config",
+                                          target->digest);
   g_variant_builder_add (&labels, "{ss}", "containerd.io/gc.ref.content.config", descriptor->digest);
   for (guint i = 0; layers != NULL && i < json_array_get_length (layers); i++)
     {
@@ -90,13 +94,15 @@ label_manifest (Tree *self, JsonObject *object, GantryDescriptor *target, GError
       g_autofree char *key = g_strdup_printf ("containerd.io/gc.ref.content.l.%u", i);
       g_autoptr (GantryDescriptor) layer = NULL;
 
-      if (!JSON_NODE_HOLDS_OBJECT (element) || (layer = oci_descriptor (json_node_get_object (element), error)) == NULL)
+      if (!JSON_NODE_HOLDS_OBJECT (element)
+          || (layer = oci_descriptor (json_node_get_object (element), error)) == NULL)
         return FALSE;
       if (!is_here (self, layer->digest))
         {
           if (self->lenient || oci_is_foreign (layer->media_type))
             continue;
-          return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "manifest %s lacks its layer %s here", target->digest, layer->digest);
+          return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "manifest %s lacks its layer %s here",
+                               target->digest, layer->digest);
         }
       g_variant_builder_add (&labels, "{ss}", key, layer->digest);
     }
@@ -109,16 +115,19 @@ label_one (Tree *self, GantryDescriptor *target, guint depth, GError **error)
   g_autoptr (JsonNode) node = NULL;
 
   if (depth > OCI_MAX_INDEX_DEPTH)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "indexes are nested more than %d deep", OCI_MAX_INDEX_DEPTH);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "indexes are nested more than %d deep",
+                         OCI_MAX_INDEX_DEPTH);
   if (!oci_is_index (target->media_type) && !oci_is_manifest (target->media_type))
     return TRUE;
   node = oci_read (self->content, target->digest, self->cancellable, error);
   if (node == NULL)
     return FALSE;
   if (!JSON_NODE_HOLDS_OBJECT (node))
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "content %s is no JSON object", target->digest);
-  return oci_is_index (target->media_type) ? label_index (self, node, target, depth, error)
-                                           : label_manifest (self, json_node_get_object (node), target, error);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "content %s is no JSON object",
+                         target->digest);
+  return oci_is_index (target->media_type)
+             ? label_index (self, node, target, depth, error)
+             : label_manifest (self, json_node_get_object (node), target, error);
 }
 
 gboolean
@@ -147,14 +156,15 @@ const char *
 tree_unpack_platform (char **platforms)
 {
   for (gsize i = 0; platforms != NULL && platforms[i] != NULL; i++)
-    if (oci_platform_matches (platforms[i], oci_host_platform ()) || oci_platform_matches (oci_host_match (), platforms[i]))
+    if (oci_platform_matches (platforms[i], oci_host_platform ())
+        || oci_platform_matches (oci_host_match (), platforms[i]))
       return NULL;
   return platforms != NULL ? platforms[0] : NULL;
 }
 
 gboolean
-tree_put_image (TransferLocal *self, const char *ns, const char *name, GantryDescriptor *target, GVariant *labels,
-                GCancellable *cancellable, GError **error)
+tree_put_image (TransferLocal *self, const char *ns, const char *name, GantryDescriptor *target,
+                GVariant *labels, GCancellable *cancellable, GError **error)
 {
   g_autoptr (GantryRecord) record = NULL;
   g_autoptr (GantryChange) change = NULL;
@@ -165,4 +175,71 @@ tree_put_image (TransferLocal *self, const char *ns, const char *name, GantryDes
   record = gantry_record_new (GANTRY_KIND_IMAGE, ns, name, labels, g_variant_dict_end (&fields));
   change = gantry_change_new (GANTRY_CHANGE_PUT, record);
   return gantry_metadata_apply_one (self->metadata, change, NULL, cancellable, error);
+}
+
+static char *
+source_key (GantryReference *reference)
+{
+  return g_strconcat ("containerd.io/distribution.source.", reference->server, NULL);
+}
+
+GVariant *
+tree_source_labels (GantryReference *reference)
+{
+  g_autofree char *key = source_key (reference);
+  GVariantBuilder labels;
+
+  g_variant_builder_init (&labels, G_VARIANT_TYPE ("a{ss}"));
+  g_variant_builder_add (&labels, "{ss}", key, reference->repository);
+  return g_variant_ref_sink (g_variant_builder_end (&labels));
+}
+
+gboolean
+tree_note_source (GantryContent *content, GantryReference *reference, const char *digest,
+                  GCancellable *cancellable, GError **error)
+{
+  g_autofree char *key = source_key (reference);
+  g_autofree char *path = g_strconcat ("labels.", key, NULL);
+  const char *const mask[] = { path, NULL };
+  g_autoptr (GantryContentInfo) info = NULL;
+  g_autofree char *joined = NULL;
+  g_auto (GStrv) known = NULL;
+  GVariantBuilder labels;
+  const char *value;
+
+  if (!gantry_content_info (content, digest, &info, cancellable, error))
+    return FALSE;
+  value = gantry_labels_lookup (info->labels, key);
+  known = g_strsplit (value != NULL ? value : "", ",", -1);
+  if (g_strv_contains ((const char *const *)known, reference->repository))
+    return TRUE;
+  joined = value != NULL && value[0] != '\0' ? g_strconcat (value, ",", reference->repository, NULL)
+                                             : g_strdup (reference->repository);
+  /* More sources than a label holds are no reason to fail. */
+  if (strlen (key) + strlen (joined) > GANTRY_MAX_LABEL)
+    return TRUE;
+  g_variant_builder_init (&labels, G_VARIANT_TYPE ("a{ss}"));
+  g_variant_builder_add (&labels, "{ss}", key, joined);
+  return gantry_content_update (content, digest, g_variant_builder_end (&labels), mask, NULL, cancellable,
+                                error);
+}
+
+char **
+tree_other_sources (GantryContent *content, GantryReference *reference, const char *digest,
+                    GCancellable *cancellable)
+{
+  g_autofree char *key = source_key (reference);
+  g_autoptr (GantryContentInfo) info = NULL;
+  GPtrArray *others = g_ptr_array_new ();
+  g_auto (GStrv) known = NULL;
+  const char *value = NULL;
+
+  if (gantry_content_info (content, digest, &info, cancellable, NULL))
+    value = gantry_labels_lookup (info->labels, key);
+  known = g_strsplit (value != NULL ? value : "", ",", -1);
+  for (gsize i = 0; known[i] != NULL; i++)
+    if (known[i][0] != '\0' && strcmp (known[i], reference->repository) != 0)
+      g_ptr_array_add (others, g_strdup (known[i]));
+  g_ptr_array_add (others, NULL);
+  return (char **)g_ptr_array_free (others, FALSE);
 }

@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Images from registries. The documents (indexes, manifests) are read first and one after the other; then
+ * config and layers come at once, and layers are unpacked as they come. The image's record is written last,
+ * when everything below it is durable; until then a lease holds what has come, named by the reference so that
+ * the next attempt finds it. */
+#include <string.h>
+
+#include <gantry/verifier.h>
+#include <reference.h>
+
+#include "fetch.h"
+#include "layers.h"
+#include "tree.h"
+
+#define MAX_DOCUMENTS 1000
+#define MAX_BLOBS     20000
+
+typedef struct
+{
+  TransferLocal *self;
+  Progress *progress;
+  const char *ns;
+  GantryContent *content;
+  GantryRepository *repository;
+  GantryReference *reference;
+  GVariant *source; /* a{ss}: where blobs come from */
+  GCancellable *cancellable;
+
+  char **platforms; /* (nullable) */
+  gboolean all_metadata;
+  gboolean unpack;
+  const char *snapshotter; /* (nullable) */
+
+  GPtrArray *documents; /* of GantryDescriptor */
+  GHashTable *seen;     /* digests of documents */
+  GPtrArray *blobs;     /* of Wanted */
+
+  GMutex lock;
+  GCond cond;
+  GHashTable *arrived;      /* digests */
+  GantryDescriptor *config; /* of what is unpacked; (nullable) */
+  GError *failure;
+  Layers *layers; /* (nullable) */
+  OciImage *image;
+} Pull;
+
+/* A config or a layer. */
+typedef struct
+{
+  GantryDescriptor *blob;
+  char **urls;
+} Wanted;
+
+static void
+wanted_free (gpointer data)
+{
+  Wanted *wanted = data;
+
+  gantry_descriptor_unref (wanted->blob);
+  g_strfreev (wanted->urls);
+  g_free (wanted);
+}
+
+GantryRegistry *
+pull_find_registry (TransferLocal *self, GError **error)
+{
+  GantryRegistry *registry = gantry_host_lookup (self->host, GANTRY_REGISTRY_TYPE, NULL, error);
+
+  if (registry == NULL && (error == NULL || *error == NULL))
+    gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "there is no registry client; see `gantry plugin list`");
+  return registry;
+}
+
+/* Has the document in the store. */
+static gboolean
+fetch_document (Pull *pull, GantryDescriptor *target, GError **error)
+{
+  g_autofree char *ref
+      = g_strconcat (oci_is_index (target->media_type) ? "index-" : "manifest-", target->digest, NULL);
+  g_autoptr (GantryIngest) ingest = NULL;
+  g_autoptr (GBytes) bytes = NULL;
+  g_autoptr (GError) local = NULL;
+
+  if (target->blob_size > OCI_MAX_DOCUMENT)
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "it has more than %d bytes",
+                         OCI_MAX_DOCUMENT);
+  if (!gantry_content_open_ingest (pull->content, ref, target->blob_size, target->digest, &ingest,
+                                   pull->cancellable, &local))
+    {
+      if (gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
+        return TRUE;
+      g_propagate_error (error, g_steal_pointer (&local));
+      return FALSE;
+    }
+  if (!gantry_repository_fetch_manifest (pull->repository, target->digest, NULL, &bytes, pull->cancellable,
+                                         error)
+      || !gantry_ingest_truncate (ingest, 0, pull->cancellable, error))
+    return FALSE;
+  if (g_bytes_get_size (bytes) != target->blob_size)
+    return gantry_throw (error, GANTRY_ERROR_DATA_LOSS,
+                         "it has %" G_GSIZE_FORMAT " bytes instead of %" G_GUINT64_FORMAT,
+                         g_bytes_get_size (bytes), target->blob_size);
+  if (!gantry_ingest_write (ingest, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes),
+                            pull->cancellable, error))
+    return FALSE;
+  if (gantry_ingest_commit (ingest, target->blob_size, target->digest, pull->source, NULL, pull->cancellable,
+                            &local)
+      || gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&local));
+  return FALSE;
+}
+
+/* Several of one document at once are fetched once. */
+static JsonNode *
+read_document (Pull *pull, GantryDescriptor *target, GError **error)
+{
+  g_autofree char *claim = g_strconcat ("document/", target->digest, NULL);
+  g_autoptr (JsonNode) node = NULL;
+  gboolean ok;
+
+  if (!claims_wait (pull->self->claims, claim, pull->cancellable, error))
+    return NULL;
+  ok = fetch_document (pull, target, error);
+  claims_release (pull->self->claims, claim);
+  if (!ok)
+    {
+      g_prefix_error (error, "manifest %s: ", target->digest);
+      return NULL;
+    }
+  node = oci_read (pull->content, target->digest, pull->cancellable, error);
+  if (node == NULL || JSON_NODE_HOLDS_OBJECT (node))
+    return g_steal_pointer (&node);
+  gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest %s is no JSON object", target->digest);
+  return NULL;
+}
+
+static gboolean
+add_blob (Pull *pull, JsonObject *object, const char *manifest, GError **error)
+{
+  GantryDescriptor *blob = object != NULL ? oci_descriptor (object, error) : NULL;
+  Wanted *wanted;
+
+  if (blob == NULL)
+    {
+      if (object == NULL)
+        gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                      "it has a config or a layer that is no descriptor");
+      g_prefix_error (error, "manifest %s: ", manifest);
+      return FALSE;
+    }
+  wanted = g_new0 (Wanted, 1);
+  wanted->blob = blob;
+  wanted->urls = oci_strv (object, "urls");
+  g_ptr_array_add (pull->blobs, wanted);
+  return pull->blobs->len <= MAX_BLOBS
+         || gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "there are more than %d blobs", MAX_BLOBS);
+}
+
+/* @layers: whether its layers are wanted, too. */
+static gboolean
+collect_manifest (Pull *pull, JsonNode *node, GantryDescriptor *target, gboolean layers, GError **error)
+{
+  JsonObject *object = json_node_get_object (node);
+  JsonArray *array = oci_array (object, "layers");
+  guint n = array != NULL ? json_array_get_length (array) : 0;
+
+  if (n > OCI_MAX_LAYERS)
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "manifest %s has %u layers; the limit is %d",
+                         target->digest, n, OCI_MAX_LAYERS);
+  if (!add_blob (pull, oci_object (object, "config"), target->digest, error))
+    return FALSE;
+  for (guint i = 0; layers && i < n; i++)
+    {
+      JsonNode *element = json_array_get_element (array, i);
+
+      if (!add_blob (pull, JSON_NODE_HOLDS_OBJECT (element) ? json_node_get_object (element) : NULL,
+                     target->digest, error))
+        return FALSE;
+    }
+  return TRUE;
+}
+
+static gboolean collect (Pull *pull, GantryDescriptor *target, gboolean layers, guint depth, GError **error);
+
+static gboolean
+contains (GPtrArray *descriptors, const char *digest)
+{
+  for (guint i = 0; i < descriptors->len; i++)
+    if (strcmp (((GantryDescriptor *)g_ptr_array_index (descriptors, i))->digest, digest) == 0)
+      return TRUE;
+  return FALSE;
+}
+
+static gboolean
+collect_index (Pull *pull, JsonNode *node, GantryDescriptor *target, gboolean layers, guint depth,
+               GError **error)
+{
+  g_autoptr (GPtrArray) wanted = oci_select_manifests (node, (const char *const *)pull->platforms, error);
+  g_autoptr (GPtrArray) all
+      = wanted != NULL && pull->all_metadata ? oci_select_manifests (node, NULL, error) : NULL;
+  GPtrArray *children = all != NULL ? all : wanted;
+
+  if (wanted == NULL || (pull->all_metadata && all == NULL))
+    {
+      g_prefix_error (error, "index %s: ", target->digest);
+      return FALSE;
+    }
+  if (wanted->len == 0 && layers)
+    {
+      g_autofree char *names = g_strjoinv (", ", pull->platforms);
+
+      return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "index %s has no manifest for platform %s",
+                           target->digest, names);
+    }
+  for (guint i = 0; i < children->len; i++)
+    {
+      GantryDescriptor *child = g_ptr_array_index (children, i);
+
+      if (!collect (pull, child, layers && contains (wanted, child->digest), depth + 1, error))
+        return FALSE;
+    }
+  return TRUE;
+}
+
+/* Reads @target and all documents below it that are wanted, and notes their blobs. */
+static gboolean
+collect (Pull *pull, GantryDescriptor *target, gboolean layers, guint depth, GError **error)
+{
+  g_autoptr (JsonNode) node = NULL;
+
+  if (depth > OCI_MAX_INDEX_DEPTH)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "its indexes are nested more than %d deep",
+                         OCI_MAX_INDEX_DEPTH);
+  if (!oci_is_index (target->media_type) && !oci_is_manifest (target->media_type))
+    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
+                         "%s is of type %s, which is neither a manifest nor an index", target->digest,
+                         target->media_type);
+  if (!g_hash_table_add (pull->seen, g_strdup (target->digest)))
+    return TRUE;
+  if (pull->documents->len >= MAX_DOCUMENTS)
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "it has more than %d manifests",
+                         MAX_DOCUMENTS);
+  node = read_document (pull, target, error);
+  if (node == NULL)
+    return FALSE;
+  g_ptr_array_add (pull->documents, gantry_descriptor_ref (target));
+  return oci_is_index (target->media_type) ? collect_index (pull, node, target, layers, depth, error)
+                                           : collect_manifest (pull, node, target, layers, error);
+}
+
+/* On a thread of the fetchers. */
+static void
+on_fetched (GantryDescriptor *blob, const GError *error, gpointer user_data)
+{
+  Pull *pull = user_data;
+
+  g_mutex_lock (&pull->lock);
+  if (error == NULL)
+    g_hash_table_add (pull->arrived, g_strdup (blob->digest));
+  else if (pull->failure == NULL)
+    pull->failure = g_error_copy (error);
+  g_cond_broadcast (&pull->cond);
+  /* With the lock, so that the layers do not end meanwhile. */
+  if (pull->layers != NULL && error != NULL)
+    layers_fail (pull->layers, error);
+  for (guint i = 0; pull->layers != NULL && error == NULL && i < pull->image->layers->len; i++)
+    if (strcmp (((GantryDescriptor *)g_ptr_array_index (pull->image->layers, i))->digest, blob->digest) == 0)
+      layers_arrived (pull->layers, i);
+  g_mutex_unlock (&pull->lock);
+}
+
+static gboolean
+wait_for_blob (Pull *pull, const char *digest, GError **error)
+{
+  gboolean ok;
+
+  g_mutex_lock (&pull->lock);
+  /* A cancelled pull's fetches fail. */
+  while (!g_hash_table_contains (pull->arrived, digest) && pull->failure == NULL)
+    g_cond_wait (&pull->cond, &pull->lock);
+  ok = g_hash_table_contains (pull->arrived, digest);
+  if (!ok)
+    g_propagate_error (error, g_error_copy (pull->failure));
+  g_mutex_unlock (&pull->lock);
+  return ok;
+}
+
+static gboolean
+is_image_config (GantryDescriptor *config)
+{
+  return strcmp (config->media_type, OCI_CONFIG) == 0 || strcmp (config->media_type, DOCKER_CONFIG) == 0;
+}
+
+/* Gives @pull->layers to those who fetch, with what has arrived before. */
+static void
+publish_layers (Pull *pull, Layers *layers)
+{
+  g_mutex_lock (&pull->lock);
+  pull->layers = layers;
+  if (pull->failure != NULL)
+    layers_fail (layers, pull->failure);
+  for (guint i = 0; i < pull->image->layers->len; i++)
+    if (g_hash_table_contains (pull->arrived,
+                               ((GantryDescriptor *)g_ptr_array_index (pull->image->layers, i))->digest))
+      layers_arrived (layers, i);
+  g_mutex_unlock (&pull->lock);
+}
+
+/* Unpacks what is unpacked of @target while its layers come. */
+static gboolean
+unpack (Pull *pull, const char *lease, GantryDescriptor *target, GError **error)
+{
+  const char *platform = tree_unpack_platform (pull->platforms);
+  g_autoptr (GantrySnapshotter) snapshotter = NULL;
+  g_autoptr (GantryDescriptor) config = NULL;
+  g_autoptr (OciImage) image = NULL;
+  g_autofree char *id = NULL, *chain = NULL;
+  Layers *layers;
+  gboolean ok;
+
+  config = oci_find_config (pull->content, target, platform, pull->cancellable, error);
+  if (config == NULL)
+    return FALSE;
+  if (!is_image_config (config))
+    return TRUE;
+  if (!gantry_store_open_snapshotter (pull->self->store, pull->ns, lease, pull->snapshotter, &snapshotter,
+                                      &id, pull->cancellable, error)
+      || !wait_for_blob (pull, config->digest, error)
+      || (image = oci_image_load (pull->content, target, platform, pull->cancellable, error)) == NULL)
+    return FALSE;
+  chain = oci_chain_id (image->diff_ids, g_strv_length (image->diff_ids));
+  if (chain == NULL)
+    return TRUE;
+  pull->image = image;
+  layers = layers_new (pull->self, pull->progress, pull->ns, pull->content, snapshotter, id, image);
+  publish_layers (pull, layers);
+  ok = layers_run (layers, pull->cancellable, error);
+  g_mutex_lock (&pull->lock);
+  pull->layers = NULL;
+  g_mutex_unlock (&pull->lock);
+  layers_free (layers);
+  return ok && unpack_label_config (pull->content, image, id, chain, pull->cancellable, error);
+}
+
+static gboolean
+note_sources (Pull *pull, GError **error)
+{
+  for (guint i = 0; i < pull->documents->len; i++)
+    if (!tree_note_source (pull->content, pull->reference,
+                           ((GantryDescriptor *)g_ptr_array_index (pull->documents, i))->digest,
+                           pull->cancellable, error))
+      return FALSE;
+  for (guint i = 0; i < pull->blobs->len; i++)
+    if (!tree_note_source (pull->content, pull->reference,
+                           ((Wanted *)g_ptr_array_index (pull->blobs, i))->blob->digest, pull->cancellable,
+                           error))
+      return FALSE;
+  return TRUE;
+}
+
+/* Fetches config and layers, and unpacks. */
+static gboolean
+fetch_all (Pull *pull, const char *lease, GantryDescriptor *target, GError **error)
+{
+  g_autoptr (Fetches) fetches
+      = fetches_new (pull->self->fetchers, pull->progress, pull->content, pull->repository, pull->source,
+                     on_fetched, pull, pull->cancellable);
+
+  progress_phase (pull->progress, "downloading");
+  for (guint i = 0; i < pull->blobs->len; i++)
+    {
+      Wanted *wanted = g_ptr_array_index (pull->blobs, i);
+
+      fetches_add (fetches, wanted->blob, wanted->urls[0] != NULL ? (const char *const *)wanted->urls : NULL);
+    }
+  return (!pull->unpack || unpack (pull, lease, target, error)) && fetches_wait (fetches, error);
+}
+
+/* Whether it may be used here at all, before much of it has come. */
+static gboolean
+verify (Pull *pull, GantryDescriptor *target, GError **error)
+{
+  g_autofree char *whole = gantry_reference_to_string (pull->reference);
+  g_autoptr (GantryDescriptor) manifest
+      = oci_find_manifest (pull->content, target, tree_unpack_platform (pull->platforms), pull->cancellable,
+                           NULL);
+  const char *digests[] = { manifest != NULL ? manifest->digest : NULL, NULL };
+  GVariantDict options;
+
+  g_variant_dict_init (&options, NULL);
+  g_variant_dict_insert_value (&options, "digests", g_variant_new_strv (digests, -1));
+  return gantry_verifiers_verify (pull->self->host, whole, target->digest, g_variant_dict_end (&options),
+                                  NULL, pull->cancellable, error);
+}
+
+static gboolean
+run (Pull *pull, const char *lease, GantryDescriptor *target, const char *name, GVariant *labels,
+     GError **error)
+{
+  Tree tree = { pull->content, pull->platforms, pull->all_metadata, pull->cancellable };
+
+  return collect (pull, target, TRUE, 0, error) && verify (pull, target, error)
+         && fetch_all (pull, lease, target, error) && note_sources (pull, error)
+         && tree_label (&tree, target, error)
+         && tree_put_image (pull->self, pull->ns, name, target, labels, pull->cancellable, error);
+}
+
+/* Whether another attempt may go on where this one has failed. */
+static gboolean
+is_passing (const GError *error)
+{
+  static const GantryErrorCode passing[]
+      = { GANTRY_ERROR_CANCELLED,          GANTRY_ERROR_UNAVAILABLE, GANTRY_ERROR_DEADLINE_EXCEEDED,
+          GANTRY_ERROR_RESOURCE_EXHAUSTED, GANTRY_ERROR_ABORTED,     GANTRY_ERROR_UNAUTHENTICATED };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (passing); i++)
+    if (gantry_error_is (error, passing[i]))
+      return TRUE;
+  return FALSE;
+}
+
+static gboolean
+pull_with_lease (Pull *pull, GantryDescriptor *target, const char *whole, const char *name, GVariant *labels,
+                 GError **error)
+{
+  g_autofree char *hash = g_compute_checksum_for_string (G_CHECKSUM_SHA256, whole, -1);
+  g_autofree char *id = g_strdup_printf ("pull-%.32s", hash);
+  g_autoptr (GantryContent) content = NULL;
+  g_autoptr (GError) local = NULL;
+  g_auto (Lease) lease = { NULL };
+
+  if (!lease_share (pull->self, pull->ns, id, &lease, pull->cancellable, error)
+      || !gantry_store_open_content (pull->self->store, pull->ns, id, NULL, &content, pull->cancellable,
+                                     error))
+    return FALSE;
+  pull->content = content;
+  if (run (pull, id, target, name, labels, &local))
+    return TRUE;
+  if (is_passing (local))
+    lease_keep (&lease);
+  g_propagate_prefixed_error (error, g_steal_pointer (&local), "pulling %s: ", whole);
+  return FALSE;
+}
+
+/* Finds which of the whole names that @reference may stand for is there. */
+static gboolean
+resolve (Pull *pull, const char *reference, GantryRegistryAccess *access, char **ret_whole,
+         GantryDescriptor **ret_target, GError **error)
+{
+  GantryRegistry *registry = pull_find_registry (pull->self, error);
+  g_auto (GStrv) names = NULL;
+
+  if (registry == NULL || !gantry_registry_complete (registry, reference, &names, pull->cancellable, error))
+    return FALSE;
+  for (gsize i = 0; names[i] != NULL; i++)
+    {
+      g_autoptr (GantryRepository) repository = NULL;
+      g_autoptr (GError) local = NULL;
+
+      if (gantry_registry_open (registry, names[i], access, &repository, pull->cancellable, &local)
+          && gantry_repository_resolve (repository, NULL, ret_target, pull->cancellable, &local))
+        {
+          *ret_whole = g_strdup (names[i]);
+          pull->repository = g_steal_pointer (&repository);
+          return TRUE;
+        }
+      if (names[i + 1] == NULL || !gantry_error_is (local, GANTRY_ERROR_NOT_FOUND))
+        {
+          g_propagate_error (error, g_steal_pointer (&local));
+          return FALSE;
+        }
+    }
+  return FALSE;
+}
+
+static gboolean
+check_options (GVariant *options, GError **error)
+{
+  static const char *const known[]
+      = { "name", "platforms", "all-platforms", "all-metadata", "labels", "unpack", "snapshotter", NULL };
+  GVariantIter iter;
+  const char *key;
+
+  g_variant_iter_init (&iter, options);
+  while (g_variant_iter_next (&iter, "{&sv}", &key, NULL))
+    if (!g_strv_contains (known, key))
+      return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "unknown option \"%s\"", key);
+  return TRUE;
+}
+
+static void
+read_options (Pull *pull, GVariant *options)
+{
+  pull->platforms = tree_wanted_platforms (options);
+  pull->unpack = TRUE;
+  g_variant_lookup (options, "all-metadata", "b", &pull->all_metadata);
+  g_variant_lookup (options, "unpack", "b", &pull->unpack);
+  g_variant_lookup (options, "snapshotter", "&s", &pull->snapshotter);
+}
+
+static void
+pull_clear (Pull *pull)
+{
+  g_clear_pointer (&pull->repository, gantry_repository_unref);
+  g_clear_pointer (&pull->reference, gantry_reference_unref);
+  g_clear_pointer (&pull->source, g_variant_unref);
+  g_strfreev (pull->platforms);
+  g_ptr_array_unref (pull->documents);
+  g_ptr_array_unref (pull->blobs);
+  g_hash_table_unref (pull->seen);
+  g_hash_table_unref (pull->arrived);
+  g_clear_error (&pull->failure);
+  g_mutex_clear (&pull->lock);
+  g_cond_clear (&pull->cond);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Pull, pull_clear)
+
+gboolean
+pull_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *reference,
+            GantryRegistryAccess *access, GVariant *options, char **ret_name, GantryDescriptor **ret_target,
+            GCancellable *cancellable, GError **error)
+{
+  TransferLocal *self = (TransferLocal *)transfer;
+  g_autoptr (GVariant) held = g_variant_ref_sink (
+      options != NULL ? options : g_variant_new_array (G_VARIANT_TYPE ("{sv}"), NULL, 0));
+  g_autoptr (GVariant) labels = g_variant_lookup_value (held, "labels", G_VARIANT_TYPE ("a{ss}"));
+  g_autoptr (Progress) progress = progress_new (job);
+  g_autoptr (GantryDescriptor) target = NULL;
+  g_autofree char *whole = NULL, *object = NULL;
+  g_auto (Pull) pull = { .self = self, .progress = progress, .ns = ns, .cancellable = cancellable };
+  const char *name = NULL;
+
+  g_mutex_init (&pull.lock);
+  g_cond_init (&pull.cond);
+  pull.documents = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_descriptor_unref);
+  pull.blobs = g_ptr_array_new_with_free_func (wanted_free);
+  pull.seen = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  pull.arrived = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  if (!check_options (held, error))
+    return FALSE;
+  read_options (&pull, held);
+  progress_phase (progress, "resolving");
+  if (!resolve (&pull, reference, access, &whole, &target, error)
+      || (pull.reference = gantry_reference_parse (whole, error)) == NULL)
+    return FALSE;
+  pull.source = tree_source_labels (pull.reference);
+  if (!g_variant_lookup (held, "name", "&s", &name))
+    name = whole;
+  object = g_strconcat ("image:", name, NULL);
+  progress_object (progress, object);
+  if (!pull_with_lease (&pull, target, whole, name, labels, error))
+    return FALSE;
+  if (ret_name != NULL)
+    *ret_name = g_strdup (name);
+  if (ret_target != NULL)
+    *ret_target = g_steal_pointer (&target);
+  return TRUE;
+}
