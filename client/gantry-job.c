@@ -211,6 +211,36 @@ gantry_job_get_total_steps (GantryJob *self)
 }
 
 /**
+ * gantry_job_get_rate:
+ * @self: a job
+ *
+ * Returns: bytes a second
+ */
+guint64
+gantry_job_get_rate (GantryJob *self)
+{
+  return get_number (self, "Rate", "t");
+}
+
+/**
+ * gantry_job_get_items:
+ * @self: a job
+ *
+ * Returns: (transfer full) (nullable): a{sa{sv}}: what it works on, such as blobs by digest, as far as it has been
+ * told: each with "state" s, "bytes" t and "total-bytes" t
+ */
+GVariant *
+gantry_job_get_items (GantryJob *self)
+{
+  GVariant *items;
+
+  g_mutex_lock (&self->lock);
+  items = g_variant_dict_lookup_value (self->properties, "Items", G_VARIANT_TYPE ("a{sa{sv}}"));
+  g_mutex_unlock (&self->lock);
+  return items;
+}
+
+/**
  * gantry_job_wait:
  * @self: a job
  * @cancellable: (nullable): ends the wait, not the job

@@ -13,6 +13,8 @@ guint64 gantry_job_get_bytes (GantryJob *self);
 guint64 gantry_job_get_total_bytes (GantryJob *self);
 guint gantry_job_get_steps (GantryJob *self);
 guint gantry_job_get_total_steps (GantryJob *self);
+guint64 gantry_job_get_rate (GantryJob *self);
+GVariant *gantry_job_get_items (GantryJob *self);
 
 GVariant *gantry_job_wait (GantryJob *self, GCancellable *cancellable, GError **error);
 void gantry_job_wait_async (GantryJob *self, GCancellable *cancellable, GAsyncReadyCallback callback,

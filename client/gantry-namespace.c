@@ -243,6 +243,129 @@ gantry_namespace_export_images_finish (GantryNamespace *self, GAsyncResult *resu
 }
 
 /**
+ * gantry_namespace_pull_image:
+ * @self: the namespace
+ * @reference: what to fetch, as people write it
+ * @options: (nullable): a{sv}
+ * @cancellable: (nullable): ends the call, not the job
+ * @error: why not
+ *
+ * Fetches an image from its registry. Options: "name" s, "platforms" as, "all-platforms" b, "all-metadata" b,
+ * "labels" a{ss}, "unpack" b, "snapshotter" s, "token" s, and how the registry is reached (PullImage in
+ * org.gantry1.xml).
+ *
+ * Returns: (transfer full): a job; its result has "name" s and "target" (ssta{ss})
+ */
+GantryJob *
+gantry_namespace_pull_image (GantryNamespace *self, const char *reference, GVariant *options,
+                             GCancellable *cancellable, GError **error)
+{
+  return take_job (self, _gantry_object_call_value (self, "Namespace", "PullImage",
+                                                    g_variant_new ("(s@a{sv})", reference,
+                                                                   _gantry_options (options)),
+                                                    NULL, cancellable, error));
+}
+
+/**
+ * gantry_namespace_pull_image_async:
+ * @self: the namespace
+ * @reference: what to fetch, as people write it
+ * @options: (nullable): a{sv}
+ * @cancellable: (nullable): ends the call, not the job
+ * @callback: called when there is an answer
+ * @user_data: for @callback
+ *
+ * As gantry_namespace_pull_image(), without blocking.
+ */
+void
+gantry_namespace_pull_image_async (GantryNamespace *self, const char *reference, GVariant *options,
+                                   GCancellable *cancellable, GAsyncReadyCallback callback,
+                                   gpointer user_data)
+{
+  _gantry_object_call_async (self, "Namespace", "PullImage",
+                             g_variant_new ("(s@a{sv})", reference, _gantry_options (options)), NULL,
+                             gantry_namespace_pull_image_async, cancellable, callback, user_data);
+}
+
+/**
+ * gantry_namespace_pull_image_finish:
+ * @self: the namespace
+ * @result: the callback's
+ * @error: why not
+ *
+ * Returns: (transfer full): a job; its result has "name" s and "target" (ssta{ss})
+ */
+GantryJob *
+gantry_namespace_pull_image_finish (GantryNamespace *self, GAsyncResult *result, GError **error)
+{
+  return take_job (self,
+                   _gantry_object_finish_value (self, gantry_namespace_pull_image_async, result, error));
+}
+
+/**
+ * gantry_namespace_push_image:
+ * @self: the namespace
+ * @name: of the image
+ * @reference: (nullable): where to, or %NULL: to where its name says
+ * @options: (nullable): a{sv}
+ * @cancellable: (nullable): ends the call, not the job
+ * @error: why not
+ *
+ * Sends an image to a registry. Options: "platforms" as, "token" s, and how the registry is reached
+ * (PullImage in org.gantry1.xml).
+ *
+ * Returns: (transfer full): a job; its result has "target" (ssta{ss})
+ */
+GantryJob *
+gantry_namespace_push_image (GantryNamespace *self, const char *name, const char *reference,
+                             GVariant *options, GCancellable *cancellable, GError **error)
+{
+  return take_job (self, _gantry_object_call_value (self, "Namespace", "PushImage",
+                                                    g_variant_new ("(ss@a{sv})", name,
+                                                                   reference != NULL ? reference : "",
+                                                                   _gantry_options (options)),
+                                                    NULL, cancellable, error));
+}
+
+/**
+ * gantry_namespace_push_image_async:
+ * @self: the namespace
+ * @name: of the image
+ * @reference: (nullable): where to, or %NULL: to where its name says
+ * @options: (nullable): a{sv}
+ * @cancellable: (nullable): ends the call, not the job
+ * @callback: called when there is an answer
+ * @user_data: for @callback
+ *
+ * As gantry_namespace_push_image(), without blocking.
+ */
+void
+gantry_namespace_push_image_async (GantryNamespace *self, const char *name, const char *reference,
+                                   GVariant *options, GCancellable *cancellable, GAsyncReadyCallback callback,
+                                   gpointer user_data)
+{
+  _gantry_object_call_async (self, "Namespace", "PushImage",
+                             g_variant_new ("(ss@a{sv})", name, reference != NULL ? reference : "",
+                                            _gantry_options (options)),
+                             NULL, gantry_namespace_push_image_async, cancellable, callback, user_data);
+}
+
+/**
+ * gantry_namespace_push_image_finish:
+ * @self: the namespace
+ * @result: the callback's
+ * @error: why not
+ *
+ * Returns: (transfer full): a job; its result has "target" (ssta{ss})
+ */
+GantryJob *
+gantry_namespace_push_image_finish (GantryNamespace *self, GAsyncResult *result, GError **error)
+{
+  return take_job (self,
+                   _gantry_object_finish_value (self, gantry_namespace_push_image_async, result, error));
+}
+
+/**
  * gantry_namespace_list_images:
  * @self: the namespace
  * @filters: (nullable) (array zero-terminated=1): containerd's filter language, several are an OR

@@ -19,6 +19,18 @@ void gantry_namespace_import_images_async (GantryNamespace *self, int fd, GVaria
 GantryJob *gantry_namespace_import_images_finish (GantryNamespace *self, GAsyncResult *result,
                                                   GError **error);
 
+GantryJob *gantry_namespace_pull_image (GantryNamespace *self, const char *reference, GVariant *options,
+                                        GCancellable *cancellable, GError **error);
+void gantry_namespace_pull_image_async (GantryNamespace *self, const char *reference, GVariant *options,
+                                        GCancellable *cancellable, GAsyncReadyCallback callback,
+                                        gpointer user_data);
+GantryJob *gantry_namespace_pull_image_finish (GantryNamespace *self, GAsyncResult *result, GError **error);
+GantryJob *gantry_namespace_push_image (GantryNamespace *self, const char *name, const char *reference,
+                                        GVariant *options, GCancellable *cancellable, GError **error);
+void gantry_namespace_push_image_async (GantryNamespace *self, const char *name, const char *reference,
+                                        GVariant *options, GCancellable *cancellable,
+                                        GAsyncReadyCallback callback, gpointer user_data);
+GantryJob *gantry_namespace_push_image_finish (GantryNamespace *self, GAsyncResult *result, GError **error);
 GantryJob *gantry_namespace_export_images (GantryNamespace *self, const char *const *names, int fd,
                                            GVariant *options, GCancellable *cancellable, GError **error);
 void gantry_namespace_export_images_async (GantryNamespace *self, const char *const *names, int fd,

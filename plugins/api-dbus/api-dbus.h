@@ -119,6 +119,14 @@ GantryJob *job_lookup (ApiDbus *self, const char *node, GError **error);
 gboolean import_images (Call *call, GVariant **ret_reply, GError **error);
 gboolean export_images (Call *call, GVariant **ret_reply, GError **error);
 gboolean unpack_image (Call *call, GVariant **ret_reply, GError **error);
+gboolean pull_image (Call *call, GVariant **ret_reply, GError **error);
+gboolean push_image (Call *call, GVariant **ret_reply, GError **error);
+
+/* registry-access.c */
+
+/** What @options say of how a registry is reached; the others are left in *@ret_rest (transfer full). *@ret_access: (transfer full)
+ * (nullable): NULL: nothing is said. Errors: INVALID_ARGUMENT. */
+gboolean registry_access_take (GVariant *options, GantryRegistryAccess **ret_access, GVariant **ret_rest, GError **error);
 
 /* verify.c */
 gboolean verify_image (Call *call, GVariant **ret_reply, GError **error);

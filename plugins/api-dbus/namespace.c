@@ -168,6 +168,8 @@ namespace_find (const char *method)
 {
   static const Method methods[] = {
     { "ImportImages", import_images },
+    { "PullImage", pull_image },
+    { "PushImage", push_image },
     { "ExportImages", export_images },
     { "ListImages", list_images },
     { "GetImage", get_image },

@@ -5,6 +5,8 @@
 
 #include <unistd.h>
 
+#include <reference.h>
+
 typedef struct _Work Work;
 typedef gboolean (*WorkFunc) (Work *work, GVariantDict *result, GError **error);
 
@@ -16,6 +18,7 @@ struct _Work {
   char **names;
   int fd;
   GVariant *options;
+  GantryRegistryAccess *access; /* (nullable) */
 };
 
 static void
@@ -29,6 +32,7 @@ work_free (gpointer data)
   if (work->fd >= 0)
     close (work->fd);
   g_variant_unref (work->options);
+  gantry_registry_access_unref (work->access);
   g_free (work);
 }
 
@@ -50,10 +54,10 @@ run_work (gpointer data, gpointer unused)
     }
 }
 
-/* Begins the job and gives it to the pool. @names (nullable) and @fd are taken, also after a failure. */
+/* Begins the job and gives it to the pool. @names (nullable), @fd and @access (nullable) are taken, also after a failure. */
 static gboolean
-begin (Call *call, const char *operation, WorkFunc func, char **names, int fd, GVariant *options, GVariant **ret_reply,
-       GError **error)
+begin_with (Call *call, const char *operation, WorkFunc func, char **names, int fd, GantryRegistryAccess *access,
+            GVariant *options, GVariant **ret_reply, GError **error)
 {
   Work *work = g_new0 (Work, 1);
   g_autofree char *path = NULL;
@@ -63,7 +67,8 @@ begin (Call *call, const char *operation, WorkFunc func, char **names, int fd, G
 
   g_variant_dict_init (&rest, options);
   ok = job_begin (call, operation, &rest, &work->job, &path, error);
-  *work = (Work){ call->self, func, work->job, g_strdup (call->ns), names, fd, g_variant_ref_sink (g_variant_dict_end (&rest)) };
+  *work = (Work){ call->self, func, work->job, g_strdup (call->ns), names, fd, g_variant_ref_sink (g_variant_dict_end (&rest)),
+                  access };
   if (ok && gantry_host_submit (call->self->host, GANTRY_POOL_IO, run_work, work, work_free, &local))
     {
       *ret_reply = g_variant_new ("(o)", path);
@@ -76,6 +81,13 @@ begin (Call *call, const char *operation, WorkFunc func, char **names, int fd, G
     }
   work_free (work);
   return FALSE;
+}
+
+static gboolean
+begin (Call *call, const char *operation, WorkFunc func, char **names, int fd, GVariant *options, GVariant **ret_reply,
+       GError **error)
+{
+  return begin_with (call, operation, func, names, fd, NULL, options, ret_reply, error);
 }
 
 static gboolean
@@ -154,4 +166,61 @@ unpack_image (Call *call, GVariant **ret_reply, GError **error)
 
   g_variant_get (call->parameters, "(@a{sv})", &options);
   return begin (call, "unpack", do_unpack, g_strdupv ((char **) names), -1, options, ret_reply, error);
+}
+
+static gboolean
+do_pull (Work *work, GVariantDict *result, GError **error)
+{
+  g_autoptr (GantryDescriptor) target = NULL;
+  g_autofree char *name = NULL;
+
+  if (!gantry_transfer_pull (work->self->transfer, work->job, work->ns, work->names[0], work->access, work->options, &name,
+                             &target, gantry_job_get_cancellable (work->job), error))
+    return FALSE;
+  g_variant_dict_insert (result, "name", "s", name);
+  g_variant_dict_insert_value (result, "target", gantry_descriptor_to_variant (target));
+  return TRUE;
+}
+
+gboolean
+pull_image (Call *call, GVariant **ret_reply, GError **error)
+{
+  g_autoptr (GVariant) options = NULL, rest = NULL;
+  g_autoptr (GantryRegistryAccess) access = NULL;
+  g_auto (GStrv) names = g_new0 (char *, 2);
+
+  g_variant_get (call->parameters, "(s@a{sv})", &names[0], &options);
+  if (!registry_access_take (options, &access, &rest, error))
+    return FALSE;
+  return begin_with (call, "pull", do_pull, g_steal_pointer (&names), -1, g_steal_pointer (&access), rest, ret_reply, error);
+}
+
+static gboolean
+do_push (Work *work, GVariantDict *result, GError **error)
+{
+  g_autoptr (GantryDescriptor) target = NULL;
+
+  if (!gantry_transfer_push (work->self->transfer, work->job, work->ns, work->names[0], work->names[1], work->access,
+                             work->options, &target, gantry_job_get_cancellable (work->job), error))
+    return FALSE;
+  g_variant_dict_insert_value (result, "target", gantry_descriptor_to_variant (target));
+  return TRUE;
+}
+
+gboolean
+push_image (Call *call, GVariant **ret_reply, GError **error)
+{
+  g_autoptr (GVariant) options = NULL, rest = NULL;
+  g_autoptr (GantryRegistryAccess) access = NULL;
+  g_auto (GStrv) names = g_new0 (char *, 3);
+  const char *name, *reference;
+
+  g_variant_get (call->parameters, "(&s&s@a{sv})", &name, &reference, &options);
+  names[0] = find_image_name (call, name, error);
+  if (names[0] == NULL)
+    return FALSE;
+  names[1] = reference[0] != '\0' ? gantry_reference_normalize (reference, error) : g_strdup (names[0]);
+  if (names[1] == NULL || !registry_access_take (options, &access, &rest, error))
+    return FALSE;
+  return begin_with (call, "push", do_push, g_steal_pointer (&names), -1, g_steal_pointer (&access), rest, ret_reply, error);
 }
