@@ -82,12 +82,34 @@ int cli_dispatch (const char *noun, const char *summary, const CliVerb *verbs, g
 /** Shows the progress of @job (transfer full) until its end; an interrupt cancels it. @result: (optional): (transfer full): a{sv}.
  * Returns: an exit status. */
 int cli_follow_job (GantryJob *job, GVariant **ret_result);
+/** As cli_follow_job, but shows nothing. */
+int cli_await_job (GantryJob *job, GVariant **ret_result);
+
+/* bars.c */
+
+/** A bar of @width columns (at least 2) of which @part (0 to 1; less: not known) is done. Returns: (transfer full). */
+char *cli_bar (double part, guint width);
+/** Draws @lines (of utf8) over what @self drew before, each cut to the terminal's width; writes to standard error. */
+typedef struct {
+  guint drawn;
+} CliScreen;
+void cli_screen_draw (CliScreen *self, GPtrArray *lines);
+/** Takes away what was drawn. */
+void cli_screen_clear (CliScreen *self);
+void cli_screen_size (guint *ret_columns, guint *ret_rows);
+
+/* pull.c */
+
+/** Pulls @reference with the options of run and shows the progress. Returns: an exit status. */
+int cli_pull_missing (const char *reference, const char *platform, const char *snapshotter);
+int cli_pull (int argc, char **argv);
+int cli_push (int argc, char **argv);
 
 /* container-options.c */
 
 typedef struct {
   gboolean detach, interactive, tty, rm, read_only, privileged, no_new_privileges;
-  char *name, *user, *cwd, *hostname, *network, *memory, *snapshotter, *entrypoint, *spec, *pid_file, *platform, *runtime, *seccomp;
+  char *name, *user, *cwd, *hostname, *network, *memory, *snapshotter, *entrypoint, *pull, *spec, *pid_file, *platform, *runtime, *seccomp;
   char **env, **mounts, **cap_add, **cap_drop, **devices, **ulimits, **labels, **annotations;
   double cpus;
   gint64 pids;

@@ -177,6 +177,7 @@ run_options_clear (RunOptions *run)
   g_free (run->memory);
   g_free (run->snapshotter);
   g_free (run->entrypoint);
+  g_free (run->pull);
   g_free (run->spec);
   g_free (run->pid_file);
   g_free (run->platform);

@@ -348,6 +348,8 @@ int
 cli_image (int argc, char **argv)
 {
   static const CliVerb verbs[] = {
+    { "pull", cli_pull, "Fetch an image from a registry" },
+    { "push", cli_push, "Send an image to a registry" },
     { "import", image_import, "Read images from an archive" },
     { "export", image_export, "Write images as an archive" },
     { "ls", image_ls, "List images" },

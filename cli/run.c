@@ -11,6 +11,7 @@
   { "interactive", 'i', 0, G_OPTION_ARG_NONE, &(run).interactive, "Connect standard input", NULL },                              \
   { "tty", 't', 0, G_OPTION_ARG_NONE, &(run).tty, "Give it a terminal", NULL },                                                  \
   { "rm", 0, 0, G_OPTION_ARG_NONE, &(run).rm, "Remove the container when it has ended", NULL },                                  \
+  { "pull", 0, 0, G_OPTION_ARG_STRING, &(run).pull, "Fetch the image: missing, always or never [missing]", "WHEN" },              \
   { "name", 0, 0, G_OPTION_ARG_STRING, &(run).name, "The container's id", "ID" },                                                \
   { "env", 'e', 0, G_OPTION_ARG_STRING_ARRAY, &(run).env, "Set a variable", "K=V" },                                             \
   { "mount", 'v', 0, G_OPTION_ARG_STRING_ARRAY, &(run).mounts, "Mount something into it", "SOURCE:DESTINATION[:ro]" },          \
@@ -76,20 +77,57 @@ start_task (Session *session, GantryContainer *container, gboolean detach, gbool
   return -1;
 }
 
+/* Whether a container could not be made because its image is not here. */
+static gboolean
+lacks_image (const char *image, const GError *error)
+{
+  g_autoptr (GError) local = NULL;
+  g_autoptr (GantryImage) found = NULL;
+  g_autoptr (GVariant) details = NULL;
+
+  if (!g_error_matches (error, GANTRY_ERROR, GANTRY_ERROR_NOT_FOUND))
+    return FALSE;
+  found = gantry_namespace_get_image (cli_namespace (), image, NULL, NULL);
+  if (found != NULL)
+    details = gantry_image_inspect (found, NULL, NULL, &local);
+  return details == NULL && g_error_matches (local, GANTRY_ERROR, GANTRY_ERROR_NOT_FOUND);
+}
+
+static GantryContainer *
+create_once (const RunOptions *run, const char *id, char **argv, GError **error)
+{
+  GVariant *options = run_options_to_variant (run, argv + 2);
+
+  return options != NULL ? gantry_namespace_create_container (cli_namespace (), id, argv[1], options, NULL, error) : NULL;
+}
+
 static GantryContainer *
 create_container (const RunOptions *run, char **argv)
 {
   g_autofree char *id = run->name != NULL ? g_strdup (run->name) : random_id ();
-  GVariant *options = cli_namespace () != NULL ? run_options_to_variant (run, argv + 2) : NULL;
+  const char *when = run->pull != NULL ? run->pull : "missing";
   GError *error = NULL;
   GantryContainer *container;
 
-  if (options == NULL)
+  if (strcmp (when, "missing") != 0 && strcmp (when, "always") != 0 && strcmp (when, "never") != 0)
+    {
+      cli_fail ("--pull takes missing, always or never, not \"%s\"", when);
+      return NULL;
+    }
+  if (cli_namespace () == NULL
+      || (strcmp (when, "always") == 0 && cli_pull_missing (argv[1], run->platform, run->snapshotter) != 0))
     return NULL;
-  container = gantry_namespace_create_container (cli_namespace (), id, argv[1], options, NULL, &error);
-  if (container == NULL)
+  container = create_once (run, id, argv, &error);
+  if (container == NULL && error != NULL && strcmp (when, "missing") == 0 && lacks_image (argv[1], error))
+    {
+      g_clear_error (&error);
+      if (cli_pull_missing (argv[1], run->platform, run->snapshotter) != 0)
+        return NULL;
+      container = create_once (run, id, argv, &error);
+    }
+  if (container == NULL && error != NULL)
     cli_fail_error (error);
-  else
+  else if (container != NULL)
     g_object_set_data_full (G_OBJECT (container), "id", g_steal_pointer (&id), g_free);
   return container;
 }

@@ -235,69 +235,6 @@ announce_removal (Connection *connection, GantryRecord *record, GError **error)
   return connection_announce (connection, event, error);
 }
 
-/* Whether the blob @digest is in a namespace that keeps it. In a dry run the @n_dead records that go are still there. */
-static gboolean
-is_kept (Connection *connection, const char *digest, guint n_dead, gboolean dry_run)
-{
-  sqlite3_stmt *stmt = connection_prepare (connection, "SELECT count(*) FROM record WHERE kind='content' AND id=?", NULL);
-  guint n = G_MAXUINT;
-
-  if (stmt == NULL)
-    return TRUE;
-  bind_text (stmt, 1, digest);
-  if (sqlite3_step (stmt) == SQLITE_ROW)
-    n = (guint) sqlite3_column_int (stmt, 0);
-  sqlite3_reset (stmt);
-  return n > (dry_run ? n_dead : 0);
-}
-
-/* How often each blob is among @dead. Returns: (transfer full): of digest to number; the keys belong to @dead. */
-static GHashTable *
-count_blobs (GPtrArray *dead)
-{
-  GHashTable *counts = g_hash_table_new (g_str_hash, g_str_equal);
-
-  for (guint i = 0; i < dead->len; i++)
-    {
-      GantryRecord *record = g_ptr_array_index (dead, i);
-      guint n = GPOINTER_TO_UINT (g_hash_table_lookup (counts, record->id));
-
-      if (strcmp (record->kind, GANTRY_KIND_CONTENT) == 0)
-        g_hash_table_insert (counts, record->id, GUINT_TO_POINTER (n + 1));
-    }
-  return counts;
-}
-
-/* Puts down what the backends may remove: of a blob that several namespaces gave up, one. */
-static gboolean
-report_garbage (Connection *connection, Collect *state, GPtrArray *dead, GError **error)
-{
-  g_autoptr (GHashTable) blobs = count_blobs (dead);
-
-  for (guint i = 0; i < dead->len; i++)
-    {
-      GantryRecord *record = g_ptr_array_index (dead, i);
-      GantryGarbage *garbage = garbage_of (record);
-
-      if (garbage == NULL)
-        continue;
-      if (garbage->snapshotter == NULL)
-        {
-          guint n = GPOINTER_TO_UINT (g_hash_table_lookup (blobs, record->id));
-
-          if (!g_hash_table_remove (blobs, record->id) || is_kept (connection, record->id, n, state->dry_run))
-            {
-              gantry_garbage_unref (garbage);
-              continue;
-            }
-        }
-      g_ptr_array_add (state->garbage, garbage);
-      if (!state->dry_run && !remember (connection, garbage, i, error))
-        return FALSE;
-    }
-  return TRUE;
-}
-
 static gboolean
 collect (Connection *connection, gpointer data, GError **error)
 {
@@ -312,7 +249,19 @@ collect (Connection *connection, gpointer data, GError **error)
       if (!erase (connection, g_ptr_array_index (dead, i), error)
           || !announce_removal (connection, g_ptr_array_index (dead, i), error))
         return FALSE;
-  return report_garbage (connection, state, dead, error);
+  for (guint i = 0; i < dead->len; i++)
+    {
+      GantryRecord *record = g_ptr_array_index (dead, i);
+      GantryGarbage *garbage = garbage_of (record);
+
+      if (garbage == NULL)
+        continue;
+      g_ptr_array_add (state->garbage, garbage);
+      if (!state->dry_run && !(garbage->snapshotter == NULL && content_elsewhere (connection, record->id))
+          && !remember (connection, garbage, i, error))
+        return FALSE;
+    }
+  return TRUE;
 }
 
 gboolean
