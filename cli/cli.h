@@ -82,8 +82,8 @@ int cli_dispatch (const char *noun, const char *summary, const CliVerb *verbs, g
 /** Shows the progress of @job (transfer full) until its end; an interrupt cancels it. @result: (optional): (transfer full): a{sv}.
  * Returns: an exit status. */
 int cli_follow_job (GantryJob *job, GVariant **ret_result);
-/** As cli_follow_job, but shows nothing. */
-int cli_await_job (GantryJob *job, GVariant **ret_result);
+/** As cli_follow_job; in a pipe a line tells each item that has come. @quiet: shows nothing. */
+int cli_follow_items (GantryJob *job, gboolean quiet, GVariant **ret_result);
 
 /* bars.c */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Progress: bars on a terminal, a line for each blob that has come in a pipe, lines of JSON with --format json. Always on standard error:
- * what a program wants to read is on standard output. */
+ * Progress: bars on a terminal, lines of JSON with --format json, and in a pipe nothing or, of a pull or a push, a line for each blob that has
+ * come. Always on standard error: what a program wants to read is on standard output. */
 #include "cli.h"
 
 #include <glib-unix.h>
@@ -16,6 +16,7 @@ typedef struct {
   GVariant *result;
   GError *error;
   CliScreen screen;
+  gboolean lines;   /* tell of items in a pipe */
   GHashTable *told; /* names of items whose end was told, in a pipe */
 } Follow;
 
@@ -147,7 +148,7 @@ on_changed (GantryJob *job, GVariant *changes, gpointer data)
     }
   else if (isatty (STDERR_FILENO))
     draw (follow);
-  else
+  else if (follow->lines)
     tell_ends (follow);
 }
 
@@ -170,12 +171,12 @@ on_interrupt (gpointer data)
 }
 
 static int
-follow (GantryJob *job, gboolean show, GVariant **ret_result)
+follow (GantryJob *job, gboolean show, gboolean lines, GVariant **ret_result)
 {
   g_autoptr (GantryJob) held = job;
   g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
   g_autoptr (GHashTable) told = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
-  Follow self = { .loop = loop, .job = job, .told = told };
+  Follow self = { .loop = loop, .job = job, .lines = lines, .told = told };
   guint interrupt = g_unix_signal_add (SIGINT, on_interrupt, &self);
   guint terminate = g_unix_signal_add (SIGTERM, on_interrupt, &self);
 
@@ -199,11 +200,11 @@ follow (GantryJob *job, gboolean show, GVariant **ret_result)
 int
 cli_follow_job (GantryJob *job, GVariant **ret_result)
 {
-  return follow (job, TRUE, ret_result);
+  return follow (job, TRUE, FALSE, ret_result);
 }
 
 int
-cli_await_job (GantryJob *job, GVariant **ret_result)
+cli_follow_items (GantryJob *job, gboolean quiet, GVariant **ret_result)
 {
-  return follow (job, FALSE, ret_result);
+  return follow (job, !quiet, TRUE, ret_result);
 }

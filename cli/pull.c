@@ -86,7 +86,7 @@ pull (const char *reference, GVariant *options, gboolean quiet, GVariant **ret_r
   job = gantry_namespace_pull_image (cli_namespace (), reference, options, NULL, &error);
   if (job == NULL)
     return cli_fail_error (error);
-  return quiet ? cli_await_job (job, ret_result) : cli_follow_job (job, ret_result);
+  return cli_follow_items (job, quiet, ret_result);
 }
 
 int
@@ -175,7 +175,7 @@ push (const char *name, const char *reference, GVariant *options, gboolean quiet
   job = gantry_namespace_push_image (cli_namespace (), name, reference, options, NULL, &error);
   if (job == NULL)
     return cli_fail_error (error);
-  status = quiet ? cli_await_job (job, &result) : cli_follow_job (job, &result);
+  status = cli_follow_items (job, quiet, &result);
   if (status != 0)
     return status;
   if (cli.json)
