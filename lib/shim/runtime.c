@@ -93,6 +93,9 @@ make_directories (ShimRuntime *self, int dir_fd, GError **error)
 
   if (self->native && sockets_fd < 0)
     return FALSE;
+  /* The OCI runtime opens root file systems from inside a user namespace, so its users must come through. */
+  if (fchmod (dir_fd, 0711) < 0)
+    return gantry_throw_errno (error, errno, "%s", self->path);
   self->bundles_fd = gantry_open_dir_at (dir_fd, "bundles", 0711, error);
   return self->bundles_fd >= 0;
 }

@@ -60,6 +60,18 @@ validate (const PB (Container) *given, GError **error)
   return TRUE;
 }
 
+/* What containerd says before the words about an id or a label. */
+static void
+prefix_validation (GError **error, const char *what)
+{
+  if (error == NULL || !gantry_error_is (*error, GANTRY_ERROR_INVALID_ARGUMENT))
+    return;
+  if (g_str_has_prefix ((*error)->message, "identifier "))
+    g_prefix_error (error, "%s: container.ID: ", what);
+  else if (g_str_has_prefix ((*error)->message, "label "))
+    g_prefix_error (error, "%s: containers.Labels: ", what);
+}
+
 static void
 insert_any (GVariantDict *fields, const char *name, const Any *any)
 {
@@ -237,7 +249,10 @@ create (Call *call, gconstpointer data, GError **error)
                               make_fields (given, anys_from_entries (given->n_extensions, given->extensions)));
   change = gantry_change_new (GANTRY_CHANGE_CREATE, record);
   if (!gantry_metadata_apply_one (call->api->metadata, change, &created, call->cancellable, error))
-    return NULL;
+    {
+      prefix_validation (error, "create container failed validation");
+      return NULL;
+    }
   reply->container = to_message (call, call_keep (call, created, (GDestroyNotify) gantry_record_unref));
   return &reply->base;
 }
@@ -370,6 +385,7 @@ update (Call *call, gconstpointer data, GError **error)
       updated = try_update (call, given, given_mask, mask, &local);
       if (updated == NULL && (attempt == MAX_ATTEMPTS || !gantry_error_is (local, GANTRY_ERROR_ABORTED)))
         {
+          prefix_validation (&local, "update failed validation");
           g_propagate_error (error, g_steal_pointer (&local));
           return NULL;
         }

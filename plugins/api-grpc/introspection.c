@@ -76,26 +76,38 @@ add_error (Call *call, PB (Plugin) *plugin, GVariant *ours)
   plugin->init_err->message = strcmp (state, "skipped") == 0 ? arena_printf (call->arena, "%s: skip plugin", reason) : TEXT (reason);
 }
 
+/* Where a plugin keeps what it has. */
 static void
-add_exports (Call *call, PB (Plugin) *plugin, GVariant *ours)
+add_root (Call *call, PB (Plugin) *plugin, const char *noun, const char *own_id)
 {
-  g_autoptr (GVariant) exports = g_variant_lookup_value (ours, "exports", G_VARIANT_TYPE ("a{ss}"));
-  g_autoptr (GVariant) capabilities = g_variant_lookup_value (ours, "capabilities", G_VARIANT_TYPE_STRING_ARRAY);
-  g_autoptr (GVariant) types = g_variant_lookup_value (ours, "types", G_VARIANT_TYPE_STRING_ARRAY);
+  PB (Plugin__ExportsEntry) *root = message_new (call, &DESCRIPTOR (plugin__exports_entry));
 
-  if (exports != NULL)
-    labels_to_entries (call, call_keep (call, g_variant_ref (exports), (GDestroyNotify) g_variant_unref),
-                       &DESCRIPTOR (plugin__exports_entry), &plugin->n_exports, &plugin->exports);
-  if (capabilities != NULL)
-    {
-      plugin->capabilities = (char **) g_variant_get_strv (capabilities, &plugin->n_capabilities);
-      call_keep (call, plugin->capabilities, g_free);
-      call_keep (call, g_steal_pointer (&capabilities), (GDestroyNotify) g_variant_unref);
-    }
+  root->key = TEXT ("root");
+  root->value = arena_printf (call->arena, "%s/%s-%s", call->api->host->get_base_path (call->api->host, GANTRY_DIR_PERSISTENT),
+                              noun, own_id);
+  plugin->exports = arena_new (call->arena, PB (Plugin__ExportsEntry) *, 1);
+  plugin->exports[plugin->n_exports++] = root;
 }
 
 static void
-add_plugin (Call *call, GPtrArray *plugins, const char *type, const char *id, GVariant *ours)
+add_capabilities (Call *call, PB (Plugin) *plugin, const char *own_id)
+{
+  static const struct { unsigned bit; const char *name; } names[]
+      = { { GANTRY_SNAPSHOTTER_REMAP, "remap-ids" }, { GANTRY_SNAPSHOTTER_PARALLEL_UNPACK, "rebase" } };
+  g_autoptr (GantrySnapshotter) snapshotter = NULL;
+  unsigned bits;
+
+  if (!gantry_store_open_snapshotter (call->api->store, "default", NULL, own_id, &snapshotter, NULL, call->cancellable, NULL))
+    return;
+  bits = gantry_snapshotter_get_capabilities (snapshotter);
+  plugin->capabilities = arena_new (call->arena, char *, G_N_ELEMENTS (names));
+  for (gsize i = 0; i < G_N_ELEMENTS (names); i++)
+    if (bits & names[i].bit)
+      plugin->capabilities[plugin->n_capabilities++] = TEXT (names[i].name);
+}
+
+static void
+add_plugin (Call *call, GPtrArray *plugins, const char *type, const char *id, const char *own_id, GVariant *ours)
 {
   PB (Plugin) *plugin = message_new (call, &DESCRIPTOR (plugin));
 
@@ -105,10 +117,14 @@ add_plugin (Call *call, GPtrArray *plugins, const char *type, const char *id, GV
       || strcmp (type, "io.containerd.runtime.v2") == 0)
     add_platform (call, plugin);
   if (ours != NULL)
+    add_error (call, plugin, ours);
+  if (plugin->init_err == NULL && strcmp (type, "io.containerd.snapshotter.v1") == 0)
     {
-      add_error (call, plugin, ours);
-      add_exports (call, plugin, ours);
+      add_root (call, plugin, "snapshotter", own_id);
+      add_capabilities (call, plugin, own_id);
     }
+  if (strcmp (type, "io.containerd.content.v1") == 0)
+    add_root (call, plugin, "content", own_id);
   g_ptr_array_add (plugins, plugin);
 }
 
@@ -131,7 +147,7 @@ add_ours (Call *call, GPtrArray *plugins, GVariant *ours)
           alias = &aliases[j];
       type = arena_strdup (call->arena, type);
       add_plugin (call, plugins, alias != NULL ? alias->as_type : type,
-                  alias != NULL && alias->as_id != NULL ? alias->as_id : arena_strdup (call->arena, own_id), ours);
+                  alias != NULL && alias->as_id != NULL ? alias->as_id : arena_strdup (call->arena, own_id), own_id, ours);
     }
 }
 
@@ -168,9 +184,9 @@ all_plugins (Call *call)
     }
   for (gsize i = 0; i < G_N_ELEMENTS (served); i++)
     {
-      add_plugin (call, plugins, "io.containerd.grpc.v1", served[i], NULL);
+      add_plugin (call, plugins, "io.containerd.grpc.v1", served[i], NULL, NULL);
       if (strcmp (served[i], "version") != 0 && strcmp (served[i], "healthcheck") != 0 && strcmp (served[i], "events") != 0)
-        add_plugin (call, plugins, "io.containerd.service.v1", arena_printf (call->arena, "%s-service", served[i]), NULL);
+        add_plugin (call, plugins, "io.containerd.service.v1", arena_printf (call->arena, "%s-service", served[i]), NULL, NULL);
     }
   g_ptr_array_sort (plugins, compare_plugins);
   return plugins;

@@ -247,37 +247,6 @@ list_pids (Call *call, gconstpointer data, GError **error)
   return &reply->base;
 }
 
-static const ProtobufCMessage *
-checkpoint (Call *call, gconstpointer data, GError **error)
-{
-  const PB (CheckpointTaskRequest) *request = data;
-  g_autoptr (GVariant) options = NULL;
-  g_autofree char *path = NULL;
-  Containerd__Runc__V1__CheckpointOptions *given = NULL;
-
-  if (request->options != NULL && strcmp (request->options->type_url, "containerd.runc.v1.CheckpointOptions") == 0)
-    {
-      g_autoptr (GBytes) bytes = g_bytes_new (request->options->value.data, request->options->value.len);
-
-      given = (Containerd__Runc__V1__CheckpointOptions *) message_unpack (
-          &containerd__runc__v1__checkpoint_options__descriptor, bytes, call->arena, error);
-      if (given == NULL)
-        return NULL;
-    }
-  if (given == NULL || given->image_path[0] == '\0')
-    {
-      gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
-                    "a checkpoint of task %s into content is not implemented; name a directory by image_path",
-                    request->container_id);
-      return NULL;
-    }
-  options = g_variant_ref_sink (any_to_variant (request->options));
-  if (!gantry_tasks_checkpoint (call->api->tasks, call->ns, request->container_id, given->image_path, options, call->cancellable,
-                                error))
-    return NULL;
-  return message_new (call, &DESCRIPTOR (checkpoint_task_response));
-}
-
 static GVariant *
 string_map (gsize n, gpointer entries)
 {
@@ -380,7 +349,7 @@ static const Method methods[] = {
   { "Pause", GRPC_METHOD_NORMAL, &DESCRIPTOR (pause_task_request), pause_task },
   { "Resume", GRPC_METHOD_NORMAL, &DESCRIPTOR (resume_task_request), resume },
   { "ListPids", GRPC_METHOD_NORMAL, &DESCRIPTOR (list_pids_request), list_pids },
-  { "Checkpoint", GRPC_METHOD_LONG, &DESCRIPTOR (checkpoint_task_request), checkpoint },
+  { "Checkpoint", GRPC_METHOD_LONG, &DESCRIPTOR (checkpoint_task_request), tasks_checkpoint },
   { "Update", GRPC_METHOD_NORMAL, &DESCRIPTOR (update_task_request), update },
   { "Metrics", GRPC_METHOD_NORMAL, &DESCRIPTOR (metrics_request), metrics },
   { "Wait", GRPC_METHOD_NORMAL, &DESCRIPTOR (wait_request), NULL, tasks_wait },

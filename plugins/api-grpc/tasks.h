@@ -6,5 +6,8 @@
 #define PB(name) Containerd__Services__Tasks__V1__##name
 #define DESCRIPTOR(name) containerd__services__tasks__v1__##name##__descriptor
 
+/* tasks-checkpoint.c */
+const ProtobufCMessage *tasks_checkpoint (Call *call, gconstpointer request, GError **error);
+
 /* tasks-wait.c */
 gboolean tasks_wait (Call *call, gconstpointer request, GError **error);

@@ -331,6 +331,15 @@ add_field (GVariantBuilder *builder, const char *key, GantryRecord *record, cons
   g_variant_builder_add (builder, "{sv}", key, g_variant_new_string (value != NULL ? value : ""));
 }
 
+static void
+add_any (GVariantBuilder *builder, const char *key, GantryRecord *record)
+{
+  g_autoptr (GVariant) value = gantry_record_get_field (record, key, G_VARIANT_TYPE ("(say)"));
+
+  if (value != NULL)
+    g_variant_builder_add (builder, "{sv}", key, value);
+}
+
 /* The payload of the kind's own event (events.h). */
 static GVariant *
 make_payload (GantryRecord *record)
@@ -347,6 +356,7 @@ make_payload (GantryRecord *record)
       add_field (&builder, "image", record, "image");
       add_field (&builder, "runtime", record, "runtime");
       add_field (&builder, "snapshot-key", record, "snapshot-key");
+      add_any (&builder, "runtime-options", record);
     }
   if (strcmp (record->kind, GANTRY_KIND_CONTENT) == 0)
     {

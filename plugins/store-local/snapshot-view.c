@@ -269,13 +269,13 @@ view_commit (GantrySnapshotter *snapshotter, const char *name, const char *key, 
 {
   View *self = (View *) snapshotter;
   g_autoptr (GVariant) held = labels != NULL ? g_variant_ref_sink (labels) : NULL;
-  g_autoptr (GantryRecord) active = read_record (self, key, cancellable, error);
-  g_autoptr (GantryRecord) record = NULL, intent = NULL;
+  g_autoptr (GantryRecord) active = NULL, record = NULL, intent = NULL;
   g_autoptr (GantryChange) change = NULL;
   g_autofree char *backend = NULL, *backend_parent = NULL;
   const char *own_parent;
 
-  if (active == NULL || !validate_key (self, name, cancellable, error))
+  /* In this order, so that a client that commits again after a lost answer hears that the name exists. */
+  if (!validate_key (self, name, cancellable, error) || (active = read_record (self, key, cancellable, error)) == NULL)
     return FALSE;
   if (parent != NULL && parent[0] == '\0')
     parent = NULL;

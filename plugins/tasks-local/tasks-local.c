@@ -63,6 +63,16 @@ find_runtime (TasksLocal *self, const char *name, GError **error)
   return NULL;
 }
 
+/* Says whether it is the container or only its task that is not there. */
+static void
+throw_no_task (TasksLocal *self, const char *ns, const char *id, GError **error)
+{
+  g_autoptr (GantryRecord) record = NULL;
+
+  if (gantry_metadata_get (self->metadata, GANTRY_KIND_CONTAINER, ns, id, &record, NULL, error))
+    gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "task %s not found", id);
+}
+
 /* The runtime that has the task of @id. */
 static GantryRuntime *
 runtime_of (TasksLocal *self, const char *ns, const char *id, GError **error)
@@ -78,7 +88,7 @@ runtime_of (TasksLocal *self, const char *ns, const char *id, GError **error)
         return binding->instance;
     }
   if (bindings != NULL)
-    gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "no running task found: task %s not found: not found", id);
+    throw_no_task (self, ns, id, error);
   return NULL;
 }
 
@@ -399,6 +409,7 @@ tasks_create_task (GantryTasks *tasks, const char *ns, const char *id, GantryStd
   g_autoptr (GantrySnapshotter) snapshotter = NULL;
   g_autoptr (GantryTaskCreate) create = NULL;
   g_autoptr (GantryProcess) process = NULL;
+  g_autoptr (GError) local = NULL;
   GantryRuntime *runtime;
   const char *key;
 
@@ -424,9 +435,14 @@ tasks_create_task (GantryTasks *tasks, const char *ns, const char *id, GantryStd
   record_options = gantry_record_get_field (record, "runtime-options", G_VARIANT_TYPE ("(say)"));
   create->options = options != NULL ? g_variant_ref (options) : g_steal_pointer (&record_options);
   create->checkpoint = g_strdup (checkpoint);
-  if (!gantry_runtime_create (runtime, create, &process, cancellable, error))
+  announce_expect (self, create);
+  if (!gantry_runtime_create (runtime, create, &process, cancellable, &local))
     {
-      g_prefix_error (error, "container %s: ", id);
+      announce_forget (self, create);
+      /* "task x: already exists" says it all. */
+      if (!gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
+        g_prefix_error (&local, "container %s: ", id);
+      g_propagate_error (error, g_steal_pointer (&local));
       return FALSE;
     }
   if (ret_process != NULL)
@@ -715,35 +731,12 @@ tasks_unwatch (GantryTasks *tasks, guint64 id)
 }
 
 static void
-announce (TasksLocal *self, GantryTaskEvent event, GantryProcess *process)
-{
-  static const char *const topics[] = { "/tasks/create", "/tasks/start",  "/tasks/exec-added", "/tasks/exec-started", "/tasks/exit",
-                                        "/tasks/oom",    "/tasks/paused", "/tasks/resumed",    "/tasks/delete",       "/tasks/checkpointed" };
-  g_autoptr (GError) error = NULL;
-  GVariantDict payload;
-
-  g_variant_dict_init (&payload, NULL);
-  g_variant_dict_insert (&payload, "container-id", "s", process->id);
-  g_variant_dict_insert (&payload, "exec-id", "s", process->exec_id);
-  g_variant_dict_insert (&payload, "pid", "u", process->pid);
-  if (event == GANTRY_TASK_EVENT_CREATE)
-    g_variant_dict_insert (&payload, "bundle", "s", process->bundle);
-  if (event == GANTRY_TASK_EVENT_EXIT || event == GANTRY_TASK_EVENT_DELETE)
-    {
-      g_variant_dict_insert (&payload, "exit-status", "u", process->exit_status);
-      g_variant_dict_insert (&payload, "exited-at", "x", process->exited_ns);
-    }
-  if (!gantry_events_publish (self->events, process->ns, topics[event], g_variant_dict_end (&payload), NULL, &error))
-    gantry_host_log (self->host, GANTRY_LOG_WARNING, "event %s of %s is lost: %s", topics[event], process->id, error->message);
-}
-
-static void
 on_task_event (GantryTaskEvent event, GantryProcess *process, gpointer user_data)
 {
   TasksLocal *self = user_data;
   g_autoptr (GArray) watches = NULL;
 
-  announce (self, event, process);
+  announce_event (self, event, process);
   g_mutex_lock (&self->lock);
   watches = g_array_copy (self->watches);
   g_mutex_unlock (&self->lock);
@@ -789,6 +782,7 @@ tasks_local_free (TasksLocal *self)
     gantry_runtime_set_watch (((GantryBinding *) g_ptr_array_index (self->runtimes, i))->instance, NULL, NULL);
   g_clear_pointer (&self->runtimes, g_ptr_array_unref);
   g_clear_pointer (&self->waiters, g_ptr_array_unref);
+  g_clear_pointer (&self->creating, g_ptr_array_unref);
   g_clear_pointer (&self->watches, g_array_unref);
   g_mutex_clear (&self->lock);
   g_free (self);
@@ -803,6 +797,7 @@ tasks_local_new (const GantryHost *host, GError **error)
   self->host = host;
   g_mutex_init (&self->lock);
   self->waiters = g_ptr_array_new_with_free_func (waiter_free);
+  self->creating = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_task_create_unref);
   self->watches = g_array_new (FALSE, FALSE, sizeof (Watch));
   self->metadata = gantry_host_lookup (host, GANTRY_METADATA_TYPE, NULL, error);
   if (self->metadata != NULL)

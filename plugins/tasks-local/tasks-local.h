@@ -16,12 +16,22 @@ typedef struct {
 
   GMutex lock;
   GPtrArray *waiters;
+  GPtrArray *creating; /* of GantryTaskCreate: whose creation is not announced yet */
   GArray *watches;
   guint64 last_id;
 } TasksLocal;
 
 TasksLocal *tasks_local_new (const GantryHost *host, GError **error);
 void tasks_local_free (TasksLocal *self);
+
+/* announce.c */
+
+/** Publishes the event. */
+void announce_event (TasksLocal *self, GantryTaskEvent event, GantryProcess *process);
+/** What the announcement of the task that is being made by @create tells besides its process. */
+void announce_expect (TasksLocal *self, GantryTaskCreate *create);
+/** It was not made. */
+void announce_forget (TasksLocal *self, GantryTaskCreate *create);
 
 /* unfinished.c */
 

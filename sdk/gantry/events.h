@@ -16,11 +16,12 @@
  * Payload: a{sv}. Keys by topic; a frontend translates them into containerd's event messages (api/events/ of containerd):
  *     /namespaces/create|update|delete   "name" s, "labels" a{ss}
  *     /images/create|update|delete       "name" s, "labels" a{ss}
- *     /containers/create|update|delete   "id" s, "image" s, "runtime" s, "labels" a{ss}, "snapshot-key" s
+ *     /containers/create|update|delete   "id" s, "image" s, "runtime" s, "runtime-options" (say), "labels" a{ss}, "snapshot-key" s
  *     /content/create|delete             "digest" s, "size" t
  *     /snapshot/prepare|commit|remove    "key" s, "parent" s, "name" s, "snapshotter" s
  *     /sandboxes/create|start|exit       "id" s
- *     /tasks/create                      "container-id" s, "bundle" s, "pid" u, "checkpoint" s, "rootfs" aa{sv}
+ *     /tasks/create                      "container-id" s, "bundle" s, "pid" u, "checkpoint" s, "stdin" s, "stdout" s, "stderr" s, "terminal" b,
+ *                                        "rootfs" aa{sv}: "type" s, "source" s, "target" s, "options" as
  *     /tasks/start|delete|oom|paused|resumed|checkpointed|exec-added|exec-started|exit
  *                                        "container-id" s, "exec-id" s, "pid" u, "exit-status" u, "exited-at" x (ns)
  *     anything else (published by a client)  "any" (say): type URL and bytes, as given

@@ -38,6 +38,10 @@ class Side:
     def __init__(self, name):
         self.name = name
         self.dir = tempfile.mkdtemp(prefix=f'{name[:4]}-grpc.')
+        # User namespaces of containers must come through.
+        os.chmod(self.dir, 0o711)
+        # A container's cgroup is /<namespace>/<id> on both, so namespaces must not be the same.
+        self.ns = f'{name[:4]}ns'
         self.address = f'{self.dir}/s/grpc.sock'
         self.log = open(f'{self.dir}/log', 'ab')
         self.process = None
@@ -75,16 +79,16 @@ class Side:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def arguments(self, args):
-        return [str(arg).replace('@DIR@', self.dir) for arg in args]
+        return ['--address', self.address, '-n', self.ns, *[str(arg).replace('@DIR@', self.dir).replace('@NS@', self.ns) for arg in args]]
 
     def ctr(self, *args, timeout=120, **kwargs):
         """ctr ARGS, in which @DIR@ is this side's directory."""
-        done = subprocess.run(['ctr', '--address', self.address, *self.arguments(args)], capture_output=True, text=True,
+        done = subprocess.run(['ctr', *self.arguments(args)], capture_output=True, text=True,
                               errors='replace', timeout=timeout, check=False, stdin=kwargs.pop('stdin', subprocess.DEVNULL), **kwargs)
         return Result(done.returncode, done.stdout, done.stderr)
 
     def popen(self, *args, **kwargs):
-        return subprocess.Popen(['ctr', '--address', self.address, *self.arguments(args)], **kwargs)
+        return subprocess.Popen(['ctr', *self.arguments(args)], **kwargs)
 
 
 MAY_DIFFER = [
@@ -101,8 +105,10 @@ MAY_DIFFER = [
 
 def normal(text, side, extra=()):
     """What the two must have in common: without directories, times, pids, and widths of columns."""
-    text = text.replace(side.dir, 'DIR')
+    text = text.replace(side.dir, 'DIR').replace(side.ns, 'NS')
     for pattern, replacement in [*MAY_DIFFER, *extra]:
         text = re.sub(pattern, replacement, text)
     lines = [re.sub(r'\s+', ' ', line).strip() for line in text.replace('\r', '\n').splitlines()]
+    # Labels are written in the order of a Go map, which is none.
+    lines = [' '.join(','.join(sorted(word.split(','))) for word in line.split(' ')) for line in lines]
     return [line for line in lines if line]

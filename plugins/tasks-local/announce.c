@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Events of tasks, from what runtimes tell (events.h has the keys). */
+#include "tasks-local.h"
+
+#include <string.h>
+
+void
+announce_expect (TasksLocal *self, GantryTaskCreate *create)
+{
+  g_mutex_lock (&self->lock);
+  g_ptr_array_add (self->creating, gantry_task_create_ref (create));
+  g_mutex_unlock (&self->lock);
+}
+
+void
+announce_forget (TasksLocal *self, GantryTaskCreate *create)
+{
+  g_mutex_lock (&self->lock);
+  g_ptr_array_remove_fast (self->creating, create);
+  g_mutex_unlock (&self->lock);
+}
+
+/* Returns: (transfer full) (nullable). */
+static GantryTaskCreate *
+take_create (TasksLocal *self, GantryProcess *process)
+{
+  GantryTaskCreate *found = NULL;
+
+  g_mutex_lock (&self->lock);
+  for (guint i = 0; found == NULL && i < self->creating->len; i++)
+    {
+      GantryTaskCreate *create = g_ptr_array_index (self->creating, i);
+
+      if (strcmp (create->ns, process->ns) == 0 && strcmp (create->id, process->id) == 0)
+        found = g_ptr_array_steal_index_fast (self->creating, i);
+    }
+  g_mutex_unlock (&self->lock);
+  return found;
+}
+
+/* Returns: (transfer floating): aa{sv}. */
+static GVariant *
+describe_mounts (GPtrArray *mounts)
+{
+  GVariantBuilder builder;
+
+  g_variant_builder_init (&builder, G_VARIANT_TYPE ("aa{sv}"));
+  for (guint i = 0; mounts != NULL && i < mounts->len; i++)
+    {
+      GantryMount *mount = g_ptr_array_index (mounts, i);
+      GVariantDict dict;
+
+      g_variant_dict_init (&dict, NULL);
+      g_variant_dict_insert (&dict, "type", "s", mount->type);
+      g_variant_dict_insert (&dict, "source", "s", mount->source);
+      if (mount->target != NULL)
+        g_variant_dict_insert (&dict, "target", "s", mount->target);
+      if (mount->options != NULL)
+        g_variant_dict_insert (&dict, "options", "^as", mount->options);
+      g_variant_builder_add_value (&builder, g_variant_dict_end (&dict));
+    }
+  return g_variant_builder_end (&builder);
+}
+
+static void
+insert_text (GVariantDict *payload, const char *key, const char *text)
+{
+  if (text != NULL)
+    g_variant_dict_insert (payload, key, "s", text);
+}
+
+static void
+describe_creation (TasksLocal *self, GantryProcess *process, GVariantDict *payload)
+{
+  g_autoptr (GantryTaskCreate) create = take_create (self, process);
+
+  insert_text (payload, "bundle", process->bundle);
+  if (process->stdio != NULL)
+    {
+      insert_text (payload, "stdin", process->stdio->stdin_uri);
+      insert_text (payload, "stdout", process->stdio->stdout_uri);
+      insert_text (payload, "stderr", process->stdio->stderr_uri);
+      g_variant_dict_insert (payload, "terminal", "b", process->stdio->terminal);
+    }
+  if (create == NULL)
+    return;
+  insert_text (payload, "checkpoint", create->checkpoint);
+  g_variant_dict_insert_value (payload, "rootfs", describe_mounts (create->mounts));
+}
+
+void
+announce_event (TasksLocal *self, GantryTaskEvent event, GantryProcess *process)
+{
+  static const char *const topics[] = { "/tasks/create", "/tasks/start",  "/tasks/exec-added", "/tasks/exec-started", "/tasks/exit",
+                                        "/tasks/oom",    "/tasks/paused", "/tasks/resumed",    "/tasks/delete",       "/tasks/checkpointed" };
+  g_autoptr (GError) error = NULL;
+  GVariantDict payload;
+
+  g_variant_dict_init (&payload, NULL);
+  g_variant_dict_insert (&payload, "container-id", "s", process->id);
+  g_variant_dict_insert (&payload, "exec-id", "s", process->exec_id);
+  g_variant_dict_insert (&payload, "pid", "u", process->pid);
+  if (event == GANTRY_TASK_EVENT_CREATE)
+    describe_creation (self, process, &payload);
+  if (event == GANTRY_TASK_EVENT_EXIT || event == GANTRY_TASK_EVENT_DELETE)
+    {
+      g_variant_dict_insert (&payload, "exit-status", "u", process->exit_status);
+      g_variant_dict_insert (&payload, "exited-at", "x", process->exited_ns);
+    }
+  if (!gantry_events_publish (self->events, process->ns, topics[event], g_variant_dict_end (&payload), NULL, &error))
+    gantry_host_log (self->host, GANTRY_LOG_WARNING, "event %s of %s is lost: %s", topics[event], process->id, error->message);
+}
