@@ -92,6 +92,7 @@ class Side:
 
 
 MAY_DIFFER = [
+    (r'Less than a second|\d+ seconds?\b', 'AGE'),
     (r'\x1b\[[0-9;?]*[A-Za-z]', ''),
     (r'\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| ?[+-]\d\d:?\d\d( \w+)?)?', 'TIME'),
     (r'"(pid|Pid)": ?\d+', r'"\1": PID'),

@@ -220,6 +220,7 @@ def layer_of(side):
 def test_snapshots(images):
     layer = layer_of(images[0])
     assert layer == layer_of(images[1])
+    collect(images)
     both(images, 'snapshots', 'ls', ok=True)
     both(images, 'snapshots', 'prepare', 'work', layer, ok=True)
     both(images, 'snapshots', 'prepare', 'work', layer, ok=False)
@@ -292,6 +293,7 @@ def test_run(images):
     both(images, 'run', '--rm', 'example.com/none:1', 'none', 'true', ok=False)
     both(images, 'run', '--rm', IMAGE, 'bad/id', 'true', ok=False)
     both(images, 'containers', 'ls', ok=True)
+    collect(images)
     both(images, 'snapshots', 'ls', ok=True)
 
 
