@@ -29,7 +29,7 @@ grpc_call_new (GrpcShared *shared, gboolean server)
 {
   GrpcCall *self = g_new0 (GrpcCall, 1);
 
-  g_atomic_ref_count_init (&self->refs);
+  self->refs = 1;
   g_atomic_int_inc (&shared->n_calls);
   self->shared = grpc_shared_ref (shared);
   self->server = server;
@@ -45,14 +45,14 @@ grpc_call_new (GrpcShared *shared, gboolean server)
 GrpcCall *
 grpc_call_ref (GrpcCall *self)
 {
-  g_atomic_ref_count_inc (&self->refs);
+  g_atomic_int_inc (&self->refs);
   return self;
 }
 
 void
 grpc_call_unref (GrpcCall *self)
 {
-  if (self == NULL || !g_atomic_ref_count_dec (&self->refs))
+  if (self == NULL || !g_atomic_int_dec_and_test (&self->refs))
     return;
   g_queue_clear_full (&self->out, (GDestroyNotify)g_bytes_unref);
   g_queue_clear_full (&self->messages, (GDestroyNotify)g_bytes_unref);
@@ -288,6 +288,17 @@ grpc_call_over (GrpcCall *self, GantryErrorCode reason, GError *error)
     close_call (self);
   else
     grpc_call_wake (self);
+}
+
+gboolean
+grpc_call_is_over (GrpcCall *self)
+{
+  gboolean over;
+
+  g_mutex_lock (&self->lock);
+  over = self->over;
+  g_mutex_unlock (&self->lock);
+  return over;
 }
 
 /* The user's side */

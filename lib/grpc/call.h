@@ -25,7 +25,7 @@ typedef struct {
 } GrpcInput;
 
 struct _GrpcCall {
-  gatomicrefcount refs;
+  gint refs; /* atomic */
   GrpcShared *shared;
   gboolean server;
   gboolean inline_events; /* the handlers are ours and quick: they run on the I/O thread */
@@ -108,6 +108,8 @@ void grpc_call_run_events (GrpcCall *self);
 /** Ends the user's side, on the I/O thread. @error: (transfer full) (nullable). @reason: 0 for an end that is not a cancellation. */
 void grpc_call_over (GrpcCall *self, GantryErrorCode reason, GError *error);
 
+gboolean grpc_call_is_over (GrpcCall *self);
+
 /* The stream's side (call-stream.c), on the I/O thread: */
 
 /** The call is on @conn. Takes a reference. */
@@ -129,6 +131,9 @@ void grpc_call_submit (GrpcCall *self, const char *authority);
 
 /** Does what has become possible. */
 void grpc_call_pump (GrpcCall *self);
+
+/** The same for what has come. */
+void grpc_call_pump_input (GrpcCall *self);
 
 /* nghttp2 says: */
 void grpc_call_header (GrpcCall *self, const char *name, gsize name_length, const char *value, gsize value_length);

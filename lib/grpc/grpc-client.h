@@ -25,13 +25,13 @@ typedef struct {
   guint max_calls;         /**< at once: 4096 */
   guint window;            /**< the HTTP/2 window of a stream, bytes: 256 KiB */
   guint workers;           /**< threads for callbacks: 8 */
-  guint keepalive_ms;      /**< silence, while calls are open, after which the peer is asked for a sign of life: 0 is never */
+  guint keepalive_ms;      /**< silence after which the peer is asked for a sign of life: 0 is never */
   guint keepalive_timeout_ms; /**< 20,000 */
 } GrpcChannelSettings;
 
 typedef struct _GrpcChannel GrpcChannel;
 
-/** Makes a channel to @address: "unix:/path", "/path" or "host:port" (plain text). Does not connect. @settings: (nullable).
+/** Makes a channel to @address: "unix:/path", "/path" or "IP:port" (plain text). Does not connect. @settings: (nullable).
  * Errors: INVALID_ARGUMENT. Returns: (transfer full). */
 GrpcChannel *grpc_channel_new (const char *address, const GrpcChannelSettings *settings, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

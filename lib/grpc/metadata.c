@@ -14,7 +14,7 @@ typedef struct
 
 struct _GrpcMetadata
 {
-  gatomicrefcount refs;
+  gint refs; /* atomic */
   GArray *pairs;
 };
 
@@ -29,7 +29,7 @@ grpc_metadata_new (void)
 {
   GrpcMetadata *self = g_new0 (GrpcMetadata, 1);
 
-  g_atomic_ref_count_init (&self->refs);
+  self->refs = 1;
   self->pairs = g_array_new (FALSE, FALSE, sizeof (Pair));
   g_array_set_clear_func (self->pairs, pair_clear);
   return self;
@@ -38,14 +38,14 @@ grpc_metadata_new (void)
 GrpcMetadata *
 grpc_metadata_ref (GrpcMetadata *self)
 {
-  g_atomic_ref_count_inc (&self->refs);
+  g_atomic_int_inc (&self->refs);
   return self;
 }
 
 void
 grpc_metadata_unref (GrpcMetadata *self)
 {
-  if (self == NULL || !g_atomic_ref_count_dec (&self->refs))
+  if (self == NULL || !g_atomic_int_dec_and_test (&self->refs))
     return;
   g_array_unref (self->pairs);
   g_free (self);

@@ -18,7 +18,7 @@ grpc_shared_new (guint workers, guint long_workers)
   guint counts[2] = { workers, long_workers };
   GrpcShared *self = g_new0 (GrpcShared, 1);
 
-  g_atomic_ref_count_init (&self->refs);
+  self->refs = 1;
   g_mutex_init (&self->idle_lock);
   g_cond_init (&self->idle);
   self->loop = grpc_loop_new ();
@@ -30,14 +30,14 @@ grpc_shared_new (guint workers, guint long_workers)
 GrpcShared *
 grpc_shared_ref (GrpcShared *self)
 {
-  g_atomic_ref_count_inc (&self->refs);
+  g_atomic_int_inc (&self->refs);
   return self;
 }
 
 void
 grpc_shared_unref (GrpcShared *self)
 {
-  if (self == NULL || !g_atomic_ref_count_dec (&self->refs))
+  if (self == NULL || !g_atomic_int_dec_and_test (&self->refs))
     return;
   grpc_loop_free (self->loop);
   g_mutex_clear (&self->idle_lock);

@@ -8,7 +8,7 @@
 #include "loop.h"
 
 typedef struct {
-  gatomicrefcount refs;
+  gint refs; /* atomic */
   GrpcLoop *loop;
   GThreadPool *workers[2]; /* normal, long; the second only on servers */
 
