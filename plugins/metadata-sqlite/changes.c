@@ -205,6 +205,17 @@ run_keyed (Connection *connection, const char *sql, const char *a, const char *b
   return connection_run (connection, stmt, error);
 }
 
+/* A blob or snapshot may have nobody who holds it, from the beginning or since its labels changed; a lease may hold less than before. */
+static gboolean
+note_candidates (Connection *connection, GantryRecord *record, GError **error)
+{
+  if (strcmp (record->kind, GANTRY_KIND_CONTENT) == 0 || strcmp (record->kind, GANTRY_KIND_SNAPSHOT) == 0)
+    return candidates_add (connection, record->ns, record->kind, record->id, error);
+  if (strcmp (record->kind, GANTRY_KIND_LEASE) == 0 && record->revision > 1)
+    return candidates_add_held (connection, record->ns, record->kind, record->id, error);
+  return TRUE;
+}
+
 static gboolean
 write_record (Connection *connection, GantryRecord *record, GError **error)
 {
@@ -225,19 +236,23 @@ write_record (Connection *connection, GantryRecord *record, GError **error)
   sqlite3_bind_int64 (stmt, 8, (sqlite3_int64) record->revision);
   return connection_run (connection, stmt, error)
          && (record->revision == 1
-             || run_keyed (connection, "DELETE FROM label WHERE kind=? AND ns=? AND id=?", record->kind, record->ns,
-                           record->id, error))
-         && write_labels (connection, record, error) && edges_write (connection, record, error);
+             || (run_keyed (connection, "DELETE FROM label WHERE kind=? AND ns=? AND id=?", record->kind, record->ns,
+                            record->id, error)
+                 && expiry_remove (connection, record->ns, record->kind, record->id, error)))
+         && write_labels (connection, record, error) && expiry_write (connection, record, error)
+         && edges_write (connection, record, error) && note_candidates (connection, record, error);
 }
 
 static gboolean
 erase_record (Connection *connection, GantryRecord *record, GError **error)
 {
-  return run_keyed (connection, "DELETE FROM record WHERE kind=? AND ns=? AND id=?", record->kind, record->ns, record->id,
-                    error)
+  return candidates_add_held (connection, record->ns, record->kind, record->id, error)
+         && run_keyed (connection, "DELETE FROM record WHERE kind=? AND ns=? AND id=?", record->kind, record->ns, record->id,
+                       error)
          && run_keyed (connection, "DELETE FROM label WHERE kind=? AND ns=? AND id=?", record->kind, record->ns, record->id,
                        error)
          && edges_remove (connection, record->ns, record->kind, record->id, error)
+         && expiry_remove (connection, record->ns, record->kind, record->id, error)
          && (strcmp (record->kind, GANTRY_KIND_LEASE) != 0
              || run_keyed (connection, "DELETE FROM lease_item WHERE ns=? AND lease=?", record->ns, record->id, NULL,
                            error));
@@ -265,6 +280,15 @@ check_namespace_empty (Connection *connection, const char *ns, GError **error)
                                            "SELECT DISTINCT kind FROM record WHERE kind IN ('image', 'content', 'snapshot',"
                                            " 'container', 'sandbox') AND ns=? ORDER BY kind",
                                            error);
+  /* What an empty namespace may still have. */
+  static const char *const leftovers[] = {
+    "DELETE FROM lease_item WHERE ns=?1 AND ?2=''",
+    "DELETE FROM candidate WHERE ns=?1 AND ?2=''",
+    "DELETE FROM record WHERE kind IN ('lease', 'ingest') AND ns=?1 AND ?2=''",
+    "DELETE FROM label WHERE kind IN ('lease', 'ingest') AND ns=?1 AND ?2=''",
+    "DELETE FROM expiry WHERE kind IN ('lease', 'ingest') AND ns=?1 AND ?2=''",
+    "DELETE FROM edge WHERE ns=?1 AND ?2=''",
+  };
   g_autoptr (GString) kinds = g_string_new (NULL);
 
   if (stmt == NULL)
@@ -277,9 +301,10 @@ check_namespace_empty (Connection *connection, const char *ns, GError **error)
   if (kinds->len > 0)
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
                          "namespace \"%s\" must be empty, but it still has %s: failed precondition", ns, kinds->str);
-  return run_keyed (connection, "DELETE FROM lease_item WHERE ns=?1 AND ?2=''", ns, "", NULL, error)
-         && run_keyed (connection, "DELETE FROM record WHERE kind IN ('lease', 'ingest') AND ns=?1 AND ?2=''", ns, "", NULL,
-                       error);
+  for (gsize i = 0; i < G_N_ELEMENTS (leftovers); i++)
+    if (!run_keyed (connection, leftovers[i], ns, "", NULL, error))
+      return FALSE;
+  return TRUE;
 }
 
 static gboolean
@@ -320,7 +345,7 @@ lease_change (Connection *connection, const char *ns, const char *lease, const c
   bind_text (stmt, 2, lease);
   bind_text (stmt, 3, kind);
   bind_text (stmt, 4, id);
-  return connection_run (connection, stmt, error);
+  return connection_run (connection, stmt, error) && (add || candidates_add (connection, ns, kind, id, error));
 }
 
 static void

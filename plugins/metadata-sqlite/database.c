@@ -41,6 +41,7 @@ struct _Database {
   GPtrArray *announced; /* events of the running transaction; the writer thread's */
   guint64 last_event;   /* with lock */
   guint64 next_event;   /* the writer thread's */
+  gint64 last_position; /* the writer thread's */
 
   GMutex sink_lock;
   GantryEventLogSink sink;
@@ -146,12 +147,21 @@ connection_changes (Connection *self)
   return sqlite3_changes (self->handle);
 }
 
-static gboolean
+gboolean
 connection_exec (Connection *self, const char *sql, GError **error)
 {
   if (sqlite3_exec (self->handle, sql, NULL, NULL, NULL) != SQLITE_OK)
     return connection_throw (self, sql, error);
   return TRUE;
+}
+
+gint64
+connection_next_position (Connection *self)
+{
+  Database *database = self->database;
+
+  database->last_position = MAX (database->last_position + 1, gantry_now_ns ());
+  return database->last_position;
 }
 
 static void

@@ -42,6 +42,12 @@ gboolean connection_throw (Connection *self, const char *what, GError **error);
 /** Steps @stmt to its end, expecting no rows. */
 gboolean connection_run (Connection *self, sqlite3_stmt *stmt, GError **error);
 
+/** Runs statements that have no parameters and whose rows nobody wants. */
+gboolean connection_exec (Connection *self, const char *sql, GError **error);
+
+/** A number that is greater than all that were given before, on the writer thread. */
+gint64 connection_next_position (Connection *self);
+
 /** How many rows the last statement changed. */
 int connection_changes (Connection *self);
 

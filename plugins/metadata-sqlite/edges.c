@@ -151,7 +151,9 @@ edges_write (Connection *connection, GantryRecord *record, GError **error)
   GVariantIter iter;
   const char *key, *value;
 
-  if (record->revision > 1 && !edges_remove (connection, record->ns, record->kind, record->id, error))
+  if (record->revision > 1
+      && (!candidates_add_owned (connection, record->ns, record->kind, record->id, error)
+          || !edges_remove (connection, record->ns, record->kind, record->id, error)))
     return FALSE;
   if (!field_edges (&edges, record, error))
     return FALSE;

@@ -48,6 +48,18 @@ gboolean changes_validate_labels (GVariant *labels, GError **error);
 gboolean edges_write (Connection *connection, GantryRecord *record, GError **error);
 gboolean edges_remove (Connection *connection, const char *ns, const char *kind, const char *id, GError **error);
 
+/* candidates.c */
+
+/** Has the next collection look at one thing. */
+gboolean candidates_add (Connection *connection, const char *ns, const char *kind, const char *id, GError **error);
+/** At all that an edge of the record leads to. */
+gboolean candidates_add_owned (Connection *connection, const char *ns, const char *kind, const char *id, GError **error);
+/** At all that it holds, whoever says so, and what it holds as a lease. */
+gboolean candidates_add_held (Connection *connection, const char *ns, const char *kind, const char *id, GError **error);
+/** Keeps the time of the label containerd.io/gc.expire. */
+gboolean expiry_write (Connection *connection, GantryRecord *record, GError **error);
+gboolean expiry_remove (Connection *connection, const char *ns, const char *kind, const char *id, GError **error);
+
 /* garbage.c */
 
 /** Notes that the backend has to remove what the content or snapshot record @record, just erased, stood for. */
@@ -58,4 +70,6 @@ gboolean garbage_pending (GantryMetadata *self, GPtrArray **ret_garbage, GCancel
 gboolean garbage_collected (GantryMetadata *self, GPtrArray *garbage, GCancellable *cancellable, GError **error);
 gboolean garbage_why (GantryMetadata *self, const char *kind, const char *ns, const char *id, char ***ret_path,
                       GCancellable *cancellable, GError **error);
+
+/* verify.c */
 gboolean garbage_verify (GantryMetadata *self, char ***ret_problems, GCancellable *cancellable, GError **error);

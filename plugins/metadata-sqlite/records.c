@@ -243,6 +243,8 @@ list_scan (List *list, const char *after, GError **error)
 static const char *
 look_up_sql (const char *label, const char *ns)
 {
+  if (label == NULL && ns == NULL)
+    return "SELECT ns, id, labels, fields, created, updated, revision FROM record WHERE kind=?1 AND id=?3 AND id>?4 ORDER BY ns";
   if (label == NULL)
     return "SELECT ns, id, labels, fields, created, updated, revision FROM record WHERE kind=?1 AND ns=?2 AND id=?3 AND id>?4";
   if (ns == NULL)
@@ -254,7 +256,7 @@ look_up_sql (const char *label, const char *ns)
          " WHERE l.kind=?1 AND l.ns=?2 AND l.value=?3 AND l.id>?4 AND l.key=?5 ORDER BY l.id";
 }
 
-/* Answers a filter that fixes ids (in one namespace), or one label (in one or all), from an index. */
+/* Answers a filter that fixes ids, or one label, from an index, in one namespace or in all. */
 static gboolean
 list_lookup (List *list, GPtrArray *values, const char *label, const char *after, GError **error)
 {
@@ -313,7 +315,8 @@ records_list (GantryMetadata *self, const char *kind, const char *ns, const char
 
   if (filter == NULL)
     return FALSE;
-  if (ns != NULL && (values = gantry_filter_get_equals (filter, "id", NULL)) == NULL)
+  values = gantry_filter_get_equals (filter, "id", NULL);
+  if (values == NULL)
     values = gantry_filter_get_equals (filter, "name", NULL);
   if (values != NULL)
     return list_lookup (&list, values, NULL, after, error);

@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The schema. To change it, append a migration; never edit one that was released.
+ * The schema, version 2. To change it, append a migration; never edit one that was released, and add a fixture of the version before to
+ * tests/unit/metadata-sqlite.
  *
- *     record       one row an object: kind, ns, id -> labels a{ss}, fields a{sv} (serialised GVariants), times, revision
- *     label        one row a label of a record, so that a filter on a label is a look-up
- *     edge         who holds whom: from (kind, id) to (kind, id) in one ns; owner is the record whose labels or fields say so
- *     lease_item   what a lease holds
- *     event        the outbox: seq only grows (AUTOINCREMENT), trimmed by count
- *     garbage      what backends still have to remove
- *     snapshot     the snapshot index: snapshotter, key -> number, parent, kind, labels, times, usage
- *     number       the last number given to each snapshotter
+ *     record ──────────────┐ kind, ns, id       one row an object: labels a{ss}, fields a{sv} (serialised GVariants), times, revision
+ *       │ 1:n              │
+ *       ├── label          │ kind, ns, id, key  one row a label, so that a filter on a label is a look-up
+ *       ├── expiry         │ kind, ns, id       when the label containerd.io/gc.expire ends (µs since 1970); due: this was seen
+ *       ├── edge ──────────┘ ns, from → to      who holds whom; owner: the record whose labels or fields say so
+ *       └── lease_item       ns, lease → kind, id    what a lease holds
+ *
+ *     candidate              ns, kind, id       what may have lost its last holder: garbage collection looks at these and no others
+ *     garbage                kind, snapshotter, backend   what backends still have to remove, in order of position
+ *
+ *     event                  seq                the outbox: seq only grows (AUTOINCREMENT), trimmed by count
+ *
+ *     snapshot ──┐           snapshotter, key   the snapshot index: number, parent, kind, labels, times, usage
+ *       └─ parent┘
+ *     number                 snapshotter        the last number given to each snapshotter
  */
 #pragma once
 
@@ -38,6 +46,15 @@ static const char *const schema_migrations[] = {
   " inodes INTEGER NOT NULL, PRIMARY KEY (snapshotter, key)) WITHOUT ROWID;"
   "CREATE INDEX snapshot_parent ON snapshot (snapshotter, parent);"
   "CREATE TABLE number (snapshotter TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;",
+  /* 2: collections that look only at what changed. Everything that was there before is looked at once. */
+  "CREATE TABLE candidate (ns TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (ns, kind, id)) WITHOUT ROWID;"
+  "CREATE TABLE expiry (kind TEXT NOT NULL, ns TEXT NOT NULL, id TEXT NOT NULL, time INTEGER NOT NULL,"
+  " due INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (kind, ns, id)) WITHOUT ROWID;"
+  "CREATE INDEX expiry_time ON expiry (time) WHERE due=0;"
+  "CREATE INDEX record_id ON record (kind, id);"
+  "INSERT INTO candidate (ns, kind, id) SELECT ns, kind, id FROM record WHERE kind IN ('content', 'snapshot');"
+  "INSERT INTO expiry (kind, ns, id, time) SELECT kind, ns, id, CAST (strftime ('%s', value) AS INTEGER) * 1000000 FROM label"
+  " WHERE key='containerd.io/gc.expire' AND strftime ('%s', value) IS NOT NULL;",
 };
 
 #define SCHEMA_VERSION G_N_ELEMENTS (schema_migrations)

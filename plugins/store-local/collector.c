@@ -38,41 +38,56 @@ remove_one (StoreLocal *self, GantryGarbage *garbage, GCancellable *cancellable,
   return FALSE;
 }
 
-/* One batch, with the blobs lock. *@ret_more: whether another one is worth a try. */
 static gboolean
-drain_batch (StoreLocal *self, gboolean *ret_more, GCancellable *cancellable, GError **error)
+found_one (GantryRecord *record, gpointer user_data)
 {
-  g_autoptr (GPtrArray) pending = NULL;
-  g_autoptr (GPtrArray) done = g_ptr_array_new ();
-  guint tried;
+  *(gboolean *) user_data = TRUE;
+  return FALSE;
+}
 
-  if (!gantry_metadata_pending_garbage (self->metadata, &pending, cancellable, error))
-    return FALSE;
-  tried = MIN (pending->len, BATCH);
-  for (guint i = 0; i < tried; i++)
+/* Whether some namespace has taken the blob up since it was condemned. With the blobs lock. */
+static gboolean
+is_wanted_again (StoreLocal *self, GantryGarbage *garbage)
+{
+  g_autofree char *filter = g_strdup_printf ("id==%s", garbage->backend);
+  const char *const filters[] = { filter, NULL };
+  gboolean found = FALSE;
+
+  /* If it can't be found out, it stays. */
+  return strcmp (garbage->kind, GANTRY_KIND_CONTENT) == 0
+         && (!gantry_metadata_list (self->metadata, GANTRY_KIND_CONTENT, NULL, filters, NULL, 1, found_one, &found, NULL, NULL)
+             || found);
+}
+
+static gboolean
+drain_batch (StoreLocal *self, GPtrArray *pending, guint first, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GPtrArray) done = g_ptr_array_new ();
+
+  for (guint i = first; i < pending->len && i < first + BATCH; i++)
     {
       g_autoptr (GError) local = NULL;
       GantryGarbage *garbage = g_ptr_array_index (pending, i);
 
-      if (remove_one (self, garbage, cancellable, &local))
+      if (is_wanted_again (self, garbage) || remove_one (self, garbage, cancellable, &local))
         g_ptr_array_add (done, garbage);
       else if (!gantry_error_is (local, GANTRY_ERROR_FAILED_PRECONDITION))
         gantry_host_log (self->host, GANTRY_LOG_WARNING, "garbage %s %s stays for now: %s", garbage->kind, garbage->backend,
                          local->message);
     }
-  *ret_more = pending->len > tried && done->len > 0;
   return done->len == 0 || gantry_metadata_collected (self->metadata, done, cancellable, error);
 }
 
 gboolean
 collector_drain (StoreLocal *self, GCancellable *cancellable, GError **error)
 {
-  gboolean more = TRUE, ok = TRUE;
+  g_autoptr (GPtrArray) pending = NULL;
+  gboolean ok = gantry_metadata_pending_garbage (self->metadata, &pending, cancellable, error);
 
-  while (ok && more)
+  for (guint i = 0; ok && i < pending->len; i += BATCH)
     {
       g_rw_lock_writer_lock (&self->blobs_lock);
-      ok = drain_batch (self, &more, cancellable, error);
+      ok = drain_batch (self, pending, i, cancellable, error);
       g_rw_lock_writer_unlock (&self->blobs_lock);
     }
   return ok;
