@@ -127,11 +127,17 @@ gc_run (int argc, char **argv)
       = { { "dry-run", 0, 0, G_OPTION_ARG_NONE, &dry_run, "Only say what would go", NULL }, { NULL } };
   g_autoptr (GPtrArray) rows = cli_new_table ();
   g_autoptr (GVariant) garbage = NULL;
+  g_autofree char *size = NULL;
   GError *error = NULL;
   GVariantIter iter;
   const char *kind, *id;
+  guint64 bytes, total = 0;
 
-  if (!cli_parse (&argc, &argv, "gc run", "", "Collects what nothing holds any more, and lists it.", entries, FALSE))
+  if (!cli_parse (&argc, &argv, "gc run", "",
+                  "Collects what nothing holds any more, and lists it.\n\n"
+                  "  gantry gc --dry-run                  what would go, and how many bytes come back\n"
+                  "  gantry gc why sha256:…               what keeps it",
+                  entries, FALSE))
     return CLI_USAGE;
   if (cli_client () == NULL)
     return 1;
@@ -144,9 +150,17 @@ gc_run (int argc, char **argv)
       return 0;
     }
   g_variant_iter_init (&iter, garbage);
-  while (g_variant_iter_next (&iter, "(&s&s)", &kind, &id))
-    cli_add_row (rows, "%s\t%s", kind, id);
+  while (g_variant_iter_next (&iter, "(&s&st)", &kind, &id, &bytes))
+    {
+      g_autofree char *text = bytes > 0 ? g_format_size (bytes) : g_strdup ("-");
+
+      cli_add_row (rows, "%s\t%s\t%s", kind, id, text);
+      total += bytes;
+    }
   cli_print_table (rows);
+  size = g_format_size (total);
+  if (rows->len > 0)
+    g_print ("%u objects, %s%s\n", rows->len, size, dry_run ? " would come back" : " of blobs");
   return 0;
 }
 
@@ -158,5 +172,7 @@ cli_gc (int argc, char **argv)
     { "why", gc_why, "What keeps a thing alive" },
   };
 
+  if (argc < 2 || strcmp (argv[1], "--dry-run") == 0)
+    return gc_run (argc, argv);
   return cli_dispatch ("gc", "Garbage collection, which otherwise happens by itself.", verbs, G_N_ELEMENTS (verbs), argc, argv);
 }

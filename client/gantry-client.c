@@ -616,7 +616,7 @@ gantry_client_list_jobs_finish (GantryClient *self, GAsyncResult *result, GError
  *
  * Collects what nothing holds any more.
  *
- * Returns: (transfer full): a(ss): kind and id of what goes
+ * Returns: (transfer full): a(sst): kind, id and bytes of what goes; bytes are 0 where they are not known
  */
 GVariant *
 gantry_client_collect_garbage (GantryClient *self, gboolean dry_run, GCancellable *cancellable,
@@ -650,7 +650,7 @@ gantry_client_collect_garbage_async (GantryClient *self, gboolean dry_run, GCanc
  * @result: the callback's
  * @error: why not
  *
- * Returns: (transfer full): a(ss): kind and id of what goes
+ * Returns: (transfer full): a(sst): kind, id and bytes of what goes; bytes are 0 where they are not known
  */
 GVariant *
 gantry_client_collect_garbage_finish (GantryClient *self, GAsyncResult *result, GError **error)

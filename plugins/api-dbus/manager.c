@@ -124,7 +124,7 @@ static gboolean
 collect_garbage (Call *call, GVariant **ret_reply, GError **error)
 {
   g_autoptr (GPtrArray) garbage = NULL;
-  g_auto (GVariantBuilder) list = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE ("a(ss)"));
+  g_auto (GVariantBuilder) list = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE ("a(sst)"));
   gboolean dry_run;
 
   g_variant_get (call->parameters, "(b)", &dry_run);
@@ -134,9 +134,9 @@ collect_garbage (Call *call, GVariant **ret_reply, GError **error)
     {
       GantryGarbage *item = g_ptr_array_index (garbage, i);
 
-      g_variant_builder_add (&list, "(ss)", item->kind, item->id);
+      g_variant_builder_add (&list, "(sst)", item->kind, item->id, item->bytes);
     }
-  *ret_reply = g_variant_new ("(a(ss))", &list);
+  *ret_reply = g_variant_new ("(a(sst))", &list);
   return TRUE;
 }
 

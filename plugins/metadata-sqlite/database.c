@@ -102,8 +102,8 @@ connection_throw (Connection *self, const char *what, GError **error)
     class = GANTRY_ERROR_DATA_LOSS;
   else if (code == SQLITE_BUSY || code == SQLITE_LOCKED)
     class = GANTRY_ERROR_ABORTED;
-  return gantry_throw (error, class, "metadata database %s: %s: %s", self->database->path, what,
-                       sqlite3_errmsg (self->handle));
+  return gantry_throw (error, class, "metadata database %s: %s: %s%s", self->database->path, what, sqlite3_errmsg (self->handle),
+                       class == GANTRY_ERROR_DATA_LOSS ? "; restore it from a backup, or move it away and begin anew" : "");
 }
 
 sqlite3_stmt *
@@ -151,7 +151,7 @@ gboolean
 connection_exec (Connection *self, const char *sql, GError **error)
 {
   if (sqlite3_exec (self->handle, sql, NULL, NULL, NULL) != SQLITE_OK)
-    return connection_throw (self, sql, error);
+    return connection_throw (self, g_str_has_prefix (sql, "PRAGMA") ? "opening" : sql, error);
   return TRUE;
 }
 

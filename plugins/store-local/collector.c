@@ -93,6 +93,18 @@ collector_drain (StoreLocal *self, GCancellable *cancellable, GError **error)
   return ok;
 }
 
+/* What a snapshot takes on the disk; metadata does not know. */
+static void
+measure (StoreLocal *self, GantryGarbage *garbage, GCancellable *cancellable)
+{
+  GantrySnapshotter *snapshotter
+      = garbage->snapshotter != NULL ? store_local_snapshotter (self, garbage->snapshotter, NULL, NULL) : NULL;
+  guint64 inodes;
+
+  if (snapshotter != NULL)
+    gantry_snapshotter_usage (snapshotter, garbage->backend, &garbage->bytes, &inodes, cancellable, NULL);
+}
+
 gboolean
 collector_collect (GantryStore *store, gboolean dry_run, GPtrArray **ret_garbage, GCancellable *cancellable, GError **error)
 {
@@ -102,6 +114,8 @@ collector_collect (GantryStore *store, gboolean dry_run, GPtrArray **ret_garbage
   if (!gantry_metadata_collect (self->metadata, dry_run, &garbage, cancellable, error)
       || (!dry_run && !collector_drain (self, cancellable, error)))
     return FALSE;
+  for (guint i = 0; dry_run && i < garbage->len; i++)
+    measure (self, g_ptr_array_index (garbage, i), cancellable);
   if (ret_garbage != NULL)
     *ret_garbage = g_steal_pointer (&garbage);
   return TRUE;

@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The database: migrations from every older version, files that can't be read, garbage collection by what holds what, and costs that do
+ * not grow with the store. */
+#include "populate.h"
+
+#include <gantry/testing/fake-host.h>
+#include <glib/gstdio.h>
+#include <sqlite3.h>
+#include <string.h>
+
+typedef struct {
+  char *dir;
+  char *path;
+  GantryFakeHost *fake;
+  GantryMetadata *metadata;
+  GantrySnapshotIndex *index;
+} Fixture;
+
+static gboolean
+open_database (Fixture *self, GError **error)
+{
+  const GantryPluginDesc *desc;
+  gpointer instance;
+
+  if (!gantry_fake_host_load (self->fake, g_getenv ("GANTRY_TEST_MODULE"), &desc, &instance, error))
+    return FALSE;
+  self->metadata = gantry_fake_host_get (self->fake, GANTRY_METADATA_TYPE);
+  self->index = gantry_fake_host_get (self->fake, GANTRY_SNAPSHOT_INDEX_TYPE);
+  return TRUE;
+}
+
+static void
+set_up (Fixture *self, gconstpointer data)
+{
+  self->dir = g_dir_make_tmp ("gantry-metadata.XXXXXX", NULL);
+  self->fake = gantry_fake_host_new (self->dir, NULL);
+  self->path = g_build_filename (self->dir, "root", "metadata.db", NULL);
+  gantry_fake_host_set_id (self->fake, "sqlite");
+}
+
+static void
+tear_down (Fixture *self, gconstpointer data)
+{
+  static const char *const names[] = { "root/metadata.db", "root/metadata.db-wal", "root/metadata.db-shm", "root", "state", "." };
+
+  gantry_fake_host_free (self->fake);
+  for (gsize i = 0; i < G_N_ELEMENTS (names); i++)
+    {
+      g_autofree char *path = g_build_filename (self->dir, names[i], NULL);
+
+      g_remove (path);
+    }
+  g_rmdir (self->dir);
+  g_free (self->dir);
+  g_free (self->path);
+}
+
+static void
+must_open (Fixture *self)
+{
+  g_autoptr (GError) error = NULL;
+
+  open_database (self, &error);
+  g_assert_no_error (error);
+}
+
+static void
+run_sql (Fixture *self, const char *sql)
+{
+  sqlite3 *database;
+  char *message = NULL;
+
+  g_assert_cmpint (sqlite3_open (self->path, &database), ==, SQLITE_OK);
+  sqlite3_busy_timeout (database, 10000);
+  sqlite3_exec (database, sql, NULL, NULL, &message);
+  g_assert_cmpstr (message, ==, NULL);
+  sqlite3_close (database);
+}
+
+/* What a collection takes, as sorted ids in one string. */
+static char *
+collect (Fixture *self, gboolean dry_run)
+{
+  g_autoptr (GPtrArray) garbage = NULL;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GString) ids = g_string_new (NULL);
+
+  gantry_metadata_collect (self->metadata, dry_run, &garbage, NULL, &error);
+  g_assert_no_error (error);
+  for (guint i = 0; i < garbage->len; i++)
+    g_string_append_printf (ids, "%s%s", ids->len > 0 ? " " : "", ((GantryGarbage *) g_ptr_array_index (garbage, i))->id);
+  return g_string_free (g_steal_pointer (&ids), FALSE);
+}
+
+static void
+assert_same_words (const char *found, const char *wanted)
+{
+  g_auto (GStrv) a = g_strsplit (found, " ", -1), b = g_strsplit (wanted, " ", -1);
+
+  for (gsize i = 0; b[i] != NULL; i++)
+    if (!g_strv_contains ((const char *const *) a, b[i]))
+      g_error ("\"%s\" lacks %s", found, b[i]);
+  if (g_strv_length (a) != g_strv_length (b))
+    g_error ("\"%s\" is more than \"%s\"", found, wanted);
+}
+
+static void
+assert_collects (Fixture *self, const char *wanted)
+{
+  g_autofree char *would = collect (self, TRUE), *did = collect (self, FALSE), *again = collect (self, FALSE);
+
+  assert_same_words (would, wanted);
+  g_assert_cmpstr (would, ==, did);
+  g_assert_cmpstr (again, ==, "");
+}
+
+static gboolean
+has (Fixture *self, const char *kind, const char *ns, const char *id)
+{
+  g_autoptr (GantryRecord) record = NULL;
+
+  return gantry_metadata_get (self->metadata, kind, ns, id, &record, NULL, NULL);
+}
+
+static void
+assert_sound (Fixture *self)
+{
+  g_auto (GStrv) problems = NULL;
+  g_autoptr (GError) error = NULL;
+
+  gantry_metadata_verify (self->metadata, &problems, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (problems[0], ==, NULL);
+}
+
+static void
+assert_populated (Fixture *self)
+{
+  g_autoptr (GantryRecord) container = NULL;
+  g_autoptr (GantrySnapshotEntry) entry = NULL;
+  g_autoptr (GError) error = NULL;
+
+  g_assert_true (gantry_metadata_get (self->metadata, GANTRY_KIND_CONTAINER, "default", "web", &container, NULL, NULL));
+  g_assert_cmpstr (gantry_labels_lookup (container->labels, "colour"), ==, "green");
+  g_assert_cmpstr (gantry_record_get_string (container, "snapshot-key"), ==, "web");
+  g_assert_true (has (self, GANTRY_KIND_NAMESPACE, "", "other"));
+  g_assert_true (gantry_snapshot_index_get (self->index, "overlay", "default/1/done", &entry, NULL, &error));
+  g_assert_cmpuint (entry->usage_bytes, ==, 11);
+  assert_collects (self, "sha256:lapsed sha256:past sha256:orphan");
+  g_assert_true (has (self, GANTRY_KIND_LEASE, "default", "alive") && !has (self, GANTRY_KIND_LEASE, "default", "over"));
+  g_assert_true (has (self, GANTRY_KIND_SNAPSHOT, "default", "overlay/base"));
+  assert_sound (self);
+  /* The other namespace's layer had nobody, but as long as this one has it, too, there is nothing for the backend to remove. */
+  g_assert_false (has (self, GANTRY_KIND_CONTENT, "other", "sha256:layer"));
+  populate_delete (self->metadata, GANTRY_KIND_IMAGE, "default", "example.com/one:1");
+  assert_collects (self, "sha256:manifest sha256:config sha256:layer");
+  g_assert_false (has (self, GANTRY_KIND_CONTENT, "default", "sha256:layer"));
+  populate_delete (self->metadata, GANTRY_KIND_CONTAINER, "default", "web");
+  assert_collects (self, "overlay/web overlay/chain overlay/base");
+  assert_sound (self);
+}
+
+static void
+test_migration (Fixture *self, gconstpointer data)
+{
+  g_autofree char *sql = NULL;
+  g_autofree char *fixture = g_test_build_filename (G_TEST_DIST, "db", data, NULL);
+
+  g_assert_true (g_file_get_contents (fixture, &sql, NULL, NULL));
+  run_sql (self, sql);
+  must_open (self);
+  g_assert_true (has (self, GANTRY_KIND_CONTENT, "other", "sha256:layer"));
+  assert_populated (self);
+  gantry_fake_host_unload (self->fake);
+  must_open (self);
+  assert_sound (self);
+}
+
+static void
+test_new (Fixture *self, gconstpointer data)
+{
+  must_open (self);
+  populate (self->metadata, self->index);
+  assert_populated (self);
+}
+
+static void
+test_newer (Fixture *self, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+
+  must_open (self);
+  gantry_fake_host_unload (self->fake);
+  run_sql (self, "PRAGMA user_version=99");
+  g_assert_false (open_database (self, &error));
+  g_assert_error (error, GANTRY_ERROR, GANTRY_ERROR_FAILED_PRECONDITION);
+  g_assert_nonnull (strstr (error->message, self->path));
+  g_assert_nonnull (strstr (error->message, "schema version 99"));
+}
+
+static void
+test_not_a_database (Fixture *self, gconstpointer data)
+{
+  g_autofree char *bytes = g_strnfill (8192, 'x'), *after = NULL;
+  g_autoptr (GError) error = NULL;
+  gsize length;
+
+  g_assert_true (g_file_set_contents (self->path, bytes, 8192, NULL));
+  g_assert_false (open_database (self, &error));
+  g_assert_error (error, GANTRY_ERROR, GANTRY_ERROR_DATA_LOSS);
+  g_assert_nonnull (strstr (error->message, self->path));
+  g_assert_nonnull (strstr (error->message, "backup"));
+  /* It is left as it was, for whoever can repair it. */
+  g_assert_true (g_file_get_contents (self->path, &after, &length, NULL));
+  g_assert_cmpmem (after, length, bytes, 8192);
+}
+
+static void
+test_damaged (Fixture *self, gconstpointer data)
+{
+  g_autofree char *bytes = NULL;
+  g_auto (GStrv) problems = NULL;
+  g_autoptr (GError) error = NULL;
+  gsize length;
+
+  must_open (self);
+  populate (self->metadata, self->index);
+  gantry_fake_host_unload (self->fake);
+  g_assert_true (g_file_get_contents (self->path, &bytes, &length, NULL));
+  /* All pages but the first, which has the schema. */
+  memset (bytes + 4096, 0xa5, length - 4096);
+  g_assert_true (g_file_set_contents (self->path, bytes, (gssize) length, NULL));
+  if (!open_database (self, &error))
+    {
+      g_assert_error (error, GANTRY_ERROR, GANTRY_ERROR_DATA_LOSS);
+      return;
+    }
+  if (gantry_metadata_verify (self->metadata, &problems, NULL, &error))
+    g_assert_cmpuint (g_strv_length (problems), >, 0);
+  else
+    g_assert_error (error, GANTRY_ERROR, GANTRY_ERROR_DATA_LOSS);
+}
+
+static void
+test_chains (Fixture *self, gconstpointer data)
+{
+  static const char *const flat[] = { "containerd.io/gc.flat", "2020-01-01T00:00:00Z", NULL };
+  static const char *const root[] = { "containerd.io/gc.root", "2020-01-01T00:00:00Z", NULL };
+  static const char *const to_b[] = { "containerd.io/gc.ref.content", "sha256:b", NULL };
+  static const char *const to_a[] = { "containerd.io/gc.ref.content.1", "sha256:a", NULL };
+  static const char *const by_c[] = { "containerd.io/gc.bref.container", "one", NULL };
+  GVariantDict none;
+
+  must_open (self);
+  /* Two that hold each other are held by nobody. */
+  populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:a", to_b, populate_size (1));
+  populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:b", to_a, populate_size (1));
+  assert_collects (self, "sha256:a sha256:b");
+  /* A root label holds both until it goes. */
+  populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:root", root, populate_size (1));
+  populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:a", to_b, populate_size (1));
+  populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:b", NULL, populate_size (1));
+  populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:root", (const char *const[]){ root[0], root[1], to_a[0], to_a[1], NULL },
+                populate_size (1));
+  assert_collects (self, "");
+  populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:root", to_a, populate_size (1));
+  assert_collects (self, "sha256:root sha256:a sha256:b");
+  /* A back reference holds as long as the container that it names is there, be it made later. */
+  g_variant_dict_init (&none, NULL);
+  populate_put (self->metadata, GANTRY_KIND_CONTAINER, "ns", "one", NULL, g_variant_dict_end (&none));
+  populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:log", by_c, populate_size (1));
+  assert_collects (self, "");
+  populate_delete (self->metadata, GANTRY_KIND_CONTAINER, "ns", "one");
+  assert_collects (self, "sha256:log");
+  /* A flat lease holds a blob alone, and a snapshot with those below it. */
+  populate_put (self->metadata, GANTRY_KIND_LEASE, "ns", "flat", flat, NULL);
+  populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:a", to_b, populate_size (1));
+  populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:b", NULL, populate_size (1));
+  populate_put (self->metadata, GANTRY_KIND_SNAPSHOT, "ns", "overlay/p", NULL, populate_snapshot (GANTRY_SNAPSHOT_COMMITTED, NULL, "p"));
+  populate_put (self->metadata, GANTRY_KIND_SNAPSHOT, "ns", "overlay/c", NULL, populate_snapshot (GANTRY_SNAPSHOT_ACTIVE, "p", "c"));
+  populate_lease (self->metadata, "ns", "flat", GANTRY_KIND_CONTENT, "sha256:a", TRUE);
+  populate_lease (self->metadata, "ns", "flat", GANTRY_KIND_SNAPSHOT, "overlay/c", TRUE);
+  assert_collects (self, "sha256:b");
+  populate_lease (self->metadata, "ns", "flat", GANTRY_KIND_CONTENT, "sha256:a", FALSE);
+  assert_collects (self, "sha256:a");
+  populate_delete (self->metadata, GANTRY_KIND_LEASE, "ns", "flat");
+  assert_collects (self, "overlay/c overlay/p");
+  assert_sound (self);
+}
+
+/* Children go before their parents, also when a collection is longer than a batch. */
+static void
+test_long_chain (Fixture *self, gconstpointer data)
+{
+  g_autoptr (GPtrArray) garbage = NULL;
+  g_autoptr (GError) error = NULL;
+
+  must_open (self);
+  populate_put (self->metadata, GANTRY_KIND_LEASE, "ns", "l", NULL, NULL);
+  populate_lease (self->metadata, "ns", "l", GANTRY_KIND_SNAPSHOT, "overlay/599", TRUE);
+  for (int i = 0; i < 600; i++)
+    {
+      g_autofree char *id = g_strdup_printf ("overlay/%d", i), *parent = g_strdup_printf ("%d", i - 1);
+
+      populate_put (self->metadata, GANTRY_KIND_SNAPSHOT, "ns", id, NULL,
+                    populate_snapshot (GANTRY_SNAPSHOT_COMMITTED, i > 0 ? parent : NULL, id));
+    }
+  assert_collects (self, "");
+  populate_delete (self->metadata, GANTRY_KIND_LEASE, "ns", "l");
+  gantry_metadata_collect (self->metadata, FALSE, &garbage, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (garbage->len, ==, 600);
+  g_clear_pointer (&garbage, g_ptr_array_unref);
+  gantry_metadata_pending_garbage (self->metadata, &garbage, NULL, &error);
+  g_assert_no_error (error);
+  for (guint i = 0; i < garbage->len; i++)
+    {
+      g_autofree char *id = g_strdup_printf ("overlay/%u", 599 - i);
+
+      g_assert_cmpstr (((GantryGarbage *) g_ptr_array_index (garbage, i))->id, ==, id);
+    }
+}
+
+/* An image with a blob a record, all live, none of them new. */
+static void
+fill (Fixture *self, guint n)
+{
+  g_autofree char *sql = g_strdup_printf (
+      "BEGIN; CREATE TEMP TABLE n (i INTEGER PRIMARY KEY);"
+      "WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<%u) INSERT INTO n SELECT i FROM c;"
+      "INSERT INTO record (kind, ns, id, created, updated, revision) SELECT 'image', 'ns', 'image' || i, 1, 1, 1 FROM n;"
+      "INSERT INTO record (kind, ns, id, created, updated, revision) SELECT 'content', 'ns', 'sha256:' || i, 1, 1, 1 FROM n;"
+      "INSERT INTO label (kind, ns, id, key, value) SELECT 'image', 'ns', 'image' || i, 'colour', 'c' || i FROM n;"
+      "INSERT INTO edge (ns, from_kind, from_id, to_kind, to_id, owner_kind, owner_id)"
+      " SELECT 'ns', 'image', 'image' || i, 'content', 'sha256:' || i, 'image', 'image' || i FROM n; COMMIT;",
+      n);
+
+  run_sql (self, sql);
+}
+
+static gboolean
+count_one (GantryRecord *record, gpointer user_data)
+{
+  ++*(guint *) user_data;
+  return TRUE;
+}
+
+static void
+list_by (Fixture *self, const char *filter)
+{
+  const char *const filters[] = { filter, NULL };
+  g_autoptr (GError) error = NULL;
+  guint n = 0;
+
+  gantry_metadata_list (self->metadata, GANTRY_KIND_IMAGE, "ns", filters, NULL, 0, count_one, &n, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (n, ==, 1);
+}
+
+static void
+collect_one (Fixture *self)
+{
+  g_autofree char *ids = NULL;
+
+  populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:new", NULL, populate_size (1));
+  ids = collect (self, FALSE);
+  g_assert_cmpstr (ids, ==, "sha256:new");
+}
+
+/* Microseconds, the best of many: what else the machine does only adds to it. */
+static gint64
+measure (Fixture *self, int what)
+{
+  gint64 best = G_MAXINT64;
+
+  for (int i = 0; i < 40; i++)
+    {
+      gint64 begun = g_get_monotonic_time ();
+
+      if (what == 0)
+        collect_one (self);
+      else if (what == 1)
+        list_by (self, "id==image7");
+      else
+        list_by (self, "labels.colour==c7");
+      best = MIN (best, g_get_monotonic_time () - begun);
+    }
+  return best;
+}
+
+static void
+test_flat (Fixture *self, gconstpointer data)
+{
+  static const char *const names[] = { "collect one of", "list by id of", "list by label of" };
+  static const char *const colour[] = { "colour", "c7", NULL };
+  static const guint sizes[] = { 10, 1000, 100000 };
+  gint64 first[3] = { 0 };
+  guint have = 0;
+
+  for (gsize i = 0; i < G_N_ELEMENTS (sizes); i++)
+    {
+      must_open (self);
+      if (have > 0)
+        run_sql (self, "DELETE FROM record WHERE ns='ns'; DELETE FROM label WHERE ns='ns'; DELETE FROM edge WHERE ns='ns'");
+      fill (self, sizes[i]);
+      populate_put (self->metadata, GANTRY_KIND_IMAGE, "ns", "image7", colour, populate_target ("sha256:7"));
+      have = sizes[i];
+      for (int what = 0; what < 3; what++)
+        {
+          gint64 best = measure (self, what);
+
+          g_test_message ("%s %u: %" G_GINT64_FORMAT " us", names[what], sizes[i], best);
+          if (i == 0)
+            first[what] = best;
+          else if (best > 4 * first[what] + 2000)
+            g_error ("%s %u records takes %" G_GINT64_FORMAT " us, of 10 records %" G_GINT64_FORMAT " us", names[what], sizes[i], best,
+                     first[what]);
+        }
+      gantry_fake_host_unload (self->fake);
+    }
+}
+
+#define WRITERS 16
+#define WRITES 4
+
+typedef struct {
+  Fixture *fixture;
+  int number;
+} Writer;
+
+static gpointer
+write_some (gpointer data)
+{
+  Writer *writer = data;
+
+  for (int i = 0; i < WRITES; i++)
+    {
+      g_autofree char *id = g_strdup_printf ("sha256:%d.%d", writer->number, i);
+
+      populate_put (writer->fixture->metadata, GANTRY_KIND_CONTENT, "ns", id, NULL, populate_size (1));
+    }
+  return NULL;
+}
+
+/* The transactions in the log: frames that end one have the database's size in them (sqlite.org, fileformat2, "WAL Frame Header"). */
+static guint
+count_commits (Fixture *self)
+{
+  g_autofree char *path = g_strconcat (self->path, "-wal", NULL), *bytes = NULL;
+  gsize length, frame = 24 + 4096;
+  guint n = 0;
+
+  g_assert_true (g_file_get_contents (path, &bytes, &length, NULL));
+  for (gsize at = 32; at + frame <= length && memcmp (bytes + 16, bytes + at + 8, 8) == 0; at += frame)
+    n += bytes[at + 4] != 0 || bytes[at + 5] != 0 || bytes[at + 6] != 0 || bytes[at + 7] != 0;
+  return n;
+}
+
+static void
+test_group_commit (Fixture *self, gconstpointer data)
+{
+  Writer writers[WRITERS];
+  GThread *threads[WRITERS];
+  guint before, alone, together;
+  gint64 begun, alone_us, together_us;
+
+  must_open (self);
+  before = count_commits (self);
+  begun = g_get_monotonic_time ();
+  for (int i = 0; i < WRITERS; i++)
+    {
+      writers[i] = (Writer){ self, 100 + i };
+      write_some (&writers[i]);
+    }
+  alone_us = g_get_monotonic_time () - begun;
+  alone = count_commits (self) - before;
+  g_assert_cmpuint (alone, ==, WRITERS * WRITES);
+  begun = g_get_monotonic_time ();
+  for (int i = 0; i < WRITERS; i++)
+    {
+      writers[i].number = i;
+      threads[i] = g_thread_new ("writer", write_some, &writers[i]);
+    }
+  for (int i = 0; i < WRITERS; i++)
+    g_thread_join (threads[i]);
+  together_us = g_get_monotonic_time () - begun;
+  together = count_commits (self) - before - alone;
+  g_test_message ("%d durable writes: %u syncs and %" G_GINT64_FORMAT " us one after the other, %u syncs and %" G_GINT64_FORMAT
+                  " us by %d threads",
+                  WRITERS * WRITES, alone, alone_us, together, together_us, WRITERS);
+  g_assert_cmpuint (together, <, alone * 3 / 4);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add ("/metadata-sqlite/migration/1", Fixture, "v1.sql", set_up, test_migration, tear_down);
+  g_test_add ("/metadata-sqlite/new", Fixture, NULL, set_up, test_new, tear_down);
+  g_test_add ("/metadata-sqlite/newer", Fixture, NULL, set_up, test_newer, tear_down);
+  g_test_add ("/metadata-sqlite/not-a-database", Fixture, NULL, set_up, test_not_a_database, tear_down);
+  g_test_add ("/metadata-sqlite/damaged", Fixture, NULL, set_up, test_damaged, tear_down);
+  g_test_add ("/metadata-sqlite/chains", Fixture, NULL, set_up, test_chains, tear_down);
+  g_test_add ("/metadata-sqlite/long-chain", Fixture, NULL, set_up, test_long_chain, tear_down);
+  g_test_add ("/metadata-sqlite/flat", Fixture, NULL, set_up, test_flat, tear_down);
+  g_test_add ("/metadata-sqlite/group-commit", Fixture, NULL, set_up, test_group_commit, tear_down);
+  return g_test_run ();
+}
