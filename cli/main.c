@@ -29,7 +29,7 @@ static const CliVerb verbs[] = {
   { "ns", cli_ns, "Namespaces: ls, create, label, rm" },
   { "events", cli_events, "Print what changes, as it does" },
   { "gc", cli_gc, "Garbage collection: run, why" },
-  { "check", cli_check, "Compare the database with the disk" },
+  { "check", cli_check, "Compare the database with disk, mounts and shims" },
   { "plugin", cli_plugin, "The daemon's parts: list, inspect, graph, check, trace" },
   { "config", cli_config, "Configuration: show" },
   { "system", cli_system, "The daemon: info, jobs" },

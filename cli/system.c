@@ -74,12 +74,12 @@ cli_check (int argc, char **argv)
 {
   gboolean repair = FALSE;
   const GOptionEntry entries[]
-      = { { "repair", 0, 0, G_OPTION_ARG_NONE, &repair, "Remove what nothing names", NULL }, { NULL } };
+      = { { "repair", 0, 0, G_OPTION_ARG_NONE, &repair, "Remove what nothing names, forget what is not there", NULL }, { NULL } };
   g_auto (GStrv) problems = NULL;
   GError *error = NULL;
 
   if (!cli_parse (&argc, &argv, "check", "",
-                  "Compares the daemon's database with the disk; one line a problem, and the status 1 if there is one.", entries,
+                  "Compares the daemon's database with the disk, the mounts and the shims; one line a problem, and the status 1 if there is one.", entries,
                   FALSE))
     return CLI_USAGE;
   if (cli_client () == NULL)

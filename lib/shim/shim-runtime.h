@@ -140,5 +140,9 @@ void shim_put_stdio (PbBuffer *body, guint32 first, GantryStdio *stdio);
 /** Field 1 of an answer: a pid. */
 guint32 shim_read_pid (GBytes *reply);
 
+/* check.c */
+gboolean shim_runtime_check (GantryRuntime *runtime, gboolean repair, char ***ret_problems, GCancellable *cancellable,
+                             GError **error);
+
 /* vtable.c */
 extern const GantryRuntimeVtable shim_runtime_vtable;

@@ -412,4 +412,5 @@ const GantryRuntimeVtable shim_runtime_vtable = {
   .update = shim_update,
   .checkpoint = shim_checkpoint,
   .set_watch = shim_set_watch,
+  .check = shim_runtime_check,
 };

@@ -243,8 +243,12 @@ static void
 run_removal (gpointer data, gpointer unused)
 {
   Removal *removal = data;
+  SnapDirs *self = removal->self;
 
-  remove_directory (removal->self, removal->number);
+  remove_directory (self, removal->number);
+  g_mutex_lock (&self->lock);
+  g_hash_table_remove (self->going, &removal->number);
+  g_mutex_unlock (&self->lock);
 }
 
 static gboolean
@@ -256,12 +260,15 @@ snap_remove (GantrySnapshotter *snapshotter, const char *key, GCancellable *canc
 
   if (!gantry_snapshot_index_remove (self->index, self->id, key, &number, cancellable, error))
     return FALSE;
+  g_mutex_lock (&self->lock);
+  g_hash_table_add (self->going, g_memdup2 (&number, sizeof number));
+  g_mutex_unlock (&self->lock);
   removal = g_new (Removal, 1);
   removal->self = self;
   removal->number = number;
   if (!gantry_host_submit (self->host, GANTRY_POOL_IO, run_removal, removal, g_free, NULL))
     {
-      remove_directory (self, number);
+      run_removal (removal, NULL);
       g_free (removal);
     }
   return TRUE;
@@ -327,23 +334,38 @@ remove_orphans (SnapDirs *self, guint64 last, GCancellable *cancellable, GError 
   return TRUE;
 }
 
+gboolean
+snap_dirs_last_settled (SnapDirs *self, guint64 *ret_last, GCancellable *cancellable, GError **error)
+{
+  gboolean ok = TRUE;
+
+  g_mutex_lock (&self->lock);
+  if (self->pending->len > 0)
+    *ret_last = g_array_index (self->pending, guint64, 0) - 1;
+  else
+    ok = gantry_snapshot_index_allocate (self->index, self->id, ret_last, cancellable, error);
+  g_mutex_unlock (&self->lock);
+  return ok;
+}
+
+gboolean
+snap_dirs_is_going (SnapDirs *self, guint64 number)
+{
+  gboolean going;
+
+  g_mutex_lock (&self->lock);
+  going = g_hash_table_contains (self->going, &number);
+  g_mutex_unlock (&self->lock);
+  return going;
+}
+
 static gboolean
 snap_cleanup (GantrySnapshotter *snapshotter, GCancellable *cancellable, GError **error)
 {
   SnapDirs *self = (SnapDirs *) snapshotter;
+  guint64 last;
 
-  guint64 oldest;
-
-  /* A directory that a prepare under way has made is not in the index yet; numbers below the oldest such are safe to judge. */
-  g_mutex_lock (&self->lock);
-  oldest = self->pending->len > 0 ? g_array_index (self->pending, guint64, 0) - 1 : G_MAXINT64;
-  if (oldest == G_MAXINT64 && !gantry_snapshot_index_allocate (self->index, self->id, &oldest, cancellable, error))
-    {
-      g_mutex_unlock (&self->lock);
-      return FALSE;
-    }
-  g_mutex_unlock (&self->lock);
-  return remove_orphans (self, oldest, cancellable, error);
+  return snap_dirs_last_settled (self, &last, cancellable, error) && remove_orphans (self, last, cancellable, error);
 }
 
 static const GantrySnapshotterVtable vtable = {
@@ -359,13 +381,12 @@ static const GantrySnapshotterVtable vtable = {
   .remove = snap_remove,
   .walk = snap_walk,
   .cleanup = snap_cleanup,
+  .check = snap_dirs_check,
 };
 
 gboolean
 snap_dirs_init (SnapDirs *self, const GantryHost *host, const SnapDirsOps *ops, unsigned capabilities, GError **error)
 {
-  guint64 last;
-
   self->snapshotter.vtable = &vtable;
   self->host = host;
   self->ops = ops;
@@ -373,6 +394,7 @@ snap_dirs_init (SnapDirs *self, const GantryHost *host, const SnapDirsOps *ops, 
   self->id = host->get_id (host);
   g_mutex_init (&self->lock);
   self->pending = g_array_new (FALSE, FALSE, sizeof (guint64));
+  self->going = g_hash_table_new_full (g_int64_hash, g_int64_equal, g_free, NULL);
   self->index = gantry_host_lookup (host, GANTRY_SNAPSHOT_INDEX_TYPE, NULL, error);
   if (self->index == NULL)
     return FALSE;
@@ -380,9 +402,8 @@ snap_dirs_init (SnapDirs *self, const GantryHost *host, const SnapDirsOps *ops, 
   if (self->fd < 0)
     return FALSE;
   self->path = gantry_host_get_dir_path (host, GANTRY_DIR_PERSISTENT, error);
-  /* The number that comes next also says which directories are from an earlier life. */
-  return self->path != NULL && gantry_snapshot_index_allocate (self->index, self->id, &last, NULL, error)
-         && remove_orphans (self, last, NULL, error);
+  /* Nothing is under way yet: every directory without an entry is from an earlier life, whatever number a power failure forgot. */
+  return self->path != NULL && remove_orphans (self, G_MAXINT64, NULL, error);
 }
 
 void
@@ -390,5 +411,6 @@ snap_dirs_clear (SnapDirs *self)
 {
   g_mutex_clear (&self->lock);
   g_clear_pointer (&self->pending, g_array_unref);
+  g_clear_pointer (&self->going, g_hash_table_unref);
   g_strfreev (self->mount_options);
 }

@@ -33,6 +33,7 @@ struct _SnapDirs {
   char **mount_options; /* for the snapshotter on top */
   GMutex lock;
   GArray *pending; /* with lock: numbers whose directories are being made, in order */
+  GHashTable *going; /* with lock: numbers whose directories are removed in the background */
 };
 
 /** Makes one; the caller sets nothing more. Errors: of the directory and the index. */
@@ -41,3 +42,12 @@ void snap_dirs_clear (SnapDirs *self);
 
 /** The path of the files of snapshot @number. Returns: (transfer full). */
 char *snap_dirs_fs_path (SnapDirs *self, guint64 number);
+
+/** The greatest number whose directory no prepare under way is making. */
+gboolean snap_dirs_last_settled (SnapDirs *self, guint64 *ret_last, GCancellable *cancellable, GError **error);
+/** Whether the directory of @number is removed in the background. */
+gboolean snap_dirs_is_going (SnapDirs *self, guint64 number);
+
+/* check.c */
+gboolean snap_dirs_check (GantrySnapshotter *snapshotter, gboolean repair, char ***ret_problems, GCancellable *cancellable,
+                          GError **error);

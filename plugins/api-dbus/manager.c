@@ -156,13 +156,20 @@ why_kept (Call *call, GVariant **ret_reply, GError **error)
 static gboolean
 check (Call *call, GVariant **ret_reply, GError **error)
 {
-  g_auto (GStrv) problems = NULL;
+  g_auto (GStrv) stored = NULL, running = NULL;
+  g_auto (GVariantBuilder) list = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE ("as"));
   gboolean repair;
 
+  /* Tasks first: a stray one would keep what it uses. */
   g_variant_get (call->parameters, "(b)", &repair);
-  if (!gantry_store_check (call->self->store, repair, &problems, NULL, error))
+  if (!gantry_tasks_check (call->self->tasks, repair, &running, NULL, error)
+      || !gantry_store_check (call->self->store, repair, &stored, NULL, error))
     return FALSE;
-  *ret_reply = g_variant_new ("(^as)", problems);
+  for (gsize i = 0; running[i] != NULL; i++)
+    g_variant_builder_add (&list, "s", running[i]);
+  for (gsize i = 0; stored[i] != NULL; i++)
+    g_variant_builder_add (&list, "s", stored[i]);
+  *ret_reply = g_variant_new ("(as)", &list);
   return TRUE;
 }
 

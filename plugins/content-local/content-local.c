@@ -182,6 +182,48 @@ content_open_blob (GantryContent *content, const char *digest, int *ret_fd, guin
   return TRUE;
 }
 
+/* Files beside the blobs that are none. */
+static gboolean
+check_algorithm (ContentLocal *self, const char *algorithm, gboolean repair, GPtrArray *problems, GError **error)
+{
+  int fd = gantry_open_beneath (self->blobs_fd, algorithm, O_RDONLY | O_DIRECTORY, 0);
+  DIR *dir = fd >= 0 ? fdopendir (fd) : NULL;
+  struct dirent *entry;
+
+  if (dir == NULL)
+    {
+      gantry_fd_clear (&fd);
+      return gantry_throw_errno (error, errno, "reading the %s blobs", algorithm);
+    }
+  while ((entry = readdir (dir)) != NULL)
+    {
+      g_autofree char *digest = g_strconcat (algorithm, ":", entry->d_name, NULL);
+      g_autofree char *path = NULL;
+
+      if (strcmp (entry->d_name, ".") != 0 && strcmp (entry->d_name, "..") != 0 && !content_local_path (digest, &path, NULL))
+        g_ptr_array_add (problems, g_strdup_printf ("blobs/%s/%s is no blob%s", algorithm, entry->d_name,
+                                                    repair && gantry_remove_tree_at (fd, entry->d_name, NULL) ? " (removed)" : ""));
+    }
+  closedir (dir);
+  return TRUE;
+}
+
+static gboolean
+content_check (GantryContent *content, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error)
+{
+  ContentLocal *self = (ContentLocal *) content;
+  g_autoptr (GPtrArray) problems = g_ptr_array_new_with_free_func (g_free);
+
+  for (gsize i = 0; i < G_N_ELEMENTS (algorithms); i++)
+    if (!check_algorithm (self, algorithms[i].name, repair, problems, error))
+      return FALSE;
+  if (!ingest_sweep (self, repair, problems, error))
+    return FALSE;
+  g_ptr_array_add (problems, NULL);
+  *ret_problems = (char **) g_ptr_array_free (g_steal_pointer (&problems), FALSE);
+  return TRUE;
+}
+
 static const GantryContentVtable vtable = {
   .size = sizeof (GantryContentVtable),
   .info = content_info,
@@ -192,6 +234,7 @@ static const GantryContentVtable vtable = {
   .list_ingests = ingest_list,
   .ingest_status = ingest_status,
   .abort_ingest = ingest_abort,
+  .check = content_check,
 };
 
 ContentLocal *
@@ -223,7 +266,7 @@ content_local_new (const GantryHost *host, GError **error)
   self->ingest_fd = gantry_fd_steal (&ingest_fd);
   g_mutex_init (&self->lock);
   self->writers = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
-  if (!ingest_sweep (self, error))
+  if (!ingest_sweep (self, TRUE, NULL, error))
     {
       content_local_free (self);
       return NULL;

@@ -29,8 +29,9 @@ gboolean ingest_list (GantryContent *content, const char *const *filters, GPtrAr
                       GCancellable *cancellable, GError **error);
 gboolean ingest_status (GantryContent *content, const char *ref, GantryIngestStatus **ret_status,
                         GCancellable *cancellable, GError **error);
-/** Removes what a crash left of an ingest: data without notes, notes without data. Before anything is opened. */
-gboolean ingest_sweep (ContentLocal *self, GError **error);
+/** Finds what a crash left of an ingest: data without notes, notes without data. @problems: (nullable): gets a line for each.
+ * Does nothing while something is being written. */
+gboolean ingest_sweep (ContentLocal *self, gboolean remove, GPtrArray *problems, GError **error);
 gboolean ingest_abort (GantryContent *content, const char *ref, GCancellable *cancellable, GError **error);
 
 /** Checks the form of @digest and gives "<algorithm>/<hex>" in @path. */

@@ -495,8 +495,21 @@ is_whole (ContentLocal *self, const char *name)
   return status != NULL;
 }
 
+/* Removes from @name, if it is half an ingest, and says so to @problems (nullable). */
+static void
+sweep_one (ContentLocal *self, const char *name, gboolean remove, GPtrArray *problems)
+{
+  gboolean removed;
+
+  if (strcmp (name, ".") == 0 || strcmp (name, "..") == 0 || is_whole (self, name))
+    return;
+  removed = remove && unlinkat (self->ingest_fd, name, 0) == 0;
+  if (problems != NULL)
+    g_ptr_array_add (problems, g_strdup_printf ("ingest/%s belongs to no ingest%s", name, removed ? " (removed)" : ""));
+}
+
 gboolean
-ingest_sweep (ContentLocal *self, GError **error)
+ingest_sweep (ContentLocal *self, gboolean remove, GPtrArray *problems, GError **error)
 {
   int fd = openat (self->ingest_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *dir = fd >= 0 ? fdopendir (fd) : NULL;
@@ -507,9 +520,11 @@ ingest_sweep (ContentLocal *self, GError **error)
       gantry_fd_clear (&fd);
       return gantry_throw_errno (error, errno, "reading the ingests");
     }
-  while ((entry = readdir (dir)) != NULL)
-    if (strcmp (entry->d_name, ".") != 0 && strcmp (entry->d_name, "..") != 0 && !is_whole (self, entry->d_name))
-      unlinkat (fd, entry->d_name, 0);
+  /* A writer is between its two files for a moment; while there is one, nothing is judged. */
+  g_mutex_lock (&self->lock);
+  while (g_hash_table_size (self->writers) == 0 && (entry = readdir (dir)) != NULL)
+    sweep_one (self, entry->d_name, remove, problems);
+  g_mutex_unlock (&self->lock);
   closedir (dir);
   return TRUE;
 }

@@ -21,6 +21,7 @@ const GantryMetadataVtable metadata_sqlite_metadata_vtable = {
   .why = garbage_why,
   .get_garbage_hint = get_garbage_hint,
   .verify = garbage_verify,
+  .repair = garbage_repair,
 };
 
 static void

@@ -72,4 +72,5 @@ gboolean garbage_why (GantryMetadata *self, const char *kind, const char *ns, co
                       GCancellable *cancellable, GError **error);
 
 /* verify.c */
+gboolean garbage_repair (GantryMetadata *self, char ***ret_problems, GCancellable *cancellable, GError **error);
 gboolean garbage_verify (GantryMetadata *self, char ***ret_problems, GCancellable *cancellable, GError **error);

@@ -3,6 +3,8 @@
  * The database held against itself. */
 #include "metadata-sqlite.h"
 
+#include <string.h>
+
 gboolean
 garbage_verify (GantryMetadata *self, char ***ret_problems, GCancellable *cancellable, GError **error)
 {
@@ -50,5 +52,44 @@ garbage_verify (GantryMetadata *self, char ***ret_problems, GCancellable *cancel
     return FALSE;
   g_ptr_array_add (problems, NULL);
   *ret_problems = (char **) g_ptr_array_free (g_steal_pointer (&problems), FALSE);
+  return TRUE;
+}
+
+static gboolean
+repair (Connection *connection, gpointer data, GError **error)
+{
+  static const char *const statements[] = {
+    "DELETE FROM label WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.kind=label.kind AND r.ns=label.ns AND r.id=label.id)",
+    "DELETE FROM edge WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.kind=edge.owner_kind AND r.ns=edge.ns AND r.id=edge.owner_id)",
+    "DELETE FROM expiry WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.kind=expiry.kind AND r.ns=expiry.ns AND r.id=expiry.id)",
+    "DELETE FROM lease_item WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.kind='lease' AND r.ns=lease_item.ns"
+    " AND r.id=lease_item.lease)",
+    /* What these held may be garbage now, and what was forgotten by mistake is looked at again. */
+    "INSERT OR IGNORE INTO candidate (ns, kind, id) SELECT ns, kind, id FROM record WHERE kind IN ('content', 'snapshot')",
+  };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (statements); i++)
+    if (!connection_exec (connection, statements[i], error))
+      return FALSE;
+  return TRUE;
+}
+
+gboolean
+garbage_repair (GantryMetadata *self, char ***ret_problems, GCancellable *cancellable, GError **error)
+{
+  g_auto (GStrv) problems = NULL;
+
+  if (!garbage_verify (self, &problems, cancellable, error)
+      || !database_write (METADATA_SQLITE_FROM (self, metadata)->database, TRUE, repair, NULL, cancellable, error))
+    return FALSE;
+  for (gsize i = 0; problems[i] != NULL; i++)
+    if (strstr (problems[i], " without ") != NULL)
+      {
+        char *repaired = g_strconcat (problems[i], " (removed)", NULL);
+
+        g_free (problems[i]);
+        problems[i] = repaired;
+      }
+  *ret_problems = g_steal_pointer (&problems);
   return TRUE;
 }

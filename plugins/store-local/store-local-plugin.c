@@ -54,7 +54,7 @@ static const GantryStoreVtable vtable = {
   .open_content = content_view_open,
   .open_snapshotter = snapshot_view_open,
   .collect = collector_collect,
-  .check = collector_check,
+  .check = store_check,
 };
 
 static void

@@ -48,11 +48,12 @@ void intent_drop (StoreLocal *self, GantryRecord *intent);
 /** Settles what a crash interrupted; before anything else is done. */
 gboolean intents_resolve (StoreLocal *self, GError **error);
 
+/* check.c */
+gboolean store_check (GantryStore *store, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error);
+
 /* collector.c */
 gboolean collector_collect (GantryStore *store, gboolean dry_run, GPtrArray **ret_garbage, GCancellable *cancellable,
                             GError **error);
-gboolean collector_check (GantryStore *store, gboolean repair, char ***ret_problems, GCancellable *cancellable,
-                          GError **error);
 /** Removes from the backends what metadata has given up. */
 gboolean collector_drain (StoreLocal *self, GCancellable *cancellable, GError **error);
 /** Looks soon whether something is garbage. */

@@ -771,6 +771,7 @@ static const GantryTasksVtable vtable = {
   .checkpoint = tasks_checkpoint,
   .watch = tasks_watch,
   .unwatch = tasks_unwatch,
+  .check = tasks_check,
 };
 
 void

@@ -33,6 +33,9 @@ void announce_expect (TasksLocal *self, GantryTaskCreate *create);
 /** It was not made. */
 void announce_forget (TasksLocal *self, GantryTaskCreate *create);
 
+/* check.c */
+gboolean tasks_check (GantryTasks *tasks, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error);
+
 /* unfinished.c */
 
 /** The labels of a container's snapshot that has no record yet. Returns: (transfer floating). */

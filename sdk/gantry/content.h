@@ -193,6 +193,10 @@ typedef struct {
 
   /** Throws an ingest away. Blocks: on local I/O. Errors: NOT_FOUND, UNAVAILABLE (it has a writer). Since: 1.0 */
   gboolean (*abort_ingest) (GantryContent *self, const char *ref, GCancellable *cancellable, GError **error);
+
+  /** Looks for what is on the disk and belongs to no blob and no ingest. *@ret_problems: (transfer full): one line each. @repair:
+   * removes it. Blocks: long. Errors: of local I/O. Since: 1.0 */
+  gboolean (*check) (GantryContent *self, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error);
 } GantryContentVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -334,6 +338,13 @@ gantry_content_abort_ingest (GantryContent *self, const char *ref, GCancellable 
 {
   GANTRY_REQUIRE_SLOT (self, GantryContentVtable, abort_ingest, FALSE);
   return self->vtable->abort_ingest (self, ref, cancellable, error);
+}
+
+static inline gboolean
+gantry_content_check (GantryContent *self, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryContentVtable, check, FALSE);
+  return self->vtable->check (self, repair, ret_problems, cancellable, error);
 }
 
 G_END_DECLS

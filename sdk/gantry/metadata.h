@@ -282,6 +282,10 @@ typedef struct {
   /** Checks the database against itself. *@ret_problems: (transfer full): one line each. Blocks: long. Errors: of the database.
    * Since: 1.0 */
   gboolean (*verify) (GantryMetadata *self, char ***ret_problems, GCancellable *cancellable, GError **error);
+
+  /** As verify (), and removes labels, edges, times and holds whose record is not there; the lines say so. Blocks: long.
+   * Errors: of the database. Since: 1.0 */
+  gboolean (*repair) (GantryMetadata *self, char ***ret_problems, GCancellable *cancellable, GError **error);
 } GantryMetadataVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -380,6 +384,13 @@ gantry_metadata_verify (GantryMetadata *self, char ***ret_problems, GCancellable
 {
   GANTRY_REQUIRE_SLOT (self, GantryMetadataVtable, verify, FALSE);
   return self->vtable->verify (self, ret_problems, cancellable, error);
+}
+
+static inline gboolean
+gantry_metadata_repair (GantryMetadata *self, char ***ret_problems, GCancellable *cancellable, GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryMetadataVtable, repair, FALSE);
+  return self->vtable->repair (self, ret_problems, cancellable, error);
 }
 
 G_END_DECLS

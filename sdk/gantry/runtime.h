@@ -280,6 +280,10 @@ typedef struct {
   /** Calls @func for everything that happens to every task, in the main context, in order, starting with the exits that were
    * found at the daemon's start. One watch. Blocks: no. Errors: none. Since: 1.0 */
   void (*set_watch) (GantryRuntime *self, GantryTaskFunc func, gpointer user_data);
+
+  /** Looks for bundles, mounts, shims and the OCI runtime's own state that belong to no task. *@ret_problems: (transfer full): one line
+   * each. @repair: ends and removes them. Blocks: long. Errors: of local I/O. Since: 1.0 */
+  gboolean (*check) (GantryRuntime *self, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error);
 } GantryRuntimeVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -406,6 +410,12 @@ gantry_runtime_checkpoint (GantryRuntime *self, const char *ns, const char *id, 
                            GCancellable *cancellable, GError **error)
 {
   GANTRY_RUNTIME_CALL (checkpoint, ns, id, path, options);
+}
+
+static inline gboolean
+gantry_runtime_check (GantryRuntime *self, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error)
+{
+  GANTRY_RUNTIME_CALL (check, repair, ret_problems);
 }
 
 static inline void

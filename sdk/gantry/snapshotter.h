@@ -148,6 +148,11 @@ typedef struct {
   /** Finishes every removal that goes on in the background, and removes what a crash left. Blocks: on local I/O. Errors: of it.
    * Since: 1.0 */
   gboolean (*cleanup) (GantrySnapshotter *self, GCancellable *cancellable, GError **error);
+
+  /** Compares what the snapshotter remembers with what is on the disk. *@ret_problems: (transfer full): one line each. @repair: makes
+   * them fit: what nothing names goes, and so does the name of what is not there (unless others stand on it). Blocks: long.
+   * Errors: of local I/O. Since: 1.0 */
+  gboolean (*check) (GantrySnapshotter *self, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error);
 } GantrySnapshotterVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -252,6 +257,14 @@ gantry_snapshotter_cleanup (GantrySnapshotter *self, GCancellable *cancellable, 
 {
   GANTRY_REQUIRE_SLOT (self, GantrySnapshotterVtable, cleanup, FALSE);
   return self->vtable->cleanup (self, cancellable, error);
+}
+
+static inline gboolean
+gantry_snapshotter_check (GantrySnapshotter *self, gboolean repair, char ***ret_problems, GCancellable *cancellable,
+                          GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantrySnapshotterVtable, check, FALSE);
+  return self->vtable->check (self, repair, ret_problems, cancellable, error);
 }
 
 G_END_DECLS

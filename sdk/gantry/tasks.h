@@ -143,6 +143,10 @@ typedef struct {
 
   /** Ends a watch. Called in the main context, no @func follows. Blocks: no. Errors: none. Since: 1.0 */
   void (*unwatch) (GantryTasks *self, guint64 id);
+
+  /** Compares containers with tasks, and asks every runtime to compare its own. *@ret_problems: (transfer full): one line each. @repair:
+   * ends and removes what belongs to no container. Blocks: long. Errors: of local I/O and metadata. Since: 1.0 */
+  gboolean (*check) (GantryTasks *self, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error);
 } GantryTasksVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -310,6 +314,13 @@ gantry_tasks_unwatch (GantryTasks *self, guint64 id)
 {
   if (GANTRY_HAS (self->vtable, GantryTasksVtable, unwatch))
     self->vtable->unwatch (self, id);
+}
+
+static inline gboolean
+gantry_tasks_check (GantryTasks *self, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryTasksVtable, check, FALSE);
+  return self->vtable->check (self, repair, ret_problems, cancellable, error);
 }
 
 #undef GANTRY_TASKS_CALL
