@@ -22,6 +22,8 @@ extern CliGlobals cli;
 
 /** The daemon; without one it is started on demand. Returns: (transfer none), or NULL after a message. */
 GantryClient *cli_client (void);
+/** The daemon if one runs, without starting one. Returns: (transfer none), or NULL; after a message if --address names another. */
+GantryClient *cli_running_client (void);
 /** The namespace that was asked for. Returns: (transfer none), or NULL after a message. */
 GantryNamespace *cli_namespace (void);
 /** Returns: (transfer full), or NULL after a message. */

@@ -18,8 +18,8 @@ cli_find_daemon (char **ret_manifests)
 {
   g_autofree char *self = g_file_read_link ("/proc/self/exe", NULL);
   g_autofree char *dir = self != NULL ? g_path_get_dirname (self) : g_strdup (".");
-  g_autofree char *beside = g_build_filename (dir, "..", "core", "gantryd", NULL);
-  g_autofree char *manifests = g_build_filename (dir, "..", "plugins.d", NULL);
+  g_autofree char *beside = g_canonicalize_filename ("../core/gantryd", dir);
+  g_autofree char *manifests = g_canonicalize_filename ("../plugins.d", dir);
 
   *ret_manifests = NULL;
   if (!g_file_test (beside, G_FILE_TEST_IS_EXECUTABLE))
@@ -80,13 +80,34 @@ start_daemon (const char *state, const char *address, GError **error)
   return NULL;
 }
 
-GantryClient *
-cli_client (void)
+/* Where this machine's daemon listens. Returns: (transfer full). */
+static char *
+default_address (const char **ret_state)
 {
   const char *state = g_getenv ("GANTRY_STATE") != NULL ? g_getenv ("GANTRY_STATE") : "/run/gantry";
   g_autofree char *path = g_build_filename (state, "gantry.sock", NULL);
   g_autofree char *escaped = g_dbus_address_escape_value (path);
-  g_autofree char *address = g_strconcat ("unix:path=", escaped, NULL);
+
+  *ret_state = state;
+  return g_strconcat ("unix:path=", escaped, NULL);
+}
+
+GantryClient *
+cli_running_client (void)
+{
+  const char *state;
+  g_autofree char *address = default_address (&state);
+
+  if (client == NULL && cli.address == NULL)
+    client = gantry_client_new (address, NULL, NULL);
+  return cli.address != NULL ? cli_client () : client;
+}
+
+GantryClient *
+cli_client (void)
+{
+  const char *state;
+  g_autofree char *address = default_address (&state);
   g_autoptr (GError) error = NULL;
 
   if (client != NULL)

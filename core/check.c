@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define TRIAL_SECONDS 120
+#define NO_SUITE      77 /* what gantry-contract exits with */
 #define MAX_CALLS     16 /* of one host slot that are made to fail, one after the other */
 
 /* Exit statuses of a trial besides signals. */
@@ -356,6 +357,106 @@ check_symbols (Plugin *plugin)
   return foreign->len > 0;
 }
 
+/* gantry-contract, which belongs to the SDK: beside an uninstalled gantryd, or installed. Returns: (transfer
+ * full) (nullable). */
+static char *
+find_contract_runner (void)
+{
+  g_autofree char *self = g_file_read_link ("/proc/self/exe", NULL);
+  g_autofree char *dir = self != NULL ? g_path_get_dirname (self) : g_strdup ("/");
+  g_autofree char *beside = g_canonicalize_filename ("../sdk/contract/gantry-contract", dir);
+
+  if (g_file_test (beside, G_FILE_TEST_IS_EXECUTABLE))
+    return g_steal_pointer (&beside);
+  return g_file_test (GANTRY_CONTRACT, G_FILE_TEST_IS_EXECUTABLE) ? g_strdup (GANTRY_CONTRACT) : NULL;
+}
+
+/* Says what a run of a suite, in TAP, came to. Returns: how many cases failed, at least 1 if @status is bad.
+ */
+static int
+tell_tap (const char *name, const char *type, const char *tap, const char *errors, int status)
+{
+  g_auto (GStrv) lines = g_strsplit (tap, "\n", -1);
+  int passed = 0, failed = 0, skipped = 0;
+
+  for (gsize i = 0; lines[i] != NULL; i++)
+    if (g_str_has_prefix (lines[i], "not ok "))
+      {
+        failed++;
+        printf ("FAIL %s: contract: %s: %s\n", name, type, lines[i]);
+      }
+    else if (g_str_has_prefix (lines[i], "ok ") && strstr (lines[i], "# SKIP") != NULL)
+      skipped++;
+    else if (g_str_has_prefix (lines[i], "ok "))
+      passed++;
+  if (status != 0 && failed == 0)
+    {
+      g_auto (GStrv) said = g_strsplit (g_strstrip ((char *)errors), "\n", 2);
+
+      failed = 1;
+      printf ("FAIL %s: contract: %s: ended after %d cases: %s\n", name, type, passed,
+              said[0] != NULL ? said[0] : "");
+    }
+  if (failed == 0)
+    printf ("ok   %s: contract: %s: %d cases passed, %d skipped\n", name, type, passed, skipped);
+  return failed;
+}
+
+/* The contract suite of one interface. What the plugin needs comes from the SDK's fakes. */
+static int
+run_suite (Plugin *plugin, const char *runner, const char *type)
+{
+  const char *name = plugin->manifest->name;
+  g_autoptr (GPtrArray) argv = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GError) error = NULL;
+  g_autofree char *output = NULL, *errors = NULL;
+  int status;
+
+  g_ptr_array_add (argv, g_strdup (runner));
+  g_ptr_array_add (argv, g_strdup ("--interface"));
+  g_ptr_array_add (argv, g_strdup (type));
+  g_ptr_array_add (argv, g_strdup ("--id"));
+  g_ptr_array_add (argv, g_strdup (plugin->manifest->id));
+  for (guint i = 0; i < plugin->manifest->config->len; i++)
+    {
+      Setting *setting = g_ptr_array_index (plugin->manifest->config, i);
+
+      g_ptr_array_add (argv, g_strdup ("--config"));
+      g_ptr_array_add (argv, g_strdup_printf ("%s=%s", setting->key, setting->value));
+    }
+  g_ptr_array_add (argv, g_strdup (plugin->file));
+  g_ptr_array_add (argv, NULL);
+  if (!g_spawn_sync (NULL, (char **)argv->pdata, NULL, G_SPAWN_DEFAULT, NULL, NULL, &output, &errors, &status,
+                     &error))
+    {
+      printf ("FAIL %s: contract: %s\n", name, error->message);
+      return 1;
+    }
+  if (WIFEXITED (status) && WEXITSTATUS (status) == NO_SUITE)
+    {
+      printf ("skip %s: contract: %s has no suite\n", name, type);
+      return 0;
+    }
+  return tell_tap (name, type, output, errors, status);
+}
+
+static int
+check_contract (Plugin *plugin)
+{
+  g_autofree char *runner = find_contract_runner ();
+  int failures = 0;
+
+  if (runner == NULL)
+    {
+      printf ("skip %s: contract: gantry-contract is not installed; it comes with the SDK\n",
+              plugin->manifest->name);
+      return 0;
+    }
+  for (gsize i = 0; plugin->manifest->provides[i] != NULL; i++)
+    failures += run_suite (plugin, runner, plugin->manifest->provides[i]);
+  return failures;
+}
+
 static int
 check_plugin (Plugin *plugin)
 {
@@ -374,7 +475,7 @@ check_plugin (Plugin *plugin)
   printf ("ok   %s: module: %s belongs to root and nobody else can write it\n", name, plugin->file);
   printf ("ok   %s: descriptor: %s %s, ABI %u of %d, as %s says\n", name, plugin->desc->name,
           plugin->desc->version, plugin->desc->abi_major, GANTRY_ABI_MAJOR, plugin->manifest->path);
-  return check_symbols (plugin) + check_init (plugin);
+  return check_symbols (plugin) + check_init (plugin) + check_contract (plugin);
 }
 
 /* Whether the manifest of @plugin is @path, or lies in the directory @path. */

@@ -299,14 +299,15 @@ def test_plugin_verbs(daemon):
         return result.stdout
 
     table = daemon.out("plugin", "list").splitlines()
-    assert table[0].split() == ["PLUGIN", "TYPE", "ID", "VERSION", "ABI", "STATE", "INIT", "REASON"] and len(table) > 10
+    assert table[0].split() == ["PLUGIN", "TYPE", "ID", "VERSION", "ABI", "STATE", "INIT", "FILE", "REASON"] and len(table) > 10
     assert all(" ok " in line for line in table[1:])
     text = daemon.out("plugin", "inspect", "snapshotter-overlay")
     assert "org.gantry.snapshot-index.v1 (one): metadata-sqlite" in text and "build-id" in text
     text = daemon.out("plugin", "graph")
     assert text.splitlines()[0].startswith("api-dbus") and "metadata-sqlite" in text
-    reverse = daemon.out("plugin", "graph", "--reverse", "metadata-sqlite").split()
-    assert {"api-dbus", "snapshotter-overlay", "tasks-local"} <= set(reverse) and "content-local" not in reverse
+    reverse = daemon.json("plugin", "graph", "--reverse", "metadata-sqlite")
+    stops = {one["name"] for one in reverse["stops"]}
+    assert {"api-dbus", "snapshotter-overlay", "tasks-local"} <= stops and "content-local" not in stops
     dot = daemon.out("plugin", "graph", "--dot")
     assert dot.startswith("digraph") and '"tasks-local" -> "runtime-runc"' in dot
     assert offline("plugin", "graph", "--offline").splitlines() == text.splitlines()
