@@ -49,13 +49,15 @@ gantry_reference_check_digest (const char *digest, GError **error)
       if (strspn (hex, "0123456789abcdef") != strlen (hex))
         return refuse (error, "digest", digest, "has something else than 0-9 and a-f behind its algorithm");
       if (strlen (hex) != algorithms[i].n_digits)
-        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "digest \"%.200s\" has %zu digits instead of %zu", digest,
-                             strlen (hex), algorithms[i].n_digits);
+        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                             "digest \"%.200s\" has %zu digits instead of %zu", digest, strlen (hex),
+                             algorithms[i].n_digits);
       return TRUE;
     }
   if (strchr (digest, ':') == NULL)
     return refuse (error, "digest", digest, "has no algorithm in front, such as sha256:");
-  return refuse (error, "digest", digest, "is of an algorithm that is not known; sha256, sha384 and sha512 are");
+  return refuse (error, "digest", digest,
+                 "is of an algorithm that is not known; sha256, sha384 and sha512 are");
 }
 
 gboolean
@@ -64,7 +66,8 @@ gantry_reference_check_tag (const char *tag, GError **error)
   if (tag[0] == '\0')
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the tag is empty");
   if (strlen (tag) > MAX_TAG)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the tag has more than %d characters", MAX_TAG);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the tag has more than %d characters",
+                         MAX_TAG);
   if (strspn (tag, ALNUM "_.-") != strlen (tag))
     return refuse (error, "tag", tag, "has something else than letters, digits, \"_\", \".\" and \"-\"");
   if (tag[0] == '.' || tag[0] == '-')
@@ -102,13 +105,14 @@ gantry_reference_split_server (const char *server, char **ret_host, guint *ret_p
   if (server[0] == '\0')
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the server is empty");
   if (strlen (server) > MAX_SERVER)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the server has more than %d characters", MAX_SERVER);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the server has more than %d characters",
+                         MAX_SERVER);
   if (server[0] == '[')
     {
       rest = strchr (server, ']');
       if (rest == NULL)
         return refuse (error, "server", server, "has no \"]\" behind its IPv6 address");
-      host = g_strndup (server + 1, (gsize) (rest - server - 1));
+      host = g_strndup (server + 1, (gsize)(rest - server - 1));
       if (inet_pton (AF_INET6, host, &address) != 1)
         return refuse (error, "server", server, "has no IPv6 address between its brackets");
       rest++;
@@ -133,11 +137,12 @@ gantry_reference_split_server (const char *server, char **ret_host, guint *ret_p
   if (ret_host != NULL)
     *ret_host = g_steal_pointer (&host);
   if (ret_port != NULL)
-    *ret_port = (guint) port;
+    *ret_port = (guint)port;
   return TRUE;
 }
 
-/* One part of a path: lower-case letters and digits, joined by one ".", one or two "_", or any number of "-". */
+/* One part of a path: lower-case letters and digits, joined by one ".", one or two "_", or any number of "-".
+ */
 static gboolean
 check_part (const char *part, GError **error)
 {
@@ -148,7 +153,8 @@ check_part (const char *part, GError **error)
   if (strpbrk (part, G_CSET_A_2_Z) != NULL)
     return refuse (error, "path", part, "has an upper-case letter");
   if (strspn (part, LOWER_ALNUM "._-") != strlen (part))
-    return refuse (error, "path", part, "has something else than lower-case letters, digits, \".\", \"_\" and \"-\"");
+    return refuse (error, "path", part,
+                   "has something else than lower-case letters, digits, \".\", \"_\" and \"-\"");
   while (end[0] != '\0')
     {
       gsize word = strspn (end, LOWER_ALNUM);
@@ -158,7 +164,8 @@ check_part (const char *part, GError **error)
       if (word == 0 || (joint > 0 && separator[joint] == '\0'))
         return refuse (error, "path", part, "begins or ends with \".\", \"_\" or \"-\"");
       if (joint > 1 && strspn (separator, "-") < joint && !(joint == 2 && g_str_has_prefix (separator, "__")))
-        return refuse (error, "path", part, "joins words by something else than \".\", \"_\", \"__\" or dashes");
+        return refuse (error, "path", part,
+                       "joins words by something else than \".\", \"_\", \"__\" or dashes");
       end = separator + joint;
     }
   return TRUE;
@@ -172,7 +179,8 @@ check_path (const char *path, GError **error)
   if (parts[0] == NULL)
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "it has no path");
   if (strlen (path) > MAX_REPOSITORY)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the path has more than %d characters", MAX_REPOSITORY);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the path has more than %d characters",
+                         MAX_REPOSITORY);
   for (gsize i = 0; parts[i] != NULL; i++)
     if (!check_part (parts[i], error))
       return FALSE;
@@ -194,9 +202,11 @@ check_letters (const char *text, GError **error)
   if (text[0] == '\0')
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "it is empty");
   if (strlen (text) > GANTRY_REFERENCE_MAX)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "it has more than %d characters", GANTRY_REFERENCE_MAX);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "it has more than %d characters",
+                         GANTRY_REFERENCE_MAX);
   if (strstr (text, "://") != NULL)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "it begins with a scheme; leave out what stands up to \"://\"");
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "it begins with a scheme; leave out what stands up to \"://\"");
   for (const char *letter = text; *letter != '\0'; letter++)
     if (g_ascii_isspace (*letter))
       return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "it has a blank");
@@ -235,9 +245,9 @@ split (const char *text, GError **error)
     }
   slash = strchr (rest, '/');
   path = rest;
-  if (slash != NULL && is_server (rest, (gsize) (slash - rest)))
+  if (slash != NULL && is_server (rest, (gsize)(slash - rest)))
     {
-      self->server = g_strndup (rest, (gsize) (slash - rest));
+      self->server = g_strndup (rest, (gsize)(slash - rest));
       path = slash + 1;
       if (!gantry_reference_split_server (self->server, NULL, NULL, error))
         return NULL;
@@ -250,9 +260,9 @@ split (const char *text, GError **error)
 
 /* Puts a server, "library" and "latest" where they are missing. */
 static GantryReference *
-fill (const GantryReference *parts, const char *server, const char *path)
+fill (const GantryReference *parts, const char *server, const char *path, GError **error)
 {
-  GantryReference *self = GANTRY_VALUE_ALLOC (GantryReference, clear_reference);
+  g_autoptr (GantryReference) self = GANTRY_VALUE_ALLOC (GantryReference, clear_reference);
   gboolean docker = strcmp (server, DOCKER) == 0 || strcmp (server, "index." DOCKER) == 0;
   gboolean short_name = strchr (parts->repository, '/') == NULL;
 
@@ -261,10 +271,19 @@ fill (const GantryReference *parts, const char *server, const char *path)
   if (docker && path == NULL && short_name)
     path = "library";
   self->server = g_strdup (docker ? DOCKER : server);
-  self->repository = path != NULL ? g_strconcat (path, "/", parts->repository, NULL) : g_strdup (parts->repository);
+  self->repository
+      = path != NULL ? g_strconcat (path, "/", parts->repository, NULL) : g_strdup (parts->repository);
   self->tag = g_strdup (parts->tag != NULL || parts->digest != NULL ? parts->tag : "latest");
   self->digest = g_strdup (parts->digest);
-  return self;
+  if (strlen (self->repository) > MAX_REPOSITORY)
+    {
+      gantry_throw (
+          error, GANTRY_ERROR_INVALID_ARGUMENT,
+          "\"%.300s\" is no image reference: completed for %s, the path has more than %d characters",
+          parts->repository, server, MAX_REPOSITORY);
+      return NULL;
+    }
+  return g_steal_pointer (&self);
 }
 
 /* 64 hexadecimal digits are an image's id to docker and would be a trap as a name. */
@@ -272,10 +291,12 @@ static gboolean
 check_no_id (const GantryReference *parts, GError **error)
 {
   const char *path = parts->repository;
+  gboolean bare = parts->server == NULL && parts->tag == NULL && parts->digest == NULL;
 
-  if (parts->server == NULL && strlen (path) == 64 && strspn (path, "0123456789abcdef") == 64)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                         "it is 64 hexadecimal digits, which would be an id; write NAME@sha256:… for a digest");
+  if (bare && strlen (path) == 64 && strspn (path, "0123456789abcdef") == 64)
+    return gantry_throw (
+        error, GANTRY_ERROR_INVALID_ARGUMENT,
+        "it is 64 hexadecimal digits, which would be an id; write NAME@sha256:… for a digest");
   return TRUE;
 }
 
@@ -299,7 +320,7 @@ gantry_reference_parse (const char *text, GError **error)
 {
   g_autoptr (GantryReference) parts = split_and_check (text, error);
 
-  return parts != NULL ? fill (parts, parts->server != NULL ? parts->server : DOCKER, NULL) : NULL;
+  return parts != NULL ? fill (parts, parts->server != NULL ? parts->server : DOCKER, NULL, error) : NULL;
 }
 
 gboolean
@@ -310,7 +331,8 @@ gantry_reference_check_prefix (const char *prefix, GError **error)
 
   if (!is_server (prefix, length))
     return refuse (error, "prefix", prefix, "does not begin with a server, such as docker.io/library");
-  if (!gantry_reference_split_server (server, NULL, NULL, error) || (prefix[length] == '/' && !check_path (prefix + length + 1, error)))
+  if (!gantry_reference_split_server (server, NULL, NULL, error)
+      || (prefix[length] == '/' && !check_path (prefix + length + 1, error)))
     {
       g_prefix_error (error, "prefix \"%.300s\": ", prefix);
       return FALSE;
@@ -334,15 +356,18 @@ gantry_reference_complete (const char *text, const char *const *prefixes, GError
       gsize length = strcspn (prefixes[i], "/");
       g_autofree char *server = g_strndup (prefixes[i], length);
       const char *path = prefixes[i][length] == '/' ? prefixes[i] + length + 1 : NULL;
-      g_autoptr (GantryReference) whole
-          = parts->server != NULL ? fill (parts, parts->server, NULL) : fill (parts, server, path);
-      g_autofree char *name = gantry_reference_to_string (whole);
+      g_autoptr (GantryReference) whole = parts->server != NULL ? fill (parts, parts->server, NULL, error)
+                                                                : fill (parts, server, path, error);
+      g_autofree char *name = NULL;
 
+      if (whole == NULL)
+        return NULL;
+      name = gantry_reference_to_string (whole);
       if (!g_ptr_array_find_with_equal_func (names, name, g_str_equal, NULL))
         g_ptr_array_add (names, g_steal_pointer (&name));
     }
   g_ptr_array_add (names, NULL);
-  return (char **) g_ptr_array_free (g_steal_pointer (&names), FALSE);
+  return (char **)g_ptr_array_free (g_steal_pointer (&names), FALSE);
 }
 
 static char *
@@ -363,7 +388,8 @@ gantry_reference_to_string (const GantryReference *self)
 char *
 gantry_reference_to_familiar (const GantryReference *self)
 {
-  gboolean library = g_str_has_prefix (self->repository, "library/") && strchr (self->repository + 8, '/') == NULL;
+  gboolean library
+      = g_str_has_prefix (self->repository, "library/") && strchr (self->repository + 8, '/') == NULL;
   const char *path = self->repository + (library ? 8 : 0);
   gsize length = strcspn (path, "/");
 

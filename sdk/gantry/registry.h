@@ -101,7 +101,8 @@ typedef struct {
   gpointer ask_data;
   GDestroyNotify ask_destroy;     /**< (nullable): for @ask_data, on whichever thread drops the last reference */
   GVariant *options;              /**< (nullable): a{sv}: "plain-http" b (HTTP also beyond loopback), "skip-verify" b (TLS certificates),
-                                       "hosts-dir" s (instead of the configured directories), "headers" a{ss} (sent to every host of the server) */
+                                       "hosts-dir" s (instead of the configured directories), "headers" a{ss} (sent to every host of the server),
+                                       "schema1" b (Docker schema 1 manifests are handed out instead of refused) */
 } GantryRegistryAccess;
 
 static inline void
@@ -153,7 +154,7 @@ typedef struct {
   /** What @reference, a tag or a digest, is now. @reference: (nullable): what the repository was opened with. *@ret_descriptor:
    * (transfer full): media type, digest and size. Blocks: on the network. Cost: one HEAD, or a GET where HEAD tells too little.
    * Errors: NOT_FOUND, UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, INVALID_ARGUMENT (an answer that is no manifest),
-   * NOT_IMPLEMENTED (Docker schema 1), RESOURCE_EXHAUSTED (429, a limit), DEADLINE_EXCEEDED, CANCELLED. Since: 1.0 */
+   * NOT_IMPLEMENTED (Docker schema 1, unless it was asked for), RESOURCE_EXHAUSTED (429, a limit), DEADLINE_EXCEEDED, CANCELLED. Since: 1.0 */
   gboolean (*resolve) (GantryRepository *self, const char *reference, GantryDescriptor **ret_descriptor,
                        GCancellable *cancellable, GError **error);
 

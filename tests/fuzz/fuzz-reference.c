@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * References: whatever is taken is written the same way and read back as the same thing, also as docker shows it.
+ * References: whatever is taken is written the same way and read back as the same thing, also as docker shows
+ * it.
  */
 #include <stdint.h>
 #include <string.h>
@@ -23,7 +24,7 @@ int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
   static const char *const prefixes[] = { "docker.io/library", "quay.io", "r.example:5000/team", NULL };
-  g_autofree char *text = g_strndup ((const char *) data, size);
+  g_autofree char *text = g_strndup ((const char *)data, size);
   g_autoptr (GError) error = NULL;
   g_autoptr (GantryReference) reference = gantry_reference_parse (text, &error);
   g_auto (GStrv) names = gantry_reference_complete (text, prefixes, NULL);
@@ -35,7 +36,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 
       check_same (whole, whole);
       check_same (familiar, whole);
-      for (gsize i = 0; names[i] != NULL; i++)
+      for (gsize i = 0; names != NULL && names[i] != NULL; i++)
         check_same (names[i], names[i]);
     }
   else if (error == NULL || !g_utf8_validate (error->message, -1, NULL))

@@ -26,11 +26,13 @@ test_whole (void)
     { "localhost/x", "localhost", "x", "latest", NULL, "localhost/x:latest" },
     { "localhost:5000/x:2", "localhost:5000", "x", "2", NULL, "localhost:5000/x:2" },
     { "Registry/x", "Registry", "x", "latest", NULL, "Registry/x:latest" },
-    { "quay.io/a-b/c__d.e_f---g", "quay.io", "a-b/c__d.e_f---g", "latest", NULL, "quay.io/a-b/c__d.e_f---g:latest" },
+    { "quay.io/a-b/c__d.e_f---g", "quay.io", "a-b/c__d.e_f---g", "latest", NULL,
+      "quay.io/a-b/c__d.e_f---g:latest" },
     { "127.0.0.1:5000/a/b:t", "127.0.0.1:5000", "a/b", "t", NULL, "127.0.0.1:5000/a/b:t" },
     { "[::1]/a", "[::1]", "a", "latest", NULL, "[::1]/a:latest" },
     { "[2001:db8::1]:5000/a@" SHA, "[2001:db8::1]:5000", "a", NULL, SHA, "[2001:db8::1]:5000/a@" SHA },
-    { "x.example/a:_under-score.TAG", "x.example", "a", "_under-score.TAG", NULL, "x.example/a:_under-score.TAG" },
+    { "x.example/a:_under-score.TAG", "x.example", "a", "_under-score.TAG", NULL,
+      "x.example/a:_under-score.TAG" },
     { "x.example/" HEX, "x.example", HEX, "latest", NULL, "x.example/" HEX ":latest" },
   };
 
@@ -114,7 +116,8 @@ test_refused (void)
       g_assert_null (gantry_reference_parse (cases[i].text, &error));
       g_assert_error (error, GANTRY_ERROR, GANTRY_ERROR_INVALID_ARGUMENT);
       if (strstr (error->message, cases[i].reason) == NULL)
-        g_error ("\"%s\" is refused by \"%s\", which does not say \"%s\"", cases[i].text, error->message, cases[i].reason);
+        g_error ("\"%s\" is refused by \"%s\", which does not say \"%s\"", cases[i].text, error->message,
+                 cases[i].reason);
     }
 }
 
@@ -131,6 +134,7 @@ test_lengths (void)
 
   g_assert_no_error (error);
   g_assert_null (gantry_reference_parse (long_path, NULL));
+  g_assert_null (gantry_reference_parse (path, NULL)); /* as library/aaa… */
   g_assert_null (gantry_reference_parse (long_tag, NULL));
   g_assert_null (gantry_reference_parse (endless, &error));
   g_assert_cmpuint (strlen (error->message), <, 500);
@@ -156,7 +160,8 @@ test_complete (void)
 
   assert_completes ("x", NULL, "docker.io/library/x:latest");
   assert_completes ("x:1", several, "docker.io/library/x:1 quay.io/x:1 r.example:5000/team/x:1");
-  assert_completes ("u/x@" SHA, several, "docker.io/u/x@" SHA " quay.io/u/x@" SHA " r.example:5000/team/u/x@" SHA);
+  assert_completes ("u/x@" SHA, several,
+                    "docker.io/u/x@" SHA " quay.io/u/x@" SHA " r.example:5000/team/u/x@" SHA);
   assert_completes ("ghcr.io/x", several, "ghcr.io/x:latest");
   assert_completes ("x", twice, "docker.io/library/x:latest");
   g_assert_null (gantry_reference_complete ("X", several, NULL));
