@@ -43,6 +43,11 @@ oci_parse (const void *data, gsize length, GError **error)
   g_autoptr (GError) local = NULL;
   JsonNode *root;
 
+  if (length == 0)
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the document is empty");
+      return NULL;
+    }
   if (length > OCI_MAX_DOCUMENT || !depth_is_sane (data, length) || !g_utf8_validate_len (data, length, NULL))
     {
       gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,

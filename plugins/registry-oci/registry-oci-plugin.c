@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+
+#include "registry-oci.h"
+
+static gboolean
+complete (GantryRegistry *registry, const char *name, char ***ret_names, GCancellable *cancellable,
+          GError **error)
+{
+  RegistryOci *self = (RegistryOci *)registry;
+  char **names = gantry_reference_complete (name, (const char *const *)self->short_names, error);
+
+  if (names == NULL)
+    return FALSE;
+  *ret_names = names;
+  return TRUE;
+}
+
+static const GantryRegistryVtable vtable = {
+  .size = sizeof (GantryRegistryVtable),
+  .complete = complete,
+  .open = repository_open,
+};
+
+static void
+registry_oci_fini (gpointer instance)
+{
+  RegistryOci *self = instance;
+
+  if (self == NULL)
+    return;
+  http_free (self->http);
+  g_strfreev (self->short_names);
+  g_strfreev (self->hosts_dirs);
+  g_strfreev (self->auth_files);
+  g_clear_pointer (&self->tokens, g_hash_table_unref);
+  g_mutex_clear (&self->lock);
+  g_mutex_clear (&self->auth_lock);
+  g_free (self);
+}
+
+/* A list of words with blanks between them. */
+static char **
+get_list (const GantryHost *host, const char *key, const char *fallback)
+{
+  g_autofree char *text = g_strdup (gantry_host_get_config_string (host, key, fallback));
+  g_auto (GStrv) words = g_strsplit_set (text, " \t,", -1);
+  GPtrArray *kept = g_ptr_array_new ();
+
+  for (gsize i = 0; words[i] != NULL; i++)
+    if (words[i][0] != '\0')
+      g_ptr_array_add (kept, g_strdup (words[i]));
+  g_ptr_array_add (kept, NULL);
+  return (char **)g_ptr_array_free (kept, FALSE);
+}
+
+static gboolean
+get_number (const GantryHost *host, const char *key, guint64 fallback, guint64 min, guint64 max,
+            guint *ret_value, GError **error)
+{
+  guint64 value;
+
+  if (!gantry_host_get_config_uint64 (host, key, fallback, min, max, &value, error))
+    return FALSE;
+  *ret_value = (guint)value;
+  return TRUE;
+}
+
+static gboolean
+read_settings (RegistryOci *self, HttpSettings *http, GError **error)
+{
+  const GantryHost *host = self->host;
+
+  self->short_names = get_list (host, "ShortNames", "docker.io/library");
+  self->hosts_dirs
+      = get_list (host, "HostsDirs", "/etc/gantry/certs.d /etc/containerd/certs.d /etc/docker/certs.d");
+  self->auth_files = get_list (host, "AuthFiles",
+                               "/etc/gantry/auth.json /run/containers/0/auth.json /root/.docker/config.json");
+  http->proxy = gantry_host_get_config_string (host, "Proxy", NULL);
+  http->no_proxy = gantry_host_get_config_string (host, "NoProxy", NULL);
+  for (gsize i = 0; self->short_names[i] != NULL; i++)
+    if (!gantry_reference_check_prefix (self->short_names[i], error))
+      {
+        g_prefix_error (error, "configuration key ShortNames: ");
+        return FALSE;
+      }
+  return get_number (host, "Attempts", 5, 1, 20, &self->attempts, error)
+         && get_number (host, "BackoffMs", 500, 1, 60000, &self->backoff_ms, error)
+         && get_number (host, "MaxWaitMs", 60000, 0, 3600000, &self->max_wait_ms, error)
+         && get_number (host, "HelperMs", 30000, 100, 600000, &self->helper_ms, error)
+         && get_number (host, "ConnectMs", 30000, 100, 600000, &http->connect_ms, error)
+         && get_number (host, "AnswerMs", 60000, 100, 600000, &http->answer_ms, error)
+         && get_number (host, "StallMs", 30000, 100, 600000, &http->stall_ms, error)
+         && gantry_host_get_config_uint64 (host, "MinimumRate", 1024, 1, G_MAXUINT32, &http->minimum_rate,
+                                           error);
+}
+
+static gboolean
+registry_oci_init (const GantryHost *host, gpointer *ret_instance, GError **error)
+{
+  RegistryOci *self = g_new0 (RegistryOci, 1);
+  HttpSettings http = { 0 };
+
+  self->registry.vtable = &vtable;
+  self->host = host;
+  g_mutex_init (&self->lock);
+  g_mutex_init (&self->auth_lock);
+  if (!read_settings (self, &http, error))
+    {
+      registry_oci_fini (self);
+      return FALSE;
+    }
+  self->http = http_new (&http);
+  *ret_instance = self;
+  return TRUE;
+}
+
+static gpointer
+registry_oci_get (gpointer instance, const char *type)
+{
+  return &((RegistryOci *)instance)->registry;
+}
+
+static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_REGISTRY_TYPE };
+static const GantryProvide *const provides[] = { &provide, NULL };
+static const char *const config_keys[]
+    = { "ShortNames", "HostsDirs", "AuthFiles", "Proxy",    "NoProxy", "Attempts",    "BackoffMs",
+        "MaxWaitMs",  "HelperMs",  "ConnectMs", "AnswerMs", "StallMs", "MinimumRate", NULL };
+
+static const GantryPluginDesc desc = {
+  .size = sizeof (GantryPluginDesc),
+  .abi_major = GANTRY_ABI_MAJOR,
+  .name = GANTRY_PLUGIN_NAME,
+  .version = GANTRY_VERSION,
+  .license = "LGPL-2.1-or-later",
+  .description = "Images at registries that speak HTTP",
+  .provides = provides,
+  .init = registry_oci_init,
+  .get = registry_oci_get,
+  .fini = registry_oci_fini,
+  .config_keys = config_keys,
+};
+
+const GantryPluginDesc *
+gantry_plugin_get_desc (void)
+{
+  return &desc;
+}
