@@ -401,7 +401,7 @@ main (int argc, char **argv)
     { "version", 0, 0, G_OPTION_ARG_NONE, &line.version, "Print the version", NULL },
     { NULL },
   };
-  g_autoptr (GOptionContext) context = g_option_context_new ("- the Gantry container runtime daemon");
+  g_autoptr (GOptionContext) context = g_option_context_new ("- the Gantry daemon");
   g_autoptr (GError) error = NULL;
 
   g_option_context_add_main_entries (context, entries, NULL);

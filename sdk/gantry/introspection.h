@@ -78,4 +78,16 @@ gantry_introspection_get_config (GantryIntrospection *self)
   return self->vtable->get_config (self);
 }
 
+static inline guint64
+gantry_introspection_watch (GantryIntrospection *self, GFunc func, gpointer user_data)
+{
+  return self->vtable->watch (self, func, user_data);
+}
+
+static inline void
+gantry_introspection_unwatch (GantryIntrospection *self, guint64 id)
+{
+  self->vtable->unwatch (self, id);
+}
+
 G_END_DECLS

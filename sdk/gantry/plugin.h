@@ -74,6 +74,18 @@ G_BEGIN_DECLS
   }                                                                                                                \
   G_STMT_END
 
+/** The same for wrappers of the host's slots. */
+#define GANTRY_REQUIRE_HOST_SLOT(self, slot, value)                                      \
+  G_STMT_START                                                                           \
+  {                                                                                      \
+    if (!GANTRY_HAS (self, GantryHost, slot))                                            \
+      {                                                                                  \
+        gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "this daemon has no " #slot); \
+        return value;                                                                    \
+      }                                                                                  \
+  }                                                                                      \
+  G_STMT_END
+
 typedef enum {
   GANTRY_NEED_ONE = 0,      /**< exactly one serves it; without it the plugin is SKIPPED */
   GANTRY_NEED_OPTIONAL = 1, /**< one, or NULL */
@@ -227,6 +239,7 @@ G_MODULE_EXPORT const GantryPluginDesc *gantry_plugin_get_desc (void);
 static inline gpointer
 gantry_host_lookup (const GantryHost *self, const char *type, const char *id, GError **error)
 {
+  GANTRY_REQUIRE_HOST_SLOT (self, lookup, NULL);
   return self->lookup (self, type, id, error);
 }
 
@@ -234,7 +247,50 @@ gantry_host_lookup (const GantryHost *self, const char *type, const char *id, GE
 static inline GPtrArray *
 gantry_host_lookup_all (const GantryHost *self, const char *type, GError **error)
 {
+  GANTRY_REQUIRE_HOST_SLOT (self, lookup_all, NULL);
   return self->lookup_all (self, type, error);
+}
+
+/** The manifest's Id. See GantryHost.get_id. */
+static inline const char *
+gantry_host_get_id (const GantryHost *self)
+{
+  return self->get_id (self);
+}
+
+/** The daemon's --root or --state. See GantryHost.get_base_path. */
+static inline const char *
+gantry_host_get_base_path (const GantryHost *self, GantryDir dir)
+{
+  return self->get_base_path (self, dir);
+}
+
+/** The context of the daemon's main thread. See GantryHost.get_main_context. */
+static inline GMainContext *
+gantry_host_get_main_context (const GantryHost *self)
+{
+  return self->get_main_context (self);
+}
+
+/** Says how this plugin is doing. See GantryHost.report. */
+static inline void
+gantry_host_report (const GantryHost *self, const char *status)
+{
+  self->report (self, status);
+}
+
+/** Says that the daemon is in use, or no longer. See GantryHost.hold. */
+static inline void
+gantry_host_hold (const GantryHost *self, int delta)
+{
+  self->hold (self, delta);
+}
+
+/** Asks the daemon to end. See GantryHost.quit. */
+static inline void
+gantry_host_quit (const GantryHost *self, const char *reason)
+{
+  self->quit (self, reason);
 }
 
 /** The value of the configuration key @key, or @fallback. Returns: (transfer none). */
@@ -294,6 +350,7 @@ gantry_host_get_config_boolean (const GantryHost *self, const char *key, gboolea
 static inline int
 gantry_host_get_dir_fd (const GantryHost *self, GantryDir dir, GError **error)
 {
+  GANTRY_REQUIRE_HOST_SLOT (self, get_dir_fd, -1);
   return self->get_dir_fd (self, dir, error);
 }
 
@@ -301,6 +358,7 @@ gantry_host_get_dir_fd (const GantryHost *self, GantryDir dir, GError **error)
 static inline const char *
 gantry_host_get_dir_path (const GantryHost *self, GantryDir dir, GError **error)
 {
+  GANTRY_REQUIRE_HOST_SLOT (self, get_dir_path, NULL);
   return self->get_dir_path (self, dir, error);
 }
 
@@ -309,6 +367,7 @@ static inline gboolean
 gantry_host_submit (const GantryHost *self, GantryPool pool, GFunc func, gpointer data, GDestroyNotify destroy,
                     GError **error)
 {
+  GANTRY_REQUIRE_HOST_SLOT (self, submit, FALSE);
   return self->submit (self, pool, func, data, destroy, error);
 }
 

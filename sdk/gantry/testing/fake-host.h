@@ -201,7 +201,9 @@ gantry_fake_host_ensure_dir (GantryFakeHost *self, GantryDir dir, GError **error
       g_free (self->own_path[dir]);
       self->own_path[dir] = g_strdup_printf ("%s/%s-%s", self->base[dir], self->noun, self->id);
       if (g_mkdir_with_parents (self->own_path[dir], 0700) == 0)
-        self->own_fd[dir] = open (self->own_path[dir], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        self->own_fd[dir] = open (self->own_path[dir], O_RDONLY);
+      if (self->own_fd[dir] >= 0)
+        fcntl (self->own_fd[dir], F_SETFD, FD_CLOEXEC);
       if (self->own_fd[dir] < 0)
         ok = gantry_throw_errno (error, errno, "opening %s", self->own_path[dir]);
     }
