@@ -49,6 +49,28 @@ grpc_call_ref (GrpcCall *self)
   return self;
 }
 
+static void
+give_message (GrpcCall *self, GBytes *message)
+{
+  grpc_shared_give (self->shared, g_bytes_get_size (message));
+  g_bytes_unref (message);
+}
+
+/* What came before an end that nobody expected is not delivered. Under lock. */
+static void
+drop_events (GrpcCall *self)
+{
+  GBytes *message;
+
+  while ((message = g_queue_pop_head (&self->messages)) != NULL)
+    give_message (self, message);
+  if (self->request != NULL)
+    give_message (self, g_steal_pointer (&self->request));
+  self->start = FALSE;
+  self->ended = FALSE;
+  self->writable = FALSE;
+}
+
 void
 grpc_call_unref (GrpcCall *self)
 {
@@ -86,13 +108,6 @@ grpc_call_kick (GrpcCall *self)
 }
 
 /* Events */
-
-static void
-give_message (GrpcCall *self, GBytes *message)
-{
-  grpc_shared_give (self->shared, g_bytes_get_size (message));
-  g_bytes_unref (message);
-}
 
 static void
 call_method (GrpcCall *self, GBytes *request)
@@ -234,24 +249,6 @@ grpc_call_wake (GrpcCall *self)
     grpc_call_run_events (self);
   else
     push_to_worker (self);
-}
-
-/* What came before an end that nobody expected is not delivered. Under lock. */
-static void
-drop_events (GrpcCall *self)
-{
-  GBytes *message;
-
-  while ((message = g_queue_pop_head (&self->messages)) != NULL)
-    give_message (self, message);
-  if (self->start)
-    {
-      self->start = FALSE;
-      if (self->request != NULL)
-        give_message (self, g_steal_pointer (&self->request));
-    }
-  self->ended = FALSE;
-  self->writable = FALSE;
 }
 
 void

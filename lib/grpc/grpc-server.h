@@ -57,7 +57,7 @@ typedef struct {
   guint window;              /**< the HTTP/2 window of a stream, bytes: 256 KiB */
   guint workers;             /**< threads for normal methods: 16; made when needed, gone when idle */
   guint long_workers;        /**< threads for GRPC_METHOD_LONG: 16 */
-  guint keepalive_ms;        /**< silence after which a peer is asked for a sign of life: 7,200,000; on TCP 60,000 */
+  guint keepalive_ms;        /**< silence after which a peer is asked for a sign of life: 7,200,000 */
   guint keepalive_timeout_ms; /**< and how long it has to answer: 20,000 */
   guint handshake_ms;        /**< how long a new connection may take to begin HTTP/2 (and TLS): 10,000 */
 } GrpcServerSettings;

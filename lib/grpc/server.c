@@ -19,8 +19,6 @@
 /* How long a listener rests after accept () found no descriptor. */
 #define REST_MS 100
 
-#define TCP_KEEPALIVE_MS 60000
-
 typedef struct
 {
   GrpcServer *server;
