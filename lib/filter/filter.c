@@ -284,33 +284,33 @@ gantry_filter_is_all (GantryFilter *self)
   return self->alternatives->len == 0;
 }
 
-static const char *
-find_equal (GPtrArray *selectors, const char *field, const char *key)
+static const Selector *
+find_equal (GPtrArray *selectors, gboolean (*accept) (const char *const *path, guint n_path))
 {
   for (guint i = 0; i < selectors->len; i++)
     {
-      Selector *selector = g_ptr_array_index (selectors, i);
+      const Selector *selector = g_ptr_array_index (selectors, i);
 
-      if (selector->op == OP_EQUAL && selector->path->len == (key != NULL ? 2 : 1)
-          && strcmp (g_ptr_array_index (selector->path, 0), field) == 0
-          && (key == NULL || strcmp (g_ptr_array_index (selector->path, 1), key) == 0))
-        return selector->value;
+      if (selector->op == OP_EQUAL && accept ((const char *const *) selector->path->pdata, selector->path->len))
+        return selector;
     }
   return NULL;
 }
 
-GPtrArray *
-gantry_filter_get_equals (GantryFilter *self, const char *field, const char *key)
+GArray *
+gantry_filter_get_equals (GantryFilter *self, gboolean (*accept) (const char *const *path, guint n_path))
 {
-  g_autoptr (GPtrArray) values = g_ptr_array_new ();
+  g_autoptr (GArray) equals = g_array_new (FALSE, FALSE, sizeof (GantryFilterEqual));
 
   for (guint i = 0; i < self->alternatives->len; i++)
     {
-      const char *value = find_equal (g_ptr_array_index (self->alternatives, i), field, key);
+      const Selector *selector = find_equal (g_ptr_array_index (self->alternatives, i), accept);
+      GantryFilterEqual equal;
 
-      if (value == NULL)
+      if (selector == NULL)
         return NULL;
-      g_ptr_array_add (values, (gpointer) value);
+      equal = (GantryFilterEqual){ (const char *const *) selector->path->pdata, selector->path->len, selector->value };
+      g_array_append_val (equals, equal);
     }
-  return values->len > 0 ? g_steal_pointer (&values) : NULL;
+  return equals->len > 0 ? g_steal_pointer (&equals) : NULL;
 }

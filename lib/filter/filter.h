@@ -33,6 +33,14 @@ gboolean gantry_filter_match (GantryFilter *self, GantryFilterField field, gpoin
 /** Whether it matches everything. */
 gboolean gantry_filter_is_all (GantryFilter *self);
 
-/** If every alternative demands @field == something (for a map field such as labels, @key is not NULL), the values: an index can
- * answer it. Returns: (transfer container) (element-type utf8) (nullable): NULL if there is an alternative without. */
-GPtrArray *gantry_filter_get_equals (GantryFilter *self, const char *field, const char *key);
+/** A == of a filter that an index could answer. */
+typedef struct {
+  const char *const *path; /**< n_path parts, as GantryFilterField gets them */
+  guint n_path;
+  const char *value;
+} GantryFilterEqual;
+
+/** For each alternative one == on a field that @accept approves of: what matches is among what those find. Returns: (transfer
+ * container) (element-type GantryFilterEqual) (nullable): valid as long as the filter; NULL if an alternative has none, or there is no
+ * alternative: then everything has to be looked at. */
+GArray *gantry_filter_get_equals (GantryFilter *self, gboolean (*accept) (const char *const *path, guint n_path));

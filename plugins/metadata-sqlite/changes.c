@@ -74,6 +74,22 @@ changes_validate_labels (GVariant *labels, GError **error)
 }
 
 static gboolean
+validate_mask (GantryChange *change, GError **error)
+{
+  for (gsize i = 0; change->mask != NULL && change->mask[i] != NULL; i++)
+    {
+      const char *path = change->mask[i];
+
+      if (strcmp (path, "labels") != 0 && strcmp (path, "fields") != 0 && !g_str_has_prefix (path, "labels.")
+          && !g_str_has_prefix (path, "fields."))
+        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                             "cannot update \"%s\" field of %s \"%s\", only labels and fields: invalid argument", path,
+                             change->record->kind, change->record->id);
+    }
+  return TRUE;
+}
+
+static gboolean
 validate_change (GantryChange *change, GError **error)
 {
   GantryRecord *record = change->record;
@@ -92,7 +108,7 @@ validate_change (GantryChange *change, GError **error)
   if (record->fields != NULL && g_variant_get_size (record->fields) > MAX_FIELDS)
     return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "%s \"%s\" has more than %d bytes of fields", record->kind,
                          record->id, MAX_FIELDS);
-  return changes_validate_labels (record->labels, error);
+  return validate_mask (change, error) && changes_validate_labels (record->labels, error);
 }
 
 static gboolean

@@ -93,6 +93,12 @@ records_get (GantryMetadata *self, const char *kind, const char *ns, const char 
   return TRUE;
 }
 
+static gboolean
+is_id_field (const char *field)
+{
+  return strcmp (field, "id") == 0 || strcmp (field, "name") == 0 || strcmp (field, "digest") == 0;
+}
+
 static const char *
 record_field (const char *const *path, guint n_path, gpointer object)
 {
@@ -116,34 +122,9 @@ record_field (const char *const *path, guint n_path, gpointer object)
     }
   if (n_path != 1)
     return NULL;
-  if (strcmp (path[0], "id") == 0 || strcmp (path[0], "name") == 0 || strcmp (path[0], "digest") == 0)
+  if (is_id_field (path[0]))
     return record->id;
   return gantry_record_get_string (record, path[0]);
-}
-
-/* The label that every alternative of the filter fixes, if any: then the label table has the answer. */
-static char *
-find_label_key (const char *const *filters)
-{
-  const char *start, *end;
-
-  if (filters == NULL || filters[0] == NULL || !g_str_has_prefix (filters[0], "labels."))
-    return NULL;
-  start = filters[0] + strlen ("labels.");
-  if (*start == '"')
-    {
-      start++;
-      end = strchr (start, '"');
-    }
-  else
-    end = strstr (start, "==");
-  return end != NULL ? g_strndup (start, (gsize) (end - start)) : NULL;
-}
-
-static int
-compare_text (gconstpointer a, gconstpointer b)
-{
-  return strcmp (*(const char *const *) a, *(const char *const *) b);
 }
 
 typedef struct {
@@ -153,6 +134,7 @@ typedef struct {
   GantryFilter *filter;
   guint limit;
   guint count;
+  const char *after; /* (nullable) */
   GantryRecordFunc func;
   gpointer user_data;
   GCancellable *cancellable;
@@ -202,7 +184,7 @@ list_page (List *list, const char *after_ns, const char *after_id, GPtrArray *re
   else
     stmt = connection_prepare (connection,
                                "SELECT ns, id, labels, fields, created, updated, revision FROM record"
-                               " WHERE kind=?1 AND (ns, id)>(?2, ?3) ORDER BY ns, id LIMIT ?4",
+                               " WHERE kind=?1 AND (ns, id)>(?2, ?3) AND id>?5 ORDER BY ns, id LIMIT ?4",
                                error);
   if (stmt != NULL)
     {
@@ -210,6 +192,8 @@ list_page (List *list, const char *after_ns, const char *after_id, GPtrArray *re
       bind_text (stmt, 2, list->ns != NULL ? list->ns : after_ns);
       bind_text (stmt, 3, after_id);
       sqlite3_bind_int (stmt, 4, PAGE);
+      if (list->ns == NULL)
+        bind_text (stmt, 5, list->after != NULL ? list->after : "");
       ok = read_rows (connection, stmt, list->kind, records, error);
     }
   database_return (list->database, connection);
@@ -217,10 +201,10 @@ list_page (List *list, const char *after_ns, const char *after_id, GPtrArray *re
 }
 
 static gboolean
-list_scan (List *list, const char *after, GError **error)
+list_scan (List *list, GError **error)
 {
   g_autofree char *after_ns = g_strdup ("");
-  g_autofree char *after_id = g_strdup (after != NULL ? after : "");
+  g_autofree char *after_id = g_strdup (list->ns != NULL && list->after != NULL ? list->after : "");
 
   for (;;)
     {
@@ -240,59 +224,137 @@ list_scan (List *list, const char *after, GError **error)
     }
 }
 
-static const char *
-look_up_sql (const char *label, const char *ns)
+/* Whether an index knows the field: ids, by any of their names, and labels. */
+static gboolean
+is_indexed (const char *const *path, guint n_path)
 {
-  if (label == NULL && ns == NULL)
-    return "SELECT ns, id, labels, fields, created, updated, revision FROM record WHERE kind=?1 AND id=?3 AND id>?4 ORDER BY ns";
-  if (label == NULL)
-    return "SELECT ns, id, labels, fields, created, updated, revision FROM record WHERE kind=?1 AND ns=?2 AND id=?3 AND id>?4";
-  if (ns == NULL)
-    return "SELECT r.ns, r.id, r.labels, r.fields, r.created, r.updated, r.revision"
-           " FROM label l JOIN record r ON r.kind=l.kind AND r.ns=l.ns AND r.id=l.id"
-           " WHERE l.kind=?1 AND l.value=?3 AND l.id>?4 AND l.key=?5 ORDER BY l.ns, l.id";
-  return "SELECT r.ns, r.id, r.labels, r.fields, r.created, r.updated, r.revision"
-         " FROM label l JOIN record r ON r.kind=l.kind AND r.ns=l.ns AND r.id=l.id"
-         " WHERE l.kind=?1 AND l.ns=?2 AND l.value=?3 AND l.id>?4 AND l.key=?5 ORDER BY l.id";
+  return n_path == 1 ? is_id_field (path[0]) : n_path == 2 && strcmp (path[0], "labels") == 0;
 }
 
-/* Answers a filter that fixes ids, or one label, from an index, in one namespace or in all. */
-static gboolean
-list_lookup (List *list, GPtrArray *values, const char *label, const char *after, GError **error)
+/* A record that the indexes found. */
+typedef struct {
+  char *ns;
+  char *id;
+} Found;
+
+static void
+found_free (gpointer data)
 {
-  g_autoptr (GPtrArray) records = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_record_unref);
+  Found *self = data;
+
+  g_free (self->ns);
+  g_free (self->id);
+  g_free (self);
+}
+
+static int
+compare_found (gconstpointer a, gconstpointer b)
+{
+  const Found *one = *(const Found *const *) a, *two = *(const Found *const *) b;
+  int order = strcmp (one->ns, two->ns);
+
+  return order != 0 ? order : strcmp (one->id, two->id);
+}
+
+static void
+add_found (GPtrArray *found, const char *ns, const char *id)
+{
+  Found *item = g_new (Found, 1);
+
+  item->ns = g_strdup (ns);
+  item->id = g_strdup (id);
+  g_ptr_array_add (found, item);
+}
+
+static sqlite3_stmt *
+prepare_find (List *list, Connection *connection, gboolean label, GError **error)
+{
+  if (label && list->ns != NULL)
+    return connection_prepare (connection,
+                               "SELECT ns, id FROM label WHERE kind=?1 AND key=?4 AND value=?3 AND ns=?2 AND id>?5", error);
+  if (label)
+    return connection_prepare (connection, "SELECT ns, id FROM label WHERE kind=?1 AND key=?4 AND value=?3 AND id>?5",
+                               error);
+  if (list->ns != NULL)
+    return connection_prepare (connection, "SELECT ns, id FROM record WHERE kind=?1 AND ns=?2 AND id=?3 AND id>?5", error);
+  return connection_prepare (connection,
+                             "SELECT ns, id FROM record WHERE kind=?1 AND id=?3 AND id>?5 AND ns IN"
+                             " (SELECT '' UNION SELECT id FROM record WHERE kind='namespace' AND ns='')",
+                             error);
+}
+
+/* Asks the index for @equal. */
+static gboolean
+find_equal (List *list, Connection *connection, const GantryFilterEqual *equal, GPtrArray *found, GError **error)
+{
+  gboolean label = equal->n_path == 2;
+  sqlite3_stmt *stmt = prepare_find (list, connection, label, error);
+  int code;
+
+  if (stmt == NULL)
+    return FALSE;
+  bind_text (stmt, 1, list->kind);
+  if (list->ns != NULL)
+    bind_text (stmt, 2, list->ns);
+  bind_text (stmt, 3, equal->value);
+  if (label)
+    bind_text (stmt, 4, equal->path[1]);
+  bind_text (stmt, 5, list->after != NULL ? list->after : "");
+  while ((code = sqlite3_step (stmt)) == SQLITE_ROW)
+    add_found (found, column_text (stmt, 0), column_text (stmt, 1));
+  sqlite3_reset (stmt);
+  return code == SQLITE_DONE || connection_throw (connection, "looking up records", error);
+}
+
+/* Reads the records from number @from on, a page of them; one that has gone since is left out. */
+static gboolean
+read_found (List *list, GPtrArray *found, guint from, GPtrArray *records, GError **error)
+{
   Connection *connection = database_borrow (list->database, error);
-  const char *previous = NULL;
-  gboolean ok = TRUE;
 
   if (connection == NULL)
     return FALSE;
-  g_ptr_array_sort (values, compare_text);
-  for (guint i = 0; ok && i < values->len; i++)
+  for (guint i = from; i < found->len && i < from + PAGE; i++)
     {
-      const char *value = g_ptr_array_index (values, i);
-      sqlite3_stmt *stmt;
+      const Found *item = g_ptr_array_index (found, i);
+      GantryRecord *record;
 
-      if (g_strcmp0 (previous, value) == 0)
+      if (i > 0 && compare_found (&found->pdata[i - 1], &found->pdata[i]) == 0)
         continue;
-      previous = value;
-      stmt = connection_prepare (connection, look_up_sql (label, list->ns), error);
-      ok = stmt != NULL;
-      if (!ok)
-        break;
-      bind_text (stmt, 1, list->kind);
-      if (list->ns != NULL)
-        bind_text (stmt, 2, list->ns);
-      bind_text (stmt, 3, value);
-      bind_text (stmt, 4, after != NULL ? after : "");
-      if (label != NULL)
-        bind_text (stmt, 5, label);
-      ok = read_rows (connection, stmt, list->kind, records, error);
+      record = records_read (connection, list->kind, item->ns, item->id, NULL);
+      if (record != NULL)
+        g_ptr_array_add (records, record);
     }
   database_return (list->database, connection);
-  if (ok)
-    list_emit (list, records);
-  return ok;
+  return TRUE;
+}
+
+/* Answers a filter from indexes: what each alternative names, put together and in order. */
+static gboolean
+list_lookup (List *list, GArray *equals, GError **error)
+{
+  g_autoptr (GPtrArray) found = g_ptr_array_new_with_free_func (found_free);
+  Connection *connection = database_borrow (list->database, error);
+  gboolean ok = connection != NULL;
+
+  if (!ok)
+    return FALSE;
+  for (guint i = 0; ok && i < equals->len; i++)
+    ok = find_equal (list, connection, &g_array_index (equals, GantryFilterEqual, i), found, error);
+  database_return (list->database, connection);
+  if (!ok)
+    return FALSE;
+  g_ptr_array_sort (found, compare_found);
+  for (guint i = 0; i < found->len; i += PAGE)
+    {
+      g_autoptr (GPtrArray) records = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_record_unref);
+
+      if (g_cancellable_set_error_if_cancelled (list->cancellable, error) || !read_found (list, found, i, records, error))
+        return FALSE;
+      if (!list_emit (list, records))
+        return TRUE;
+    }
+  return TRUE;
 }
 
 gboolean
@@ -300,14 +362,14 @@ records_list (GantryMetadata *self, const char *kind, const char *ns, const char
               guint limit, GantryRecordFunc func, gpointer user_data, GCancellable *cancellable, GError **error)
 {
   g_autoptr (GantryFilter) filter = gantry_filter_new (filters, error);
-  g_autoptr (GPtrArray) values = NULL;
-  g_autofree char *label = NULL;
+  g_autoptr (GArray) equals = NULL;
   List list = {
     .database = METADATA_SQLITE_FROM (self, metadata)->database,
     .kind = kind,
     .ns = ns,
     .filter = filter,
     .limit = limit,
+    .after = after,
     .func = func,
     .user_data = user_data,
     .cancellable = cancellable,
@@ -315,15 +377,8 @@ records_list (GantryMetadata *self, const char *kind, const char *ns, const char
 
   if (filter == NULL)
     return FALSE;
-  values = gantry_filter_get_equals (filter, "id", NULL);
-  if (values == NULL)
-    values = gantry_filter_get_equals (filter, "name", NULL);
-  if (values != NULL)
-    return list_lookup (&list, values, NULL, after, error);
-  label = find_label_key (filters);
-  if (label != NULL && (values = gantry_filter_get_equals (filter, "labels", label)) != NULL)
-    return list_lookup (&list, values, label, after, error);
-  return list_scan (&list, after, error);
+  equals = gantry_filter_get_equals (filter, is_indexed);
+  return equals != NULL ? list_lookup (&list, equals, error) : list_scan (&list, error);
 }
 
 gboolean

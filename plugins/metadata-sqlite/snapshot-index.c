@@ -225,6 +225,8 @@ index_insert (GantrySnapshotIndex *self, const char *snapshotter, guint64 number
     .snapshotter = snapshotter, .key = key, .parent = parent, .number = number, .kind = kind, .labels = labels,
   };
 
+  if (kind != GANTRY_SNAPSHOT_ACTIVE && kind != GANTRY_SNAPSHOT_VIEW)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "snapshot %s can be inserted as active or view only", key);
   return validate_key (key, error) && changes_validate_labels (labels, error)
          && write_entry (self, do_insert, &request, ret_entry, cancellable, error);
 }

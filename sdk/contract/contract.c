@@ -12,7 +12,12 @@ const char gantry_contract_untouched[] = "untouched";
 
 static const GantryContractSuite *const suites[] = {
   &gantry_contract_content,
+  &gantry_contract_event_log,
+  &gantry_contract_events,
+  &gantry_contract_metadata,
+  &gantry_contract_snapshot_index,
   &gantry_contract_snapshotter,
+  &gantry_contract_verifier,
   NULL,
 };
 

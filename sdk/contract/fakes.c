@@ -5,8 +5,11 @@
 
 #include "fake-content.h"
 #include "fake-differ.h"
+#include "fake-events.h"
+#include "fake-metadata.h"
 #include "fake-snapshot-index.h"
 #include "fake-snapshotter.h"
+#include "fake-verifier.h"
 
 typedef struct
 {
@@ -40,14 +43,44 @@ struct _GantryFakes
 
 DEFINE_FAKE (content, GantryContent)
 DEFINE_FAKE (differ, GantryDiffer)
+DEFINE_FAKE (event_log, GantryEventLog)
 DEFINE_FAKE (snapshot_index, GantrySnapshotIndex)
 DEFINE_FAKE (snapshotter, GantrySnapshotter)
+DEFINE_FAKE (verifier, GantryVerifier)
+
+static gpointer
+make_events (GantryFakes *set)
+{
+  return gantry_fake_events_new (gantry_fakes_get (set, GANTRY_EVENT_LOG_TYPE));
+}
+
+static void
+end_events (gpointer instance)
+{
+  gantry_fake_events_free (instance);
+}
+
+static gpointer
+make_metadata (GantryFakes *set)
+{
+  return gantry_fake_metadata_new (gantry_fakes_get (set, GANTRY_EVENT_LOG_TYPE));
+}
+
+static void
+end_metadata (gpointer instance)
+{
+  gantry_fake_metadata_free (instance);
+}
 
 static const Kind kinds[] = {
   { GANTRY_CONTENT_TYPE, make_content, end_content },
   { GANTRY_DIFFER_TYPE, make_differ, end_differ },
+  { GANTRY_EVENT_LOG_TYPE, make_event_log, end_event_log },
+  { GANTRY_EVENTS_TYPE, make_events, end_events },
+  { GANTRY_METADATA_TYPE, make_metadata, end_metadata },
   { GANTRY_SNAPSHOT_INDEX_TYPE, make_snapshot_index, end_snapshot_index },
   { GANTRY_SNAPSHOTTER_TYPE, make_snapshotter, end_snapshotter },
+  { GANTRY_VERIFIER_TYPE, make_verifier, end_verifier },
 };
 
 GantryFakes *

@@ -239,15 +239,16 @@ typedef struct {
 
   /** Calls @func for the records of @kind in @ns (NULL: in every namespace) that match @filters (nullable), by id.
    * Fields of filters: id and name, labels.<key>, every string field, and for images "target.digest", "target.mediatype".
-   * @after: (nullable): only ids greater than this; @limit: 0: all. Blocks: on local metadata. Cost: linear in the answer where
-   * a filter names ids, names or labels by ==. Errors: INVALID_ARGUMENT (filter). Since: 1.0 */
+   * In every namespace: by namespace and then id. @after: (nullable): only ids greater than this; @limit: 0: all. Blocks: on local
+   * metadata. Cost: linear in the answer where every filter names an id, a name or a label by ==. Errors: INVALID_ARGUMENT (filter),
+   * CANCELLED. Since: 1.0 */
   gboolean (*list) (GantryMetadata *self, const char *kind, const char *ns, const char *const *filters, const char *after,
                     guint limit, GantryRecordFunc func, gpointer user_data, GCancellable *cancellable, GError **error);
 
   /** Makes all of @changes (element-type GantryChange), in order, or none. *@ret_records: (optional) (transfer full)
    * (element-type GantryRecord): what each record became (of a DELETE: what it was). Concurrent calls share one
    * transaction and one sync. Blocks: one durable write. Errors: of each change, prefixed by nothing; INVALID_ARGUMENT for ids,
-   * label sizes and fields. Since: 1.0 */
+   * masks, label sizes and fields; CANCELLED (nothing has happened). Since: 1.0 */
   gboolean (*apply) (GantryMetadata *self, GPtrArray *changes, GPtrArray **ret_records, GCancellable *cancellable,
                      GError **error);
 

@@ -84,7 +84,7 @@ typedef struct {
                    GCancellable *cancellable, GError **error);
 
   /** Sets labels as GantrySnapshotter.update. *@ret_entry: (optional) (transfer full). Blocks: on local metadata.
-   * Errors: NOT_FOUND. Since: 1.0 */
+   * Errors: NOT_FOUND, INVALID_ARGUMENT (mask, labels). Since: 1.0 */
   gboolean (*update) (GantrySnapshotIndex *self, const char *snapshotter, const char *key, GVariant *labels,
                       const char *const *mask, GantrySnapshotEntry **ret_entry, GCancellable *cancellable, GError **error);
 
