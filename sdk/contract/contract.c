@@ -18,6 +18,9 @@ static const GantryContractSuite *const suites[] = {
   &gantry_contract_snapshot_index,
   &gantry_contract_snapshotter,
   &gantry_contract_verifier,
+  &gantry_contract_jobs,
+  &gantry_contract_frontend,
+  &gantry_contract_introspection,
   NULL,
 };
 

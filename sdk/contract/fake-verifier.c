@@ -6,7 +6,8 @@
 #include "fake-support.h"
 
 #define NAME_PATTERN                                                                                         \
-  "^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?$"
+  "^[a-z0-9.-]+(:[0-9]+)?(/"                                                                                 \
+  "[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?$"
 
 typedef struct
 {
@@ -47,15 +48,17 @@ check_options (GVariant *options, const char *const *types, GError **error)
       ok = types[i] != NULL && strcmp (g_variant_get_type_string (value), types[i + 1]) == 0;
       g_variant_unref (value);
       if (!ok)
-        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "there is no option \"%s\" of this type", key);
+        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "there is no option \"%s\" of this type",
+                             key);
     }
   return TRUE;
 }
 
-/* Whether one of @digest and the option "digests" is refused, with the lock held. Errors: INVALID_ARGUMENT. */
+/* Whether one of @digest and the option "digests" is refused, with the lock held. Errors: INVALID_ARGUMENT.
+ */
 static gboolean
-find_refused (FakeVerifier *self, const char *name, const char *digest, GVariant *options, gboolean *ret_refused,
-              GError **error)
+find_refused (FakeVerifier *self, const char *name, const char *digest, GVariant *options,
+              gboolean *ret_refused, GError **error)
 {
   g_autofree const char **more = NULL;
   gboolean refused = g_hash_table_contains (self->refused, digest);
@@ -93,14 +96,17 @@ fake_verify (GantryVerifier *verifier, const char *name, const char *digest, GVa
   g_variant_builder_init (&report, G_VARIANT_TYPE ("aa{sv}"));
   g_variant_builder_open (&report, G_VARIANT_TYPE_VARDICT);
   g_variant_builder_add (&report, "{sv}", "step",
-                         g_variant_new_string (refused ? "this digest is refused" : "this digest is not refused"));
+                         g_variant_new_string (refused ? "this digest is refused"
+                                                       : "this digest is not refused"));
   g_variant_builder_add (&report, "{sv}", "ok", g_variant_new_boolean (!refused));
   g_variant_builder_close (&report);
   if (ret_report != NULL)
     *ret_report = g_variant_ref_sink (g_variant_builder_end (&report));
   else
     g_variant_builder_clear (&report);
-  return !refused || gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED, "image %s may not be used: its digest is refused", name);
+  return !refused
+         || gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED,
+                          "image %s may not be used: its digest is refused", name);
 }
 
 static gboolean

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A verifier in memory: it allows everything but what it was told to refuse, and signs with the one key that it has. */
+ * A verifier in memory: it allows everything but what it was told to refuse, and signs with the one key that
+ * it has. */
 #pragma once
 
 #include <gantry/verifier.h>

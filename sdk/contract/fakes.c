@@ -6,6 +6,9 @@
 #include "fake-content.h"
 #include "fake-differ.h"
 #include "fake-events.h"
+#include "fake-frontend.h"
+#include "fake-introspection.h"
+#include "fake-jobs.h"
 #include "fake-metadata.h"
 #include "fake-snapshot-index.h"
 #include "fake-snapshotter.h"
@@ -44,6 +47,9 @@ struct _GantryFakes
 DEFINE_FAKE (content, GantryContent)
 DEFINE_FAKE (differ, GantryDiffer)
 DEFINE_FAKE (event_log, GantryEventLog)
+DEFINE_FAKE (jobs, GantryJobs)
+DEFINE_FAKE (frontend, GantryFrontend)
+DEFINE_FAKE (introspection, GantryIntrospection)
 DEFINE_FAKE (snapshot_index, GantrySnapshotIndex)
 DEFINE_FAKE (snapshotter, GantrySnapshotter)
 DEFINE_FAKE (verifier, GantryVerifier)
@@ -78,6 +84,9 @@ static const Kind kinds[] = {
   { GANTRY_EVENT_LOG_TYPE, make_event_log, end_event_log },
   { GANTRY_EVENTS_TYPE, make_events, end_events },
   { GANTRY_METADATA_TYPE, make_metadata, end_metadata },
+  { GANTRY_JOBS_TYPE, make_jobs, end_jobs },
+  { GANTRY_FRONTEND_TYPE, make_frontend, end_frontend },
+  { GANTRY_INTROSPECTION_TYPE, make_introspection, end_introspection },
   { GANTRY_SNAPSHOT_INDEX_TYPE, make_snapshot_index, end_snapshot_index },
   { GANTRY_SNAPSHOTTER_TYPE, make_snapshotter, end_snapshotter },
   { GANTRY_VERIFIER_TYPE, make_verifier, end_verifier },

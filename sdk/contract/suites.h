@@ -12,3 +12,6 @@ extern const GantryContractSuite gantry_contract_metadata;
 extern const GantryContractSuite gantry_contract_snapshot_index;
 extern const GantryContractSuite gantry_contract_snapshotter;
 extern const GantryContractSuite gantry_contract_verifier;
+extern const GantryContractSuite gantry_contract_jobs;
+extern const GantryContractSuite gantry_contract_frontend;
+extern const GantryContractSuite gantry_contract_introspection;

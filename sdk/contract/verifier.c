@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The contract of org.gantry.verifier.v1. Whether an image is allowed is the operator's business, so the cases take either answer, but
- * only those two. */
+ * The contract of org.gantry.verifier.v1. Whether an image is allowed is the operator's business, so the
+ * cases take either answer, but only those two. */
 #include <gantry/verifier.h>
 
 #include <string.h>
@@ -73,31 +73,36 @@ test_report_is_optional (GantryContractFixture *fixture)
   g_autoptr (GVariant) offline = gantry_contract_parse ("{'offline': <true>}");
   g_autoptr (GError) error = NULL;
 
-  g_assert_cmpint (gantry_verifier_verify (verifier_of (fixture), NAME, DIGEST, offline, NULL, NULL, &error), ==,
-                   ask (fixture, "{'offline': <true>}"));
+  g_assert_cmpint (gantry_verifier_verify (verifier_of (fixture), NAME, DIGEST, offline, NULL, NULL, &error),
+                   ==, ask (fixture, "{'offline': <true>}"));
 }
 
 static void
 test_bad_questions (GantryContractFixture *fixture)
 {
-  static const char *const names[] = { "", "registry.example/UPPER:1", "x:1:2", "registry.example/../x:1", "x@sha256:12", "a b:1" };
-  static const char *const digests[] = { "", "sha256:", "sha256:0123", "sha256:../../../../etc/passwd", "md5:0123" };
+  static const char *const names[]
+      = { "", "registry.example/UPPER:1", "x:1:2", "registry.example/../x:1", "x@sha256:12", "a b:1" };
+  static const char *const digests[]
+      = { "", "sha256:", "sha256:0123", "sha256:../../../../etc/passwd", "md5:0123" };
   static const char *const options[]
       = { "{'unknown': <1>}", "{'offline': <'yes'>}", "{'digests': <['sha256:1']>}", "{'transport': <1>}" };
   GVariant *report = GANTRY_CONTRACT_UNTOUCHED;
 
   for (gsize i = 0; i < G_N_ELEMENTS (names); i++)
     CONTRACT_FAILS (GANTRY_ERROR_INVALID_ARGUMENT,
-                    gantry_verifier_verify (verifier_of (fixture), names[i], DIGEST, NULL, &report, NULL, &error));
+                    gantry_verifier_verify (verifier_of (fixture), names[i], DIGEST, NULL, &report, NULL,
+                                            &error));
   for (gsize i = 0; i < G_N_ELEMENTS (digests); i++)
     CONTRACT_FAILS (GANTRY_ERROR_INVALID_ARGUMENT,
-                    gantry_verifier_verify (verifier_of (fixture), NAME, digests[i], NULL, &report, NULL, &error));
+                    gantry_verifier_verify (verifier_of (fixture), NAME, digests[i], NULL, &report, NULL,
+                                            &error));
   for (gsize i = 0; i < G_N_ELEMENTS (options); i++)
     {
       g_autoptr (GVariant) parsed = gantry_contract_parse (options[i]);
 
       CONTRACT_FAILS (GANTRY_ERROR_INVALID_ARGUMENT,
-                      gantry_verifier_verify (verifier_of (fixture), NAME, DIGEST, parsed, &report, NULL, &error));
+                      gantry_verifier_verify (verifier_of (fixture), NAME, DIGEST, parsed, &report, NULL,
+                                              &error));
     }
   g_assert_true (report == GANTRY_CONTRACT_UNTOUCHED);
 }
@@ -116,13 +121,15 @@ test_sign_asks_for_a_key (GantryContractFixture *fixture)
   if (!GANTRY_CONTRACT_HAS (verifier_of (fixture), GantryVerifierVtable, sign))
     return;
   g_assert_cmpint (g_mkdir_with_parents (home, 0700), ==, 0);
-  CONTRACT_FAILS (GANTRY_ERROR_INVALID_ARGUMENT, gantry_verifier_sign (verifier_of (fixture), NAME, DIGEST, none,
-                                                                       &signature, &location, NULL, &error));
+  CONTRACT_FAILS (GANTRY_ERROR_INVALID_ARGUMENT,
+                  gantry_verifier_sign (verifier_of (fixture), NAME, DIGEST, none, &signature, &location,
+                                        NULL, &error));
   CONTRACT_FAILS_NAMING (GANTRY_ERROR_INVALID_ARGUMENT, "unknown",
-                         gantry_verifier_sign (verifier_of (fixture), NAME, DIGEST, strange, &signature, &location,
-                                               NULL, &error));
-  CONTRACT_FAILS (GANTRY_ERROR_NOT_FOUND, gantry_verifier_sign (verifier_of (fixture), NAME, DIGEST, no_such_key,
-                                                                &signature, &location, NULL, &error));
+                         gantry_verifier_sign (verifier_of (fixture), NAME, DIGEST, strange, &signature,
+                                               &location, NULL, &error));
+  CONTRACT_FAILS (GANTRY_ERROR_NOT_FOUND,
+                  gantry_verifier_sign (verifier_of (fixture), NAME, DIGEST, no_such_key, &signature,
+                                        &location, NULL, &error));
   g_assert_true (signature == GANTRY_CONTRACT_UNTOUCHED && location == GANTRY_CONTRACT_UNTOUCHED);
 }
 
