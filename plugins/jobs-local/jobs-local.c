@@ -71,6 +71,17 @@ job_acquire (Job *self)
   return self;
 }
 
+static gboolean
+is_finished (Job *self)
+{
+  gboolean finished;
+
+  g_mutex_lock (&self->lock);
+  finished = self->finished;
+  g_mutex_unlock (&self->lock);
+  return finished;
+}
+
 static GantryJob *
 job_ref (GantryJob *job)
 {
@@ -85,7 +96,7 @@ job_unref (GantryJob *job)
 {
   Job *self = (Job *) job;
 
-  if (g_atomic_int_dec_and_test (&self->owners) && !self->finished)
+  if (g_atomic_int_dec_and_test (&self->owners) && !is_finished (self))
     {
       g_autoptr (GError) error = g_error_new (GANTRY_ERROR, GANTRY_ERROR_INTERNAL, "the work was given up");
 
@@ -147,6 +158,18 @@ job_get_cancellable (GantryJob *job)
   return ((Job *) job)->cancellable;
 }
 
+static gboolean
+is_watching (JobsLocal *self, guint64 id)
+{
+  gboolean found = FALSE;
+
+  g_mutex_lock (&self->lock);
+  for (guint i = 0; i < self->watches->len && !found; i++)
+    found = g_array_index (self->watches, Watch, i).id == id;
+  g_mutex_unlock (&self->lock);
+  return found;
+}
+
 static void
 emit (JobsLocal *jobs, Job *job, GantryJobSignal signal, GVariant *changes)
 {
@@ -160,6 +183,9 @@ emit (JobsLocal *jobs, Job *job, GantryJobSignal signal, GVariant *changes)
     {
       Watch *watch = &g_array_index (watches, Watch, i);
 
+      /* An earlier one may have ended a later one. */
+      if (!is_watching (jobs, watch->id))
+        continue;
       watch->func (&job->job, signal, held, watch->user_data);
     }
 }
@@ -212,6 +238,9 @@ on_tell (gpointer data)
   gboolean first, finished;
   GVariant *changes = take_changes (self);
 
+  g_mutex_lock (&jobs->lock);
+  g_hash_table_remove (jobs->tells, g_main_current_source ());
+  g_mutex_unlock (&jobs->lock);
   g_mutex_lock (&self->lock);
   first = !self->announced;
   self->announced = TRUE;
@@ -239,7 +268,10 @@ schedule (Job *self, guint delay_ms)
 
   g_source_set_priority (source, G_PRIORITY_DEFAULT);
   g_source_set_callback (source, on_tell, job_acquire (self), job_release);
+  g_mutex_lock (&self->jobs->lock);
+  g_hash_table_add (self->jobs->tells, g_source_ref (source));
   g_source_attach (source, self->jobs->host->get_main_context (self->jobs->host));
+  g_mutex_unlock (&self->jobs->lock);
 }
 
 /* With the lock. Items are merged one level deeper: an update names only the items that changed. */
@@ -365,7 +397,7 @@ token_taken (JobsLocal *self, const char *token, guint32 uid)
     {
       Job *job = value;
 
-      if (!job->finished && job->uid == uid && g_strcmp0 (job->token, token) == 0)
+      if (job->uid == uid && g_strcmp0 (job->token, token) == 0 && !is_finished (job))
         return TRUE;
     }
   return FALSE;
@@ -492,11 +524,16 @@ static gboolean
 jobs_cancel (GantryJobs *jobs, guint64 id, GCancellable *cancellable, GError **error)
 {
   g_autoptr (GantryJob) job = NULL;
+  g_autoptr (GVariant) properties = NULL;
+  gboolean cancelable = TRUE;
 
   if (!jobs_get (jobs, id, &job, cancellable, error))
     return FALSE;
-  if (((Job *) job)->finished)
+  if (is_finished ((Job *) job))
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "job %" G_GUINT64_FORMAT " has ended", id);
+  properties = gantry_job_get_properties (job);
+  if (g_variant_lookup (properties, "cancelable", "b", &cancelable) && !cancelable)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "job %" G_GUINT64_FORMAT " can't be cancelled", id);
   g_cancellable_cancel (gantry_job_get_cancellable (job));
   return TRUE;
 }
@@ -548,6 +585,7 @@ jobs_local_new (const GantryHost *host)
   self->host = host;
   g_mutex_init (&self->lock);
   self->by_id = g_hash_table_new_full (g_int64_hash, g_int64_equal, NULL, job_release);
+  self->tells = g_hash_table_new_full (NULL, NULL, (GDestroyNotify) g_source_unref, NULL);
   self->watches = g_array_new (FALSE, FALSE, sizeof (Watch));
   return self;
 }
@@ -560,6 +598,10 @@ jobs_local_free (JobsLocal *self)
 
   if (self == NULL)
     return;
+  g_hash_table_iter_init (&iter, self->tells);
+  while (g_hash_table_iter_next (&iter, &value, NULL))
+    g_source_destroy (value);
+  g_hash_table_unref (self->tells);
   g_hash_table_iter_init (&iter, self->by_id);
   while (g_hash_table_iter_next (&iter, NULL, &value))
     {

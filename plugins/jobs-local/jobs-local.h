@@ -12,6 +12,7 @@ typedef struct {
   guint64 last_id;
   GArray *watches;
   guint64 last_watch;
+  GHashTable *tells; /* of sources that will tell the watchers; they must not outlive the plugin */
 } JobsLocal;
 
 JobsLocal *jobs_local_new (const GantryHost *host);
