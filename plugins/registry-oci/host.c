@@ -53,8 +53,8 @@ is_plain (const char *url)
 
 /* Where a redirect may lead: not from TLS into the open, and not from elsewhere to this machine's own
  * services. */
-static gboolean
-check_redirect (RegistryHost *host, const char *from, const char *to, GError **error)
+gboolean
+host_allows_url (RegistryHost *host, const char *from, const char *to, GError **error)
 {
   g_autoptr (GUri) uri = g_uri_parse (to, SOUP_HTTP_URI_FLAGS, NULL);
   const char *scheme = uri != NULL ? g_uri_get_scheme (uri) : "";
@@ -299,7 +299,7 @@ resolve_redirect (RegistryHost *host, const char *url, HttpReply *reply, GError 
       gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "it redirects without saying where to");
       return NULL;
     }
-  return check_redirect (host, url, next, error) ? g_steal_pointer (&next) : NULL;
+  return host_allows_url (host, url, next, error) ? g_steal_pointer (&next) : NULL;
 }
 
 /* Sends and follows redirects. *@ret_at_home: whether the answer is the host's own. Only there it is given

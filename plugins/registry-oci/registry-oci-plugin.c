@@ -20,6 +20,9 @@ static const GantryRegistryVtable vtable = {
   .size = sizeof (GantryRegistryVtable),
   .complete = complete,
   .open = repository_open,
+  .explain = registry_explain,
+  .login = registry_login,
+  .logout = registry_logout,
 };
 
 static void

@@ -81,7 +81,6 @@ typedef struct
   GPtrArray *hosts; /* of RegistryHost */
   HostAuth *auths;  /* one a host */
   gboolean schema1;
-  gint referrers_by_tag; /* (atomic): the registry does not know the referrers API */
 } OciRepository;
 
 /* host.c */
@@ -119,6 +118,8 @@ void host_prefix (OciRepository *self, guint index, GError **error);
 /** Pauses. Errors: CANCELLED. */
 gboolean pause_ms (guint milliseconds, GCancellable *cancellable, GError **error);
 gboolean url_is_loopback (const char *url);
+/** Whether @host may send us from @from to @to. Errors: PERMISSION_DENIED, UNAVAILABLE (no URL). */
+gboolean host_allows_url (RegistryHost *host, const char *from, const char *to, GError **error);
 /** Whether both URLs have the same scheme, host and port. */
 gboolean url_same_origin (const char *a, const char *b);
 
@@ -153,10 +154,18 @@ char *token_get (RegistryOci *self, HttpTls *tls, const TokenRequest *request, c
  * (transfer full) (nullable). Errors: of a source that has something for it and fails. */
 gboolean credentials_find (RegistryOci *self, const char *host, const char *repository,
                            GantryCredentials **ret_credentials, GCancellable *cancellable, GError **error);
+/** Keeps @credentials for @server. *@ret_file: (transfer full): where. */
 gboolean credentials_store (RegistryOci *self, const char *server, GantryCredentials *credentials,
-                            char **ret_file, GCancellable *cancellable, GError **error);
-gboolean credentials_forget (RegistryOci *self, const char *server, GCancellable *cancellable,
-                             GError **error);
+                            char **ret_file, GError **error);
+/** Errors: NOT_FOUND. */
+gboolean credentials_forget (RegistryOci *self, const char *server, GError **error);
+
+/* helper.c */
+
+/** Asks the credential helper @name for @server. @file: which named it. *@ret_credentials: (transfer full)
+ * (nullable). */
+gboolean helper_get (RegistryOci *self, const char *name, const char *server, const char *file,
+                     GantryCredentials **ret_credentials, GCancellable *cancellable, GError **error);
 
 /* hosts.c */
 
@@ -194,3 +203,29 @@ gboolean repository_fetch (GantryRepository *repository, GantryDescriptor *blob,
                            GCancellable *cancellable, GError **error);
 gboolean repository_has_blob (GantryRepository *repository, const char *digest, guint64 *ret_size,
                               GCancellable *cancellable, GError **error);
+/* push.c */
+gboolean repository_push_blob (GantryRepository *repository, GantryDescriptor *blob, int fd,
+                               const char *const *mount_from, GVariant *options,
+                               GantryPushProgressFunc progress, gpointer user_data, GantryPushed *ret_how,
+                               GCancellable *cancellable, GError **error);
+gboolean repository_push_manifest (GantryRepository *repository, const char *reference,
+                                   const char *media_type, GBytes *bytes, GantryDescriptor **ret_descriptor,
+                                   GCancellable *cancellable, GError **error);
+/* lists.c */
+gboolean repository_list_tags (GantryRepository *repository, const char *last, guint limit, char ***ret_tags,
+                               GCancellable *cancellable, GError **error);
+gboolean repository_list_referrers (GantryRepository *repository, const char *digest,
+                                    const char *artifact_type, GPtrArray **ret_descriptors,
+                                    GCancellable *cancellable, GError **error);
+/** Adds a manifest that has a subject to the index under the referrers' tag. Does nothing for others. */
+gboolean referrers_add (OciRepository *self, GantryDescriptor *descriptor, GBytes *bytes,
+                        GCancellable *cancellable, GError **error);
+/* explain.c */
+gboolean registry_explain (GantryRegistry *registry, const char *reference, gboolean for_push,
+                           GantryRegistryAccess *access, GVariant **ret_hosts, GCancellable *cancellable,
+                           GError **error);
+/* login.c */
+gboolean registry_login (GantryRegistry *registry, const char *server, GantryRegistryAccess *access,
+                         gboolean store, GVariant **ret_details, GCancellable *cancellable, GError **error);
+gboolean registry_logout (GantryRegistry *registry, const char *server, GCancellable *cancellable,
+                          GError **error);

@@ -39,6 +39,10 @@ static const GantryRepositoryVtable vtable = {
   .fetch_manifest = repository_fetch_manifest,
   .fetch = repository_fetch,
   .has_blob = repository_has_blob,
+  .push_blob = repository_push_blob,
+  .push_manifest = repository_push_manifest,
+  .list_referrers = repository_list_referrers,
+  .list_tags = repository_list_tags,
 };
 
 OciRepository *
