@@ -132,6 +132,8 @@ typedef struct {
 
 /** Streams for a process: ours, or with @tty a socket, or with @detach kept ones. Returns: (transfer full). */
 GantryStdio *session_stdio (Session *session, gboolean detach, gboolean interactive, gboolean tty);
+/** Gives the console of a process that has not started the size of our terminal, so that its program never sees another. */
+void session_set_size (Session *session);
 /** Copies what has to be copied, and waits. Returns: its exit status, or CLI_NOT_RUN after a message. */
 int session_follow (Session *session);
 /** The exit status for a process that could not be started, after a message. @error: (transfer full). */

@@ -42,6 +42,7 @@ cli_exec (int argc, char **argv)
   g_clear_object (&stdio);
   if (session.process == NULL)
     return session_start_failure (error);
+  session_set_size (&session);
   if (gantry_process_start (session.process, NULL, &error) < 0)
     {
       status = session_start_failure (error);

@@ -68,7 +68,10 @@ start_task (Session *session, GantryContainer *container, gboolean detach, gbool
 
   session->process = gantry_container_create_task (container, stdio, NULL, &error);
   if (session->process != NULL)
-    pid = gantry_process_start (session->process, NULL, &error);
+    {
+      session_set_size (session);
+      pid = gantry_process_start (session->process, NULL, &error);
+    }
   if (pid >= 0)
     return pid;
   *ret_status = session_start_failure (error);

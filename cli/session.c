@@ -48,6 +48,16 @@ send_size (Follow *follow)
     gantry_process_resize_async (follow->session->process, size.ws_col, size.ws_row, NULL, NULL, NULL);
 }
 
+void
+session_set_size (Session *session)
+{
+  struct winsize size;
+
+  /* A process whose console cannot be sized still runs. */
+  if (session->socket >= 0 && ioctl (STDIN_FILENO, TIOCGWINSZ, &size) == 0)
+    gantry_process_resize (session->process, size.ws_col, size.ws_row, NULL, NULL);
+}
+
 /* GLib has no source for SIGWINCH, so it comes through a pipe. */
 static int winch_pipe[2];
 
@@ -191,8 +201,8 @@ session_follow (Session *session)
   g_unix_signal_add (SIGTERM, on_term, &follow);
   g_unix_signal_add (SIGHUP, on_hup, &follow);
   g_main_loop_run (loop);
-  /* What it wrote last may still be in the socket. */
-  while (session->socket >= 0 && on_output (session->socket, G_IO_IN, session))
+  /* What it wrote last may still be in the socket; of a process that goes on there is no last. */
+  while (follow.error == NULL && session->socket >= 0 && on_output (session->socket, G_IO_IN, session))
     ;
   if (raw)
     tcsetattr (STDIN_FILENO, TCSADRAIN, &follow.saved);

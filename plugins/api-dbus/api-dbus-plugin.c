@@ -7,6 +7,8 @@
 #include <gio/gunixconnection.h>
 #include <gantry/verifier.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define MAX_CONNECTIONS 256
@@ -106,6 +108,28 @@ serve_bus (ApiDbus *self, GError **error)
   return TRUE;
 }
 
+/* GDBusServer lets only ten clients wait to be accepted and turns the eleventh away; it has no setting for that, and does not show its
+ * socket. */
+static void
+raise_backlog (const char *path)
+{
+  g_autoptr (GDir) fds = g_dir_open ("/proc/self/fd", 0, NULL);
+  const char *name;
+
+  while (fds != NULL && (name = g_dir_read_name (fds)) != NULL)
+    {
+      struct sockaddr_un address = { 0 };
+      socklen_t length = sizeof address;
+      int fd = (int) g_ascii_strtoll (name, NULL, 10), listens = 0;
+      socklen_t size = sizeof listens;
+
+      if (getsockopt (fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens
+          && getsockname (fd, (struct sockaddr *) &address, &length) == 0 && address.sun_family == AF_UNIX
+          && strncmp (address.sun_path, path, sizeof address.sun_path) == 0)
+        listen (fd, SOMAXCONN);
+    }
+}
+
 static gboolean
 serve (GantryFrontend *frontend, GCancellable *cancellable, GError **error)
 {
@@ -123,6 +147,7 @@ serve (GantryFrontend *frontend, GCancellable *cancellable, GError **error)
   self->server = g_dbus_server_new_sync (self->address, G_DBUS_SERVER_FLAGS_NONE, guid, observer, cancellable, error);
   if (self->server == NULL || !signals_start (self, error))
     return FALSE;
+  raise_backlog (path);
   g_signal_connect (self->server, "new-connection", G_CALLBACK (on_connection), self);
   g_dbus_server_start (self->server);
   return serve_bus (self, error);

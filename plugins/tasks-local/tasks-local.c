@@ -10,6 +10,7 @@
 #include <spec.h>
 
 #define STOP_SIGNAL_LABEL "io.containerd.image.config.stop-signal"
+#define DEFAULT_STATE "/run/gantry"
 #define MAX_WAITERS 65536
 
 #define SPEC_TYPE "types.containerd.io/opencontainers/runtime-spec/1/Spec"
@@ -228,6 +229,23 @@ make_labels (GVariant *options, OciImage *image)
   return g_variant_ref_sink (g_variant_builder_end (&builder));
 }
 
+/* Another instance of the daemon must not find its container's cgroup taken by ours of the same name: only the one with the usual state
+ * directory has paths without a suffix. Returns: (transfer full). */
+static GVariant *
+with_cgroup_path (TasksLocal *self, const char *ns, const char *id, GVariant *options)
+{
+  const char *state = self->host->get_base_path (self->host, GANTRY_DIR_RUN);
+  g_autofree char *path = NULL;
+  GVariantDict dict;
+
+  if (strcmp (state, DEFAULT_STATE) == 0 || g_variant_lookup (options, "cgroup-path", "&s", NULL))
+    return g_variant_ref (options);
+  path = g_strdup_printf ("/%s/%s.%08x", ns, id, g_str_hash (state));
+  g_variant_dict_init (&dict, options);
+  g_variant_dict_insert (&dict, "cgroup-path", "s", path);
+  return g_variant_ref_sink (g_variant_dict_end (&dict));
+}
+
 static gboolean
 tasks_create_container (GantryTasks *tasks, const char *ns, const char *id, const char *image_name, GVariant *options,
                         GantryRecord **ret_record, GCancellable *cancellable, GError **error)
@@ -236,7 +254,7 @@ tasks_create_container (GantryTasks *tasks, const char *ns, const char *id, cons
   g_autoptr (GVariant) held = g_variant_ref_sink (
       options != NULL ? options : g_variant_new_array (G_VARIANT_TYPE ("{sv}"), NULL, 0));
   g_auto (Creation) creation = { .ns = ns, .id = id, .options = held };
-  g_autoptr (GVariant) labels = NULL;
+  g_autoptr (GVariant) labels = NULL, placed = NULL;
   g_autoptr (OciImage) image = NULL;
   g_autoptr (GantryRecord) existing = NULL;
   g_autoptr (GantryRecord) record = NULL;
@@ -251,7 +269,8 @@ tasks_create_container (GantryTasks *tasks, const char *ns, const char *id, cons
       && (!open_views (self, &creation, cancellable, error)
           || !prepare_snapshot (self, &creation, image_name, &image, cancellable, error)))
     return FALSE;
-  spec = spec_generate (ns, id, image != NULL ? json_node_get_object (image->config) : NULL, creation.mounts, held, error);
+  placed = with_cgroup_path (self, ns, id, held);
+  spec = spec_generate (ns, id, image != NULL ? json_node_get_object (image->config) : NULL, creation.mounts, placed, error);
   if (spec == NULL)
     return FALSE;
   labels = make_labels (held, image);

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Containers end to end: gantry, D-Bus, gantryd, the shim, runc, overlay."""
 import concurrent.futures
+import fcntl
 import os
 import pty
+import select
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -72,32 +76,109 @@ def test_exec(busybox):
     busybox.run("stop", "-t", "0", "one")
 
 
+class Terminal:
+    """gantry on a terminal of ours."""
+
+    def __init__(self, daemon, *args, rows=24, columns=80):
+        self.ours, theirs = pty.openpty()
+        self.output = b""
+        self.resize(rows, columns)
+        self.process = subprocess.Popen(["setsid", "--ctty", f"{BUILD}/cli/gantry", "--address", f"unix:path={daemon.socket}", *args],
+                                        stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def expect(self, text):
+        while text not in self.output:
+            ready, _, _ = select.select([self.ours], [], [], 60)
+            assert ready, (text, self.output)
+            self.output += os.read(self.ours, 4096)
+        self.output = self.output.split(text, 1)[1]
+
+    def type(self, text):
+        os.write(self.ours, text)
+
+    def end(self):
+        """Its exit status."""
+        try:
+            while select.select([self.ours], [], [], 60)[0] and os.read(self.ours, 4096):
+                pass
+        except OSError:
+            pass
+        os.close(self.ours)
+        return self.process.wait(60)
+
+
+SCRIPT = """
+tty; stty size
+trap 'echo resized; stty size' WINCH
+echo ready; while [ "$(stty size)" = "31 101" ]; do sleep 0.05; done
+cat; echo ended
+trap 'echo interrupted; exit 9' INT
+echo waiting; while :; do sleep 0.05; done
+"""
+
+
 def test_terminal(busybox):
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen([f"{BUILD}/cli/gantry", "--address", f"unix:path={busybox.socket}", "run", "--rm", "-it", "busybox",
-                                "sh", "-c", "tty; read x; echo got $x"], stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    output = b""
-    while b"/dev/pts" not in output:
-        output += os.read(ours, 1024)
-    os.write(ours, b"ping\n")
-    try:
-        while True:
-            output += os.read(ours, 1024)
-    except OSError:
-        pass
-    assert process.wait(30) == 0 and b"got ping" in output
+    terminal = Terminal(busybox, "run", "--rm", "-it", "busybox", "sh", "-c", SCRIPT, rows=31, columns=101)
+    terminal.expect(b"/dev/pts/0\r\n31 101\r\nready\r\n")
+    terminal.resize(17, 55)
+    terminal.expect(b"resized\r\n17 55\r\n")
+    terminal.type(b"typed\n")
+    terminal.expect(b"typed\r\ntyped\r\n")
+    terminal.type(b"\x04")
+    terminal.expect(b"ended\r\nwaiting\r\n")
+    terminal.type(b"\x03")
+    terminal.expect(b"interrupted\r\n")
+    assert terminal.end() == 9
 
 
-def test_many_at_once(busybox):
+def test_terminal_of_an_exec(busybox):
+    busybox.run("run", "-d", "--name", "one", "busybox", "sleep", "1000")
+    terminal = Terminal(busybox, "exec", "-it", "one", "sh", "-c", "stty size; read x; exit $x", rows=40, columns=90)
+    terminal.expect(b"40 90\r\n")
+    terminal.type(b"8\n")
+    assert terminal.end() == 8
+
+
+def test_stdin_to_its_end(busybox):
+    result = busybox.run("run", "--rm", "-i", "busybox", "sh", "-c", "cat; echo end", input=b"one\ntwo\n")
+    assert result.stdout == b"one\ntwo\nend\n"
+    # Without -i there is nothing to read.
+    result = busybox.run("run", "--rm", "busybox", "sh", "-c", "cat; echo end", input=b"one\ntwo\n")
+    assert result.stdout == b"end\n"
+
+
+def test_64_at_once(busybox):
     def one(index):
         return busybox.run("run", "--rm", "busybox", "sh", "-c", f"echo {index}; exit {index}", check=False)
 
-    count = 16
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    count = 64
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
         for index, result in enumerate(pool.map(one, range(count))):
             assert result.returncode == index and result.stdout == f"{index}\n".encode(), result.stderr
     assert busybox.out("ps", "-q") == "" and busybox.out("check") == ""
+
+
+def test_shims_hold_no_zombies_and_no_descriptors(busybox):
+    busybox.run("run", "-d", "--name", "one", "busybox", "sleep", "1000")
+    init = busybox.json("ps")[0]["pid"]
+    with open(f"/proc/{init}/stat", encoding="ascii") as stat:
+        shim = int(stat.read().rsplit(")", 1)[1].split()[1])
+    with open(f"/proc/{shim}/comm", encoding="ascii") as comm:
+        assert comm.read().startswith("gantry-shim")
+    before = sorted(os.readlink(f"/proc/{shim}/fd/{fd}").split(":")[0] for fd in os.listdir(f"/proc/{shim}/fd"))
+    daemon_before = len(os.listdir(f"/proc/{busybox.process.pid}/fd"))
+    for index in range(20):
+        assert busybox.run("exec", "one", "sh", "-c", "sleep 0 & true", check=False).returncode == 0
+    after = sorted(os.readlink(f"/proc/{shim}/fd/{fd}").split(":")[0] for fd in os.listdir(f"/proc/{shim}/fd"))
+    assert after == before
+    # Of the last client it may not have heard yet that it is gone.
+    assert len(os.listdir(f"/proc/{busybox.process.pid}/fd")) <= daemon_before + 2
+    with open(f"/proc/{shim}/task/{shim}/children", encoding="ascii") as children:
+        assert children.read().split() == [str(init)]
 
 
 def test_docker_archive(daemon, image):
@@ -161,6 +242,43 @@ def test_daemon_killed_with_containers(busybox):
     for index in range(5, 10):
         assert busybox.out("wait", f"c{index}") == str(index)
     assert busybox.out("exec", "c0", "echo", "alive") == "alive"
+    assert busybox.out("check") == ""
+
+
+def test_attach_after_the_daemon_was_killed(busybox):
+    busybox.run("run", "-d", "-i", "-t", "--name", "one", "busybox", "sh")
+    terminal = Terminal(busybox, "attach", "-t", "one")
+    terminal.type(b"x=kept; echo fi''rst\n")
+    terminal.expect(b"first\r\n")
+    busybox.kill()
+    terminal.end()
+    busybox.start()
+    terminal = Terminal(busybox, "attach", "-t", "one")
+    terminal.type(b"echo $x ag''ain\n")
+    terminal.expect(b"kept again\r\n")
+    terminal.type(b"exit 4\n")
+    assert terminal.end() == 4
+    assert busybox.out("wait", "one") == "4"
+
+
+def test_shim_killed(busybox):
+    """It takes its container with it; both are cleaned up after, whether the daemon saw it or comes back to it."""
+    for name in ("seen", "missed"):
+        busybox.run("run", "-d", "--name", name, "busybox", "sleep", "1000")
+        init = next(one["pid"] for one in busybox.json("ps") if one["id"] == name)
+        with open(f"/proc/{init}/stat", encoding="ascii") as stat:
+            shim = int(stat.read().rsplit(")", 1)[1].split()[1])
+        if name == "missed":
+            busybox.kill()
+        os.kill(shim, 9)
+        if name == "missed":
+            busybox.start()
+        assert busybox.out("wait", name) == "137"
+    deadline = time.monotonic() + 30
+    while os.listdir(f"{busybox.dir}/s/runtime-runc/runc/default"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    busybox.run("rm", "seen", "missed")
     assert busybox.out("check") == ""
 
 

@@ -287,7 +287,8 @@ class Crasher:
             "bundles": bundles,
             "shims": len(self.shims()),
             "runc": sorted(os.listdir(f"{state}/runtime-runc/runc/{NS}")) if os.path.isdir(f"{state}/runtime-runc/runc/{NS}") else [],
-            "cgroups": sorted({os.path.basename(os.path.normpath(path)) for path in
+            # Of an instance that is not the usual one, with a suffix that tells which.
+            "cgroups": sorted({os.path.basename(os.path.normpath(path)).rsplit(".", 1)[0] for path in
                                glob.glob(f"/sys/fs/cgroup/*/{NS}/*/") + glob.glob(f"/sys/fs/cgroup/{NS}/*/")}),
             "ingests": os.listdir(f"{root}/content-local/ingest"),
             "blobs": sorted("sha256:" + name for name in os.listdir(f"{root}/content-local/blobs/sha256")),

@@ -143,6 +143,12 @@ do_resize (Request *request, Arguments *arguments, Error *error)
   (void) request;
   if (process == NULL)
     return false;
+  if (process->console < 0 && process->stdio.terminal && !process->started)
+    {
+      process->rows = size.ws_row;
+      process->columns = size.ws_col;
+      return true;
+    }
   if (process->console < 0)
     return fail (error, CODE_FAILED_PRECONDITION, "the process has no console");
   return ioctl (process->console, TIOCSWINSZ, &size) == 0 || fail_errno (error, "resizing the console");

@@ -289,6 +289,25 @@ runc_start (Container *container, Error *error)
   return runc_run (container, args, NULL, NULL, error);
 }
 
+/* The exec's process object, with the size of its console if one was told before it has one (runtime-spec, config.md, "consoleSize"). */
+static bool
+write_process (const Process *process, const char *path)
+{
+  char *text = NULL;
+  bool ok;
+  Json spec, unused;
+
+  if (process->rows == 0 || !json_parse (process->spec, process->spec_length, &spec) || *spec.at != '{'
+      || json_member (spec, "consoleSize", &unused))
+    return write_file (path, process->spec, process->spec_length);
+  ok = asprintf (&text, "{\"consoleSize\":{\"height\":%u,\"width\":%u},%.*s", process->rows, process->columns,
+                 (int) (spec.end - spec.at - 1), spec.at + 1)
+       >= 0;
+  ok = ok && write_file (path, text, strlen (text));
+  free (text);
+  return ok;
+}
+
 bool
 runc_exec (Process *process, Error *error)
 {
@@ -299,7 +318,7 @@ runc_exec (Process *process, Error *error)
 
   snprintf (spec_file, sizeof spec_file, "%s/%s-process.json", container->bundle, process->exec_id);
   snprintf (pid_file, sizeof pid_file, "%s/%s.pid", container->bundle, process->exec_id);
-  ok = write_file (spec_file, process->spec, process->spec_length) || fail_errno (error, "writing %s", spec_file);
+  ok = write_process (process, spec_file) || fail_errno (error, "writing %s", spec_file);
   ok = ok && run_with_stdio (process, args, sizeof args / sizeof args[0], pid_file, error);
   unlink (spec_file);
   return ok;

@@ -84,6 +84,8 @@ struct Process {
   Stdio stdio;
   Stream *streams[3];
   int console; /* the pty master, or -1 */
+  uint16_t rows; /* of the console that an exec will have; 0: not told */
+  uint16_t columns;
   pid_t pid;
   bool started;
   bool exited;

@@ -236,7 +236,7 @@ start_in (const char *path, int directory, const char *name)
     }
   if (listener >= 0 && pid == 0)
     /* The lock is the parent's, and goes with it: ours is another description. */
-    _exit (become_server (listener, open (path, O_PATH | O_DIRECTORY | O_CLOEXEC), name));
+    exit (become_server (listener, open (path, O_PATH | O_DIRECTORY | O_CLOEXEC), name));
   snprintf (address, sizeof address, "unix://%s/%s", path, name);
   if (!write_file ("address", address, strlen (address)))
     return complain ("writing the address into the bundle");
