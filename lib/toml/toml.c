@@ -61,6 +61,10 @@ fail (Parser *self, const char *format, ...)
   va_start (args, format);
   what = g_strdup_vprintf (format, args);
   va_end (args);
+  /* Keys may have any letter; a message is one line. */
+  for (char *letter = what; *letter != '\0'; letter++)
+    if (g_ascii_iscntrl (*letter))
+      *letter = '?';
   if (self->error != NULL && *self->error == NULL)
     gantry_throw (self->error, GANTRY_ERROR_INVALID_ARGUMENT, "line %u: %s", self->line, what);
   return NULL;

@@ -84,8 +84,7 @@ host_prefix (OciRepository *self, guint index, GError **error)
 gboolean
 host_error_moves_on (const GError *error)
 {
-  return !gantry_error_is (error, GANTRY_ERROR_CANCELLED)
-         && !gantry_error_is (error, GANTRY_ERROR_INVALID_ARGUMENT);
+  return !gantry_error_is (error, GANTRY_ERROR_CANCELLED);
 }
 
 static GantryErrorCode

@@ -6,7 +6,7 @@
 
 #include "registry-oci.h"
 
-#define MAX_PAGES     1000
+#define MAX_PAGES     200
 #define MAX_REFERRERS 10000
 #define MAX_TAG       128
 

@@ -119,7 +119,7 @@ check_headers (GantryRegistryAccess *access, GError **error)
   while (g_variant_iter_next (iter, "{&s&s}", &name, &value))
     if (!header_is_valid (name, value))
       return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                           "registry option \"headers\": \"%s\" is no header", name);
+                           "registry option \"headers\": a name or value has letters that can't be sent");
   return TRUE;
 }
 

@@ -27,7 +27,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         self.body = self.rfile.read(length) if length else b""
         with registry.lock:
-            registry.requests.append((self.command, self.path, dict(self.headers)))
+            headers = {name: ", ".join(self.headers.get_all(name)) for name in self.headers.keys()}
+            registry.requests.append((self.command, self.path, headers))
             routes = list(registry.routes)
         for method, pattern, func in routes:
             match = re.search(pattern, self.path)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Against Debian's docker-registry: plain, by TLS with an authority of our own, with basic and with token authentication."""
 import base64
-import hashlib
 import json
 import os
 import stat
@@ -9,7 +8,7 @@ import stat
 import pytest
 
 from conftest import PASSWORD, USER
-from server import INDEX, MANIFEST, digest_of
+from server import MANIFEST, digest_of
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
