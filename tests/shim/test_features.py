@@ -4,8 +4,11 @@ import json
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import tempfile
+import threading
 import time
 
 import pytest
@@ -214,6 +217,68 @@ def test_delete_cleans_up_after_a_killed_shim(task):
     task.made.clear()
     for path in (one.bundle, one.root, one.upper):
         shutil.rmtree(path)
+
+
+class Events:
+    """A daemon's events address: each Forward is answered only after a while; the first connection is cut instead of an answer."""
+
+    def __init__(self, path):
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen()
+        self.topics = []
+        self.early = 0  # calls that came before the answer to the one before
+        self.cut = False
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            connection, _ = self.listener.accept()
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        try:
+            while True:
+                header = connection.recv(10, socket.MSG_WAITALL)
+                if len(header) < 10:
+                    return
+                length, stream, _, _ = struct.unpack(">IIBB", header)
+                request = decode(connection.recv(length, socket.MSG_WAITALL))
+                assert request[2] == [b"Forward"]
+                if not self.cut:
+                    self.cut = True
+                    connection.close()
+                    return
+                envelope = decode(decode(request[3][0])[1][0])
+                assert envelope[2] == [b"test"]
+                connection.settimeout(0.05)
+                try:
+                    self.early += len(connection.recv(1, socket.MSG_PEEK)) > 0
+                except TimeoutError:
+                    pass
+                connection.settimeout(None)
+                self.topics.append(envelope[3][0].decode())
+                response = encode([(2, b"")])
+                connection.sendall(struct.pack(">IIBB", len(response), stream, 2, 0) + response)
+        except OSError:
+            pass
+
+
+def test_events_are_forwarded_in_order(task, tmp_path, monkeypatch):
+    monkeypatch.setenv("TTRPC_ADDRESS", f"{tmp_path}/events")
+    one = task(["true"])
+    one.create()
+    # Nobody is there yet.
+    events = Events(f"{tmp_path}/events")
+    assert one.run() == 0
+    one.call("Delete")
+    one.client.call("Shutdown", [(1, one.name)])
+    deadline = time.monotonic() + 60
+    while len(events.topics) < 4:
+        assert time.monotonic() < deadline, events.topics
+        time.sleep(0.02)
+    assert events.topics == ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]
+    assert events.cut and events.early == 0
 
 
 def test_two_starts_of_one_group_at_once(tmp_path):

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define MAX_CONNECTIONS 64
@@ -34,9 +33,6 @@ bool shim_shutdown;
 static Connection *connections;
 static unsigned n_connections;
 static Watch listener;
-/* The daemon's events address (containerd's way), connected when the first event is sent. */
-static int forward_fd = -1;
-static uint32_t forward_stream = 1;
 
 static void
 drop_fds (Connection *connection)
@@ -92,8 +88,8 @@ connection_flush (Connection *connection)
   watch_change (&connection->watch, EPOLLIN);
 }
 
-static void
-put_frame (PbBuffer *out, uint32_t stream, uint8_t type, const PbBuffer *payload)
+void
+server_put_frame (PbBuffer *out, uint32_t stream, uint8_t type, const PbBuffer *payload)
 {
   TtrpcHeader header = { (uint32_t) payload->length, stream, type, 0 };
   uint8_t bytes[TTRPC_HEADER];
@@ -111,7 +107,7 @@ send_frame (Connection *connection, uint32_t stream, uint8_t type, const PbBuffe
       connection->broken = true;
       return;
     }
-  put_frame (&connection->out, stream, type, payload);
+  server_put_frame (&connection->out, stream, type, payload);
   if (connection->out.failed)
     connection->broken = true;
   else
@@ -336,60 +332,6 @@ server_complete_wait (struct Waiter *waiter, const Process *process)
   pb_clear (&reply);
 }
 
-static void
-connect_forward (void)
-{
-  const char *path = getenv ("TTRPC_ADDRESS");
-  struct sockaddr_un address = { .sun_family = AF_UNIX };
-
-  if (forward_fd >= 0 || path == NULL || path[0] == '\0')
-    return;
-  if (strncmp (path, "unix://", 7) == 0)
-    path += 7;
-  if (strlen (path) >= sizeof address.sun_path)
-    return;
-  memcpy (address.sun_path, path, strlen (path) + 1);
-  forward_fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (forward_fd >= 0 && connect (forward_fd, (struct sockaddr *) &address, sizeof address) < 0)
-    {
-      close (forward_fd);
-      forward_fd = -1;
-    }
-}
-
-/* Sends Events.Forward to containerd. Its answers are read and dropped; if it is away the event is lost, as with its own shims. */
-static void
-forward (const PbBuffer *envelope)
-{
-  PbBuffer body = { 0 }, request = { 0 }, frame = { 0 };
-  char scrap[4096];
-
-  for (int attempt = 0; attempt < 2; attempt++)
-    {
-      connect_forward ();
-      if (forward_fd < 0)
-        return;
-      while (recv (forward_fd, scrap, sizeof scrap, MSG_DONTWAIT) > 0)
-        ;
-      pb_put_bytes (&body, 1, envelope->data, envelope->length);
-      pb_put_string (&request, 1, "containerd.services.events.ttrpc.v1.Events");
-      pb_put_string (&request, 2, "Forward");
-      pb_put_bytes (&request, 3, body.data, body.length);
-      put_frame (&frame, forward_stream, TTRPC_REQUEST, &request);
-      forward_stream += 2;
-      if (!frame.failed && send (forward_fd, frame.data, frame.length, MSG_NOSIGNAL) == (ssize_t) frame.length)
-        attempt = 2;
-      else
-        {
-          close (forward_fd);
-          forward_fd = -1;
-        }
-      pb_clear (&body);
-      pb_clear (&request);
-      pb_clear (&frame);
-    }
-}
-
 void
 server_announce (const char *topic, const char *type, const PbBuffer *event)
 {
@@ -406,6 +348,5 @@ server_announce (const char *topic, const char *type, const PbBuffer *event)
   for (Connection *connection = connections; connection != NULL; connection = connection->next)
     if (connection->watch_stream != 0 && !connection->broken)
       send_frame (connection, connection->watch_stream, TTRPC_DATA, &envelope);
-  forward (&envelope);
-  pb_clear (&envelope);
+  forward_push (&envelope);
 }

@@ -228,6 +228,8 @@ void server_stop_listening (void);
 bool server_busy (void);
 /** Sends @event (an Envelope message) to every watcher and forwards it to the daemon's events address. */
 void server_announce (const char *topic, const char *type, const PbBuffer *event);
+/** Puts a ttrpc frame. */
+void server_put_frame (PbBuffer *out, uint32_t stream, uint8_t type, const PbBuffer *payload);
 /** A Wait that is answered when its process ends. */
 struct Waiter {
   void *connection;
@@ -238,6 +240,15 @@ struct Waiter {
 void server_complete_wait (struct Waiter *waiter, const Process *process);
 void waiters_complete (Process *process);
 extern bool shim_shutdown;
+
+/* forward.c */
+/** Sends @envelope (taken over, cleared) to the daemon's events address, if there is one. */
+void forward_push (PbBuffer *envelope);
+/** Whether something is still to be sent. */
+bool forward_busy (void);
+/** How long the loop may wait before forward_retry () is due: -1 for ever. */
+int forward_timeout (void);
+void forward_retry (void);
 
 /* service.c */
 /** One request. */

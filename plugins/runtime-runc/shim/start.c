@@ -134,6 +134,15 @@ prepare_server (Watch *signals, int listener)
   return signals->fd >= 0 && watch_add (signals, EPOLLIN) && server_start (listener);
 }
 
+static void
+wait_once (int timeout_ms)
+{
+  int retry_ms = forward_timeout ();
+
+  loop_run_once (retry_ms >= 0 && (timeout_ms < 0 || retry_ms < timeout_ms) ? retry_ms : timeout_ms);
+  forward_retry ();
+}
+
 static int
 serve (int listener, int directory, const char *name)
 {
@@ -150,14 +159,14 @@ serve (int listener, int directory, const char *name)
         idle_since = now_ns ();
       else if (now_ns () - idle_since > (int64_t) IDLE_SECONDS * 1000000000)
         break;
-      loop_run_once (idle ? IDLE_SECONDS * 1000 : -1);
+      wait_once (idle ? IDLE_SECONDS * 1000 : -1);
     }
   /* Before the last output is waited for, or a container could still be sent here. */
   server_stop_listening ();
   unlinkat (directory, name, 0);
-  /* What containers wrote last still reaches those who read; a reader that does not read is not waited for. */
-  for (int i = 0; i < DRAIN_SECONDS * 10 && pump_count () > 0; i++)
-    loop_run_once (100);
+  /* What containers wrote last still reaches those who read, and what became of them the daemon; who does not read is not waited for. */
+  for (int64_t end = now_ns () + (int64_t) DRAIN_SECONDS * 1000000000; (pump_count () > 0 || forward_busy ()) && now_ns () < end;)
+    wait_once (100);
   return 0;
 }
 
