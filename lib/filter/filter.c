@@ -133,8 +133,6 @@ parse_value (Parser *parser, Selector *selector, GError **error)
 
   if (c == '"' || (selector->op == OP_MATCH && (c == '/' || c == '|')))
     selector->value = parse_quoted (parser, c, error);
-  else if (c == '\0' || c == ',')
-    selector->value = g_strdup ("");
   else
     selector->value = parse_word (parser, is_value_char, "a value is missing", error);
   if (selector->value == NULL)

@@ -3,12 +3,14 @@
  * Listening, and the end of it. */
 #include "api-grpc.h"
 #include "address.h"
+#include "streams.h"
 
 #include <string.h>
 
 static const Service *const services[] = {
   &version_service, &namespaces_service, &introspection_service, &health_service, &content_service, &images_service,
   &leases_service,  &snapshots_service,  &diff_service,          &containers_service, &tasks_service, &events_service,
+  &sandbox_store_service, &sandbox_controller_service, &mounts_service, &streaming_service, &transfer_service,
 };
 
 /* On the I/O thread. */
@@ -108,6 +110,8 @@ plugin_fini (gpointer instance)
     return;
   g_clear_pointer (&self->server, grpc_server_free);
   g_clear_pointer (&self->addresses, g_ptr_array_unref);
+  g_clear_pointer (&self->streams, g_hash_table_unref);
+  g_mutex_clear (&self->streams_lock);
   g_free (self);
 }
 
@@ -134,6 +138,8 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
   self->frontend.vtable = &vtable;
   self->host = host;
   self->addresses = g_ptr_array_new_with_free_func (g_free);
+  self->streams = streams_new ();
+  g_mutex_init (&self->streams_lock);
   self->server = grpc_server_new (NULL);
   grpc_server_set_busy_callback (self->server, on_busy, self);
   ok = look_up (self, error);

@@ -31,6 +31,8 @@ typedef struct {
   GantryJobs *jobs;
   GrpcServer *server;
   GPtrArray *addresses; /* of char *: where it listens */
+  GMutex streams_lock;
+  GHashTable *streams; /* "<namespace>/<id>" to Stream: calls of Streaming that are open */
 } ApiGrpc;
 
 /** One call while its method runs. */
@@ -85,7 +87,8 @@ gpointer message_new (Call *call, const ProtobufCMessageDescriptor *descriptor);
 
 /** Services: one file each. */
 extern const Service version_service, namespaces_service, introspection_service, health_service, content_service, images_service,
-    leases_service, snapshots_service, diff_service, containers_service, tasks_service, events_service;
+    leases_service, snapshots_service, diff_service, containers_service, tasks_service, events_service, sandbox_store_service,
+    sandbox_controller_service, mounts_service, transfer_service;
 
 /* lists.c */
 

@@ -114,6 +114,15 @@ step (Write *self, Call *call, const PB (WriteContentRequest) *request, PB (Writ
   return ok;
 }
 
+/* Lets go of the ingest before the client hears of the end, so that it can go on with it at once. */
+static void
+finish (Write *self, GrpcCall *grpc, GError *error)
+{
+  g_clear_pointer (&self->ingest, gantry_ingest_unref);
+  gantry_error_normalize (&error);
+  grpc_call_finish (grpc, error);
+}
+
 static void
 on_message (GrpcCall *grpc, GBytes *bytes, gpointer data)
 {
@@ -131,15 +140,13 @@ on_message (GrpcCall *grpc, GBytes *bytes, gpointer data)
   reply = message_new (&call, &DESCRIPTOR (write_content_response));
   if (request == NULL || !step (self, &call, request, reply, &error))
     {
-      gantry_error_normalize (&error);
-      grpc_call_finish (grpc, error);
+      finish (self, grpc, error);
       return;
     }
   packed = message_pack (&reply->base);
-  if (!grpc_call_send (grpc, packed, &error))
-    grpc_call_finish (grpc, error);
-  else if (request->action == CONTAINERD__SERVICES__CONTENT__V1__WRITE_ACTION__COMMIT)
-    grpc_call_finish (grpc, NULL);
+  if (!grpc_call_send (grpc, packed, &error)
+      || request->action == CONTAINERD__SERVICES__CONTENT__V1__WRITE_ACTION__COMMIT)
+    finish (self, grpc, error);
   else
     grpc_call_request (grpc, 1);
 }
@@ -147,7 +154,7 @@ on_message (GrpcCall *grpc, GBytes *bytes, gpointer data)
 static void
 on_end (GrpcCall *grpc, gpointer data)
 {
-  grpc_call_finish (grpc, NULL);
+  finish (data, grpc, NULL);
 }
 
 gboolean

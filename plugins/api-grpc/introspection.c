@@ -3,11 +3,11 @@
  * containerd.services.introspection.v1.Introspection. Our plugins are shown under the types and ids that containerd's clients look
  * for; the services of this frontend, which are one plugin here and many there, are shown one by one. */
 #include "convert.h"
+#include "platform.h"
 
 #include <filter.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 
 #define PB(name) Containerd__Services__Introspection__V1__##name
 #define DESCRIPTOR(name) containerd__services__introspection__v1__##name##__descriptor
@@ -34,24 +34,12 @@ static const Alias aliases[] = {
   { GANTRY_TRANSFER_TYPE, NULL, "io.containerd.transfer.v1", "local" },
 };
 
-static const char *const served[] = { "containers", "content", "diff", "events", "healthcheck", "images", "introspection",
-                                      "leases", "namespaces", "snapshots", "tasks", "version" };
-
-static Containerd__Types__Platform *
-own_platform (Call *call)
-{
-  Containerd__Types__Platform *platform = message_new (call, &containerd__types__platform__descriptor);
-  struct utsname name;
-
-  platform->os = TEXT ("linux");
-  if (uname (&name) == 0)
-    platform->architecture = strcmp (name.machine, "x86_64") == 0    ? TEXT ("amd64")
-                             : strcmp (name.machine, "aarch64") == 0 ? TEXT ("arm64")
-                                                                     : arena_strdup (call->arena, name.machine);
-  if (strcmp (platform->architecture, "arm64") == 0)
-    platform->variant = TEXT ("v8");
-  return platform;
-}
+/* What this frontend serves: as "grpc" plugins, and those that containerd has a "service" plugin for. */
+static const char *const served[]
+    = { "containers", "content", "diff", "events", "healthcheck", "images", "introspection", "leases", "mounts", "namespaces",
+        "sandbox-controllers", "sandboxes", "snapshots", "streaming", "tasks", "transfer", "version", NULL };
+static const char *const backed[] = { "containers", "content", "diff", "images", "introspection", "leases", "namespaces",
+                                      "snapshots", "tasks", NULL };
 
 static void
 add_platform (Call *call, PB (Plugin) *plugin)
@@ -182,12 +170,10 @@ all_plugins (Call *call)
 
       add_ours (call, plugins, one);
     }
-  for (gsize i = 0; i < G_N_ELEMENTS (served); i++)
-    {
-      add_plugin (call, plugins, "io.containerd.grpc.v1", served[i], NULL, NULL);
-      if (strcmp (served[i], "version") != 0 && strcmp (served[i], "healthcheck") != 0 && strcmp (served[i], "events") != 0)
-        add_plugin (call, plugins, "io.containerd.service.v1", arena_printf (call->arena, "%s-service", served[i]), NULL, NULL);
-    }
+  for (gsize i = 0; served[i] != NULL; i++)
+    add_plugin (call, plugins, "io.containerd.grpc.v1", served[i], NULL, NULL);
+  for (gsize i = 0; backed[i] != NULL; i++)
+    add_plugin (call, plugins, "io.containerd.service.v1", arena_printf (call->arena, "%s-service", backed[i]), NULL, NULL);
   g_ptr_array_sort (plugins, compare_plugins);
   return plugins;
 }

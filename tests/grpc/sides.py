@@ -70,8 +70,12 @@ class Side:
         for namespace in self.ctr('namespaces', 'ls', '-q').out.split():
             for task in self.ctr('-n', namespace, 'tasks', 'ls', '-q').out.split():
                 self.ctr('-n', namespace, 'tasks', 'rm', '-f', task)
-        self.process.send_signal(signal.SIGTERM)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
+        log = self.read_log()
+        assert self.name != 'gantry' or (self.process.returncode == 0 and 'AddressSanitizer' not in log and 'runtime error' not in log
+                                         and 'CRITICAL' not in log), log
         mounts = pathlib.Path('/proc/self/mounts').read_text()
         for line in reversed(mounts.splitlines()):
             if line.split()[1].startswith(self.dir):

@@ -1,0 +1,633 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Services and their semantics, method by method, with a client of our own."""
+import hashlib
+import io
+import os
+import pathlib
+import queue
+import shutil
+import subprocess
+import tarfile
+import threading
+import time
+
+import pytest
+
+grpc = pytest.importorskip('grpc')
+from client import Client, message, pack, unpack  # noqa: E402
+from sides import Side  # noqa: E402
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
+SPEC = message('google.protobuf.Any', type_url='types.containerd.io/opencontainers/runtime-spec/1/Spec', value=b'{"ociVersion": "1.0.2"}')
+
+
+@pytest.fixture(scope='module')
+def side():
+    one = Side('gantry').start()
+    yield one
+    one.stop()
+
+
+@pytest.fixture(scope='module')
+def archive():
+    work = pathlib.Path(f'/tmp/gantry-services.{os.getpid()}')
+    work.mkdir()
+    tool = pathlib.Path(__file__).parent.parent.parent / 'tools/make-busybox-image'
+    subprocess.run([tool, work / 'oci.tar'], check=True)
+    yield work / 'oci.tar'
+    shutil.rmtree(work)
+
+
+@pytest.fixture
+def client(side, request):
+    """A namespace of its own for each test."""
+    return Client(side.address, request.node.name.replace('_', '-')[:70])
+
+
+def refused(code, call, *args, **kwargs):
+    """The words of the error of class @code that the call ends with."""
+    with pytest.raises(grpc.RpcError) as caught:
+        result = call(*args, **kwargs)
+        if hasattr(result, '__next__'):
+            list(result)
+    assert caught.value.code() == code, caught.value
+    return caught.value.details()
+
+
+NOT_FOUND, EXISTS = grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS
+INVALID, PRECONDITION = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION
+UNIMPLEMENTED, RANGE = grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.OUT_OF_RANGE
+
+
+def container(client, name, **fields):
+    fields.setdefault('spec', SPEC)
+    fields.setdefault('runtime', {'name': 'io.containerd.runc.v2'})
+    return client.containers.message('Container', id=name, **fields)
+
+
+# Frames around services
+
+def test_version_and_health(client):
+    assert client.version.Version().version.startswith('v2.')
+    assert client.health.Check().status == 1
+    refused(NOT_FOUND, client.health.Check, service='none')
+    watch = client.health.Watch(timeout=None)
+    assert next(watch).status == 1
+    watch.cancel()
+
+
+def test_a_namespace_is_required(client):
+    nowhere = client.within(namespace='')
+    for call in (nowhere.containers.List, nowhere.images.List, nowhere.content.List, nowhere.leases.List, nowhere.tasks.List):
+        assert refused(PRECONDITION, call) == 'namespace is required: failed precondition'
+    assert 'identifier' in refused(INVALID, client.within(namespace='a/b').leases.Create, id='x')
+
+
+def test_strings_that_are_none(client):
+    call = client.channel.unary_unary('/containerd.services.containers.v1.Containers/Get')
+    metadata = client.metadata()
+    assert 'UTF-8' in refused(grpc.StatusCode.INTERNAL, call, b'\x0a\x02\xff\xfe', metadata=metadata)
+    assert 'UTF-8' in refused(grpc.StatusCode.INTERNAL, call, b'\x0a\x03a\x00b', metadata=metadata)
+    refused(grpc.StatusCode.INTERNAL, call, b'\x0a\x7f', metadata=metadata)
+    refused(UNIMPLEMENTED, client.channel.unary_unary('/containerd.services.containers.v1.Containers/None'), b'', metadata=metadata)
+
+
+def test_a_message_that_would_take_too_much_memory(client):
+    """Two bytes each, some eighty when unpacked."""
+    call = client.channel.unary_unary('/containerd.services.diff.v1.Diff/Apply')
+    assert 'memory' in refused(grpc.StatusCode.RESOURCE_EXHAUSTED, call, b'\x12\x00' * (7 << 20), metadata=client.metadata())
+
+
+# Namespaces
+
+def test_namespaces(client):
+    name = client.namespace
+    assert client.namespaces.Get(name=name).namespace.name == name
+    client.leases.Create(id='x')
+    assert name in [one.name for one in client.namespaces.List().namespaces]
+    assert refused(EXISTS, client.namespaces.Create, namespace={'name': name}) == f'namespace "{name}": already exists'
+    client.namespaces.Update(namespace={'name': name, 'labels': {'a': 'b', 'c': 'd'}})
+    client.namespaces.Update(namespace={'name': name, 'labels': {'a': 'z', 'e': 'f'}}, update_mask={'paths': ['labels.a', 'labels.c']})
+    assert dict(client.namespaces.Get(name=name).namespace.labels) == {'a': 'z'}
+    assert refused(INVALID, client.namespaces.Update, namespace={'name': name}, update_mask={'paths': ['name']}) \
+        == 'cannot update "name" field'
+    client.namespaces.Delete(name=name)
+    refused(NOT_FOUND, client.namespaces.Delete, name=name)
+
+
+# Containers
+
+def test_containers(client):
+    extension = message('google.protobuf.Any', type_url='some.where/Odd', value=bytes(range(256)))
+    made = client.containers.Create(container=container(client, 'one', labels={'a': 'b'}, image='i', snapshotter='overlayfs',
+                                                        snapshot_key='k', sandbox='s', extensions={'x': extension})).container
+    assert made.created_at.seconds > 0 and made.created_at == made.updated_at
+    got = client.containers.Get(id='one').container
+    assert got == made
+    assert got.spec == SPEC and got.extensions['x'] == extension and got.snapshotter == 'overlayfs'
+    assert got.runtime.name == 'io.containerd.runc.v2' and got.sandbox == 's'
+    assert 'already exists' in refused(EXISTS, client.containers.Create, container=container(client, 'one'))
+    assert refused(NOT_FOUND, client.containers.Get, id='two') == f'container "two" in namespace "{client.namespace}": not found'
+    client.containers.Delete(id='one')
+    refused(NOT_FOUND, client.containers.Delete, id='one')
+
+
+def test_an_any_comes_back_bit_for_bit(client):
+    """Also one that is no message, and one that is large."""
+    for name, value in (('none', b''), ('odd', b'\xff\x00\x80'), ('large', os.urandom(3 << 20))):
+        spec = message('google.protobuf.Any', type_url='x/y', value=value)
+        client.containers.Create(container=container(client, name, spec=spec))
+        assert client.containers.Get(id=name).container.spec == spec
+
+
+def test_containers_are_validated(client):
+    def create(**fields):
+        return refused(INVALID, client.containers.Create, container=client.containers.message('Container', **fields))
+    runtime = {'name': 'io.containerd.runc.v2'}
+    assert create(id='', spec=SPEC, runtime=runtime).startswith('create container failed validation: container.ID: ')
+    assert 'must match' in create(id='a/b', spec=SPEC, runtime=runtime)
+    assert 'greater than maximum length' in create(id='a' * 77, spec=SPEC, runtime=runtime)
+    assert 'container.Runtime.Name must be set' in create(id='a', spec=SPEC)
+    assert 'container.Spec must be set' in create(id='a', runtime=runtime)
+    assert 'container.Snapshotter must be set' in create(id='a', spec=SPEC, runtime=runtime, snapshot_key='k')
+    assert 'containers.Labels: label key and value length' in create(id='a', spec=SPEC, runtime=runtime, labels={'k': 'v' * 4096})
+    assert len(client.containers.List().containers) == 0
+    client.containers.Create(container=container(client, 'a' * 76, labels={'k': 'v' * 4095}))
+
+
+def test_masks_of_containers(client):
+    first = {'a': message('google.protobuf.Any', type_url='t', value=b'1'), 'b': message('google.protobuf.Any', type_url='t', value=b'2')}
+    client.containers.Create(container=container(client, 'one', labels={'a': 'b', 'c': 'd'}, image='i', extensions=first))
+    other = message('google.protobuf.Any', type_url='t', value=b'3')
+
+    def update(paths, **fields):
+        return client.containers.Update(container=container(client, 'one', **fields), update_mask={'paths': paths}).container
+    assert dict(update(['labels.a'], labels={'a': 'z', 'c': 'ignored'}).labels) == {'a': 'z', 'c': 'd'}
+    assert dict(update(['labels.a'], labels={}).labels) == {'c': 'd'}
+    assert dict(update(['labels'], labels={'only': 'this'}).labels) == {'only': 'this'}
+    assert update(['image'], image='j').image == 'j'
+    changed = update(['extensions.a'], extensions={'a': other, 'b': other})
+    assert changed.extensions['a'] == other and changed.extensions['b'] == first['b'] and changed.image == 'j'
+    assert set(update(['extensions'], extensions={'c': other}).extensions) == {'c'}
+    assert 'cannot update "created_at" field on "one"' in refused(
+        INVALID, client.containers.Update, container=container(client, 'one'), update_mask={'paths': ['created_at']})
+    whole = client.containers.Update(container=container(client, 'one', image='k')).container
+    assert whole.image == 'k' and not whole.labels and not whole.extensions
+    for wrong in ({'snapshotter': 'other'}, {'runtime': {'name': 'other'}}):
+        assert 'immutable' in refused(INVALID, client.containers.Update, container=container(client, 'one', **wrong))
+    assert client.containers.Get(id='one').container == whole
+
+
+def test_filters(client):
+    for name, labels in (('one', {'a': '1', 'x.y/z': 'nested'}), ('two', {'a': '2'}), ('three', {})):
+        client.containers.Create(container=container(client, name, labels=labels, image=f'image-{name}'))
+
+    def found(*filters):
+        return sorted(one.id for one in client.containers.List(filters=filters).containers)
+    assert found() == ['one', 'three', 'two']
+    assert found('id==one') == ['one']
+    assert found('id==one', 'id==two') == ['one', 'two']
+    assert found('id!=one') == ['three', 'two']
+    assert found('id~=^t') == ['three', 'two']
+    assert found('labels.a') == ['one', 'two']
+    assert found('labels.a==1') == ['one']
+    assert found('labels."x.y/z"==nested') == ['one']
+    assert found('id~=^t,labels.a==2') == ['two']
+    assert found('image==image-two') == ['two']
+    assert found('image=="image-two"') == ['two']
+    assert found('nonsense==x') == []
+    refused(INVALID, client.containers.List, filters=['id=='])
+    refused(INVALID, client.containers.List, filters=['id~=('])
+    assert sorted(one.container.id for one in client.containers.ListStream(filters=['id~=^t'])) == ['three', 'two']
+
+
+def test_a_list_past_the_message_limit(client):
+    big = message('google.protobuf.Any', type_url='t', value=bytes(5 << 20))
+    for i in range(4):
+        client.containers.Create(container=container(client, f'c{i}', spec=big))
+    assert 'Containers.ListStream' in refused(grpc.StatusCode.RESOURCE_EXHAUSTED, client.containers.List)
+    assert [one.container.id for one in client.containers.ListStream()] == ['c0', 'c1', 'c2', 'c3']
+
+
+# Images
+
+TARGET = {'media_type': 'application/vnd.oci.image.manifest.v1+json', 'digest': 'sha256:' + 'a' * 64, 'size': 7}
+
+
+def test_images(client):
+    made = client.images.Create(image={'name': 'x', 'target': {**TARGET, 'annotations': {'k': 'v'}}, 'labels': {'a': 'b'}}).image
+    assert client.images.Get(name='x').image == made and made.target.annotations['k'] == 'v'
+    assert refused(EXISTS, client.images.Create, image={'name': 'x', 'target': TARGET}) == 'image "x": already exists'
+    assert refused(NOT_FOUND, client.images.Get, name='y') == 'image "y": not found'
+    other = {**TARGET, 'digest': 'sha256:' + 'b' * 64}
+    updated = client.images.Update(image={'name': 'x', 'target': other}, update_mask={'paths': ['target']}).image
+    assert updated.target.digest == other['digest'] and updated.labels['a'] == 'b' and not updated.target.annotations
+    updated = client.images.Update(image={'name': 'x', 'target': {'annotations': {'p': 'q', 'r': 's'}}},
+                                   update_mask={'paths': ['annotations.p']}).image
+    assert dict(updated.target.annotations) == {'p': 'q'} and updated.target.digest == other['digest']
+    refused(NOT_FOUND, client.images.Delete, name='x', target=TARGET)
+    client.images.Delete(name='x', target=other, sync=True)
+    refused(NOT_FOUND, client.images.Delete, name='x')
+
+
+def test_images_are_validated(client):
+    assert refused(INVALID, client.images.Create, image={'name': ''}) == 'Image.Name required'
+    for target, words in (({}, 'Target.Digest'), ({**TARGET, 'digest': 'sha256:abc'}, 'Target.Digest'), ({**TARGET, 'size': 0}, 'Target.Size'),
+                          ({**TARGET, 'media_type': ''}, 'Target.MediaType')):
+        assert words in refused(INVALID, client.images.Create, image={'name': 'x', 'target': target})
+
+
+# Content
+
+def test_content(client):
+    data = os.urandom(3 << 20)
+    digest = client.write(data, labels={'containerd.io/gc.root': 'x'})
+    assert digest == 'sha256:' + hashlib.sha256(data).hexdigest()
+    assert client.read(digest) == data
+    assert client.read(digest, offset=1000, size=70000) == data[1000:71000]
+    assert client.read(digest, offset=len(data)) == b''
+    refused(RANGE, client.content.Read, digest=digest, offset=len(data) + 1)
+    info = client.content.Info(digest=digest).info
+    assert info.size == len(data) and info.labels['containerd.io/gc.root'] == 'x'
+    assert refused(NOT_FOUND, client.content.Info, digest='sha256:' + '0' * 64) == f'content digest sha256:{"0" * 64}: not found'
+    assert 'failed validation' in refused(INVALID, client.content.Info, digest='sha256:../../../etc/passwd')
+    info = client.content.Update(info={'digest': digest, 'labels': {'n': 'm'}}, update_mask={'paths': ['labels.n']}).info
+    assert dict(info.labels) == {'containerd.io/gc.root': 'x', 'n': 'm'}
+    assert [one.digest for block in client.content.List() for one in block.info] == [digest]
+    assert not [one for block in client.within('elsewhere').content.List() for one in block.info]
+    client.content.Delete(digest=digest)
+    refused(NOT_FOUND, client.content.Read, digest=digest)
+
+
+def test_an_ingest_goes_on_where_it_ended(client):
+    data = os.urandom(100000)
+    kind = client.content.message
+
+    def write(*requests):
+        return list(client.content.Write(iter([kind('WriteContentRequest', ref='slow', **one) for one in requests])))
+    assert write({'action': 1, 'data': data[:40000]})[0].offset == 40000
+    status = client.content.Status(ref='slow').status
+    assert status.offset == 40000 and status.ref == 'slow'
+    assert [one.ref for one in client.content.ListStatuses().statuses] == ['slow']
+    assert write({'action': 0})[0].offset == 40000
+    refused(RANGE, write, {'action': 1, 'offset': 10, 'data': b'x'})
+    done = write({'action': 1, 'offset': 40000, 'data': data[40000:]}, {'action': 2, 'offset': 100000, 'labels': {'containerd.io/gc.root': ''}})
+    assert done[-1].digest == 'sha256:' + hashlib.sha256(data).hexdigest()
+    refused(NOT_FOUND, client.content.Status, ref='slow')
+    write({'action': 1, 'data': b'abandoned'})
+    client.content.Abort(ref='slow')
+    refused(NOT_FOUND, client.content.Abort, ref='slow')
+
+
+def test_one_writer_a_ref(client):
+    hold = queue.Queue()
+    first = client.content.Write(iter(hold.get, None))
+    hold.put(client.content.message('WriteContentRequest', action=0, ref='busy'))
+    next(first)
+    assert 'busy' in refused(grpc.StatusCode.UNAVAILABLE, client.write, b'x', ref='busy')
+    hold.put(None)
+    list(first)
+
+
+def test_content_that_exists_need_not_be_sent(client):
+    digest = client.write(b'shared', labels={'containerd.io/gc.root': 'x'})
+    refused(EXISTS, client.write, b'shared', expected=digest)
+    refused(EXISTS, client.within(client.namespace + '-b').write, b'', expected=digest)
+    assert client.within(client.namespace + '-b').read(digest) == b'shared'
+    assert 'unexpected commit' in refused(PRECONDITION, client.write, b'other', expected='sha256:' + '1' * 64)
+
+
+# Leases
+
+def test_a_lease_holds_what_is_made_under_it(client):
+    client.leases.Create(id='one', labels={'a': 'b'})
+    held = client.within(lease='one').write(b'held')
+    free = client.write(b'free', ref='other')
+    client.snapshots.Prepare(snapshotter='overlayfs', key='loose')
+    client.within(lease='one').snapshots.Prepare(snapshotter='overlayfs', key='held')
+    resources = {(one.type, one.id) for one in client.leases.ListResources(id='one').resources}
+    assert ('content', held) in resources and ('snapshots/overlayfs', 'held') in resources
+    client.leases.Create(id='sync')
+    client.leases.Delete(id='sync', sync=True)
+    assert client.read(held) == b'held'
+    refused(NOT_FOUND, client.content.Info, digest=free)
+    refused(NOT_FOUND, client.snapshots.Stat, snapshotter='overlayfs', key='loose')
+    client.snapshots.Stat(snapshotter='overlayfs', key='held')
+    client.leases.Delete(id='one', sync=True)
+    refused(NOT_FOUND, client.content.Info, digest=held)
+    refused(NOT_FOUND, client.snapshots.Stat, snapshotter='overlayfs', key='held')
+    assert refused(NOT_FOUND, client.leases.Delete, id='one') == 'lease "one": not found'
+    refused(NOT_FOUND, client.within(lease='one').write, b'x')
+
+
+def test_resources_of_leases(client):
+    client.leases.Create(id='one')
+    digest = client.write(b'by hand', labels={'containerd.io/gc.root': 'x'})
+    client.leases.AddResource(id='one', resource={'type': 'content', 'id': digest})
+    client.leases.AddResource(id='one', resource={'type': 'snapshots/overlayfs', 'id': 'later'})
+    assert len(client.leases.ListResources(id='one').resources) == 2
+    client.leases.DeleteResource(id='one', resource={'type': 'snapshots/overlayfs', 'id': 'later'})
+    assert [one.id for one in client.leases.ListResources(id='one').resources] == [digest]
+    refused(INVALID, client.leases.AddResource, id='one', resource={'type': 'snapshots', 'id': 'x'})
+    refused(UNIMPLEMENTED, client.leases.AddResource, id='one', resource={'type': 'odd', 'id': 'x'})
+    refused(NOT_FOUND, client.leases.ListResources, id='none')
+    assert client.leases.Create().lease.id != ''
+
+
+def test_labels_that_hold(client):
+    """gc.ref from a root to a blob, gc.root, and an end in the future and in the past."""
+    future, past = '2100-01-01T00:00:00Z', '2001-01-01T00:00:00Z'
+    inner = client.write(b'inner', ref='1', labels={'containerd.io/gc.root': 'x'})
+    outer = client.write(b'outer', ref='2', labels={'containerd.io/gc.root': 'x', 'containerd.io/gc.ref.content.0': inner})
+    client.content.Update(info={'digest': inner}, update_mask={'paths': ['labels']})
+    timed = client.write(b'timed', ref='3', labels={'containerd.io/gc.expire': future})
+    client.leases.Create(id='ended', labels={'containerd.io/gc.expire': past})
+    client.leases.Create(id='sync')
+    client.leases.Delete(id='sync', sync=True)
+    assert client.read(inner) == b'inner' and client.read(timed) == b'timed'
+    assert 'ended' not in [one.id for one in client.leases.List().leases]
+    client.content.Delete(digest=outer)
+    client.leases.Create(id='sync')
+    client.leases.Delete(id='sync', sync=True)
+    refused(NOT_FOUND, client.content.Info, digest=inner)
+
+
+# Snapshots
+
+def test_snapshots(client):
+    root = {'containerd.io/gc.root': 'x'}
+    shots = client.snapshots
+    mounts = shots.Prepare(snapshotter='overlayfs', key='a', labels=root).mounts
+    assert len(mounts) == 1 and mounts[0].type in ('bind', 'overlay')
+    assert [one.source for one in shots.Mounts(snapshotter='overlayfs', key='a').mounts] == [mounts[0].source]
+    shots.Commit(snapshotter='overlayfs', name='b', key='a', labels={**root, 'l': 'm'})
+    info = shots.Stat(snapshotter='overlayfs', key='b').info
+    assert (info.kind, info.parent, info.labels['l']) == (3, '', 'm')
+    shots.View(snapshotter='overlayfs', key='v', parent='b', labels=root)
+    assert refused(PRECONDITION, shots.Remove, snapshotter='overlayfs', key='b') == 'cannot remove snapshot with child: failed precondition'
+    infos = {one.name: one for block in shots.List(snapshotter='overlayfs') for one in block.info}
+    assert set(infos) == {'b', 'v'} and infos['v'].parent == 'b' and infos['v'].kind == 1
+    assert [one.name for block in shots.List(snapshotter='overlayfs', filters=['parent==b']) for one in block.info] == ['v']
+    assert shots.Usage(snapshotter='overlayfs', key='b').inodes > 0
+    updated = shots.Update(snapshotter='overlayfs', info={'name': 'v', 'labels': {'l': 'n'}}, update_mask={'paths': ['labels.l']}).info
+    assert updated.labels['l'] == 'n'
+    assert 'cannot update' in refused(INVALID, shots.Update, snapshotter='overlayfs', info={'name': 'v'}, update_mask={'paths': ['kind']})
+    assert refused(INVALID, shots.Stat, snapshotter='', key='b') == 'snapshotter argument missing: invalid argument'
+    assert refused(INVALID, shots.Stat, snapshotter='none', key='b') == 'snapshotter not loaded: none: invalid argument'
+    refused(NOT_FOUND, shots.Prepare, snapshotter='overlayfs', key='c', parent='none')
+    for key in ('v', 'b'):
+        shots.Remove(snapshotter='overlayfs', key=key)
+    shots.Cleanup(snapshotter='overlayfs')
+    shots.Prepare(snapshotter='native', key='a', labels=root)
+    shots.Remove(snapshotter='native', key='a')
+
+
+# Events
+
+class Listener:
+    def __init__(self, client, *filters):
+        self.stream = client.events.Subscribe(filters=filters, timeout=None)
+        self.stream.initial_metadata()
+
+    def until(self, topic):
+        heard = []
+        for envelope in self.stream:
+            heard.append(envelope)
+            if envelope.topic == topic:
+                return heard
+
+
+def test_events_of_records(client):
+    listener = Listener(client, f'namespace=={client.namespace}')
+    options = pack(message('containerd.runc.v1.Options', binary_name='runc'))
+    client.images.Create(image={'name': 'x', 'target': TARGET, 'labels': {'a': 'b'}})
+    client.containers.Create(container=container(client, 'one', image='i', runtime={'name': 'io.containerd.runc.v2', 'options': options}))
+    client.containers.Update(container=container(client, 'one', image='j'), update_mask={'paths': ['image']})
+    client.snapshots.Prepare(snapshotter='overlayfs', key='k', labels={'containerd.io/gc.root': 'x'})
+    client.write(b'told', labels={'containerd.io/gc.root': 'x'})
+    client.images.Delete(name='x')
+    client.containers.Delete(id='one')
+    heard = [(one.topic, unpack(one.event)) for one in listener.until('/containers/delete')]
+    told = dict(heard)
+    assert [topic for topic, _ in heard] == ['/images/create', '/containers/create', '/containers/update', '/snapshot/prepare',
+                                             '/content/create', '/images/delete', '/containers/delete']
+    assert told['/images/create'].DESCRIPTOR.full_name == 'containerd.services.images.v1.ImageCreate'
+    assert told['/images/create'].labels['a'] == 'b'
+    assert told['/containers/create'].runtime.name == 'io.containerd.runc.v2' and told['/containers/create'].runtime.options == options
+    assert told['/containers/update'].image == 'j'
+    assert (told['/snapshot/prepare'].key, told['/snapshot/prepare'].snapshotter) == ('k', 'overlayfs')
+    assert told['/content/create'].size == 4
+
+
+def test_what_another_frontend_does_is_told(client, side):
+    listener = Listener(client, 'topic=="/namespaces/create"')
+    name = client.namespace + '-dbus'
+    environment = dict(os.environ)
+    gantry = pathlib.Path(os.environ['GANTRY_BUILD']) / 'cli/gantry'
+    subprocess.run([gantry, '--address', f'unix:path={side.dir}/s/gantry.sock', 'ns', 'create', name], check=True, env=environment)
+    envelope = listener.until('/namespaces/create')[-1]
+    assert unpack(envelope.event).name == name and envelope.namespace == name
+
+
+def test_published_events(client):
+    listener = Listener(client, 'event.container_id==mine', 'topic~=^/own/')
+    event = message('containerd.events.TaskOOM', container_id='mine')
+    client.events.Publish(topic='/tasks/oom', event=pack(message('containerd.events.TaskOOM', container_id='other')))
+    client.events.Publish(topic='/tasks/oom', event=pack(event))
+    client.events.Forward(envelope={'timestamp': {'seconds': 1}, 'namespace': 'far', 'topic': '/own/thing',
+                                    'event': message('google.protobuf.Any', type_url='odd', value=b'\xff')})
+    heard = listener.until('/own/thing')
+    assert unpack(heard[0].event) == event and heard[0].namespace == client.namespace
+    assert (heard[1].namespace, heard[1].event.type_url, heard[1].event.value) == ('far', 'odd', b'\xff')
+    refused(INVALID, client.events.Publish, topic='no-slash', event=pack(event))
+    refused(PRECONDITION, client.within(namespace='').events.Publish, topic='/x', event=pack(event))
+    refused(INVALID, client.events.Subscribe, filters=['=='])
+
+
+# Tasks
+
+def test_waiting_for_a_task(client, side, archive):
+    side.ctr('-n', client.namespace, 'images', 'import', archive)
+    done = side.ctr('-n', client.namespace, 'run', '-d', 'docker.io/library/busybox:latest', 'waited', 'sleep', '1000')
+    assert done.returncode == 0, done
+    results = queue.Queue()
+    waits = [threading.Thread(target=lambda: results.put(client.tasks.Wait(container_id='waited', timeout=None))) for _ in range(20)]
+    for wait in waits:
+        wait.start()
+    refused(grpc.StatusCode.DEADLINE_EXCEEDED, client.tasks.Wait, container_id='waited', timeout=0.2)
+    process = client.tasks.Get(container_id='waited').process
+    assert (process.id, process.status) == ('waited', 2) and process.pid > 0
+    client.tasks.Kill(container_id='waited', signal=9)
+    exits = [results.get(timeout=60) for _ in waits]
+    assert {one.exit_status for one in exits} == {137} and all(one.exited_at.seconds > 0 for one in exits)
+    assert client.tasks.Wait(container_id='waited').exit_status == 137
+    assert client.tasks.Delete(container_id='waited').exit_status == 137
+    assert refused(NOT_FOUND, client.tasks.Get, container_id='waited') == 'task waited not found'
+    assert refused(NOT_FOUND, client.tasks.Get, container_id='none') == f'container "none" in namespace "{client.namespace}": not found'
+    client.containers.Delete(id='waited')
+
+
+# Sandboxes and mounts
+
+def test_the_store_of_sandboxes(client):
+    store = client.sandboxes
+    made = store.Create(sandbox={'sandbox_id': 'pod', 'runtime': {'name': 'io.containerd.runc.v2', 'options': SPEC}, 'spec': SPEC,
+                                 'labels': {'a': 'b'}, 'extensions': {'e': SPEC}, 'sandboxer': 'shim'}).sandbox
+    assert store.Get(sandbox_id='pod').sandbox == made and made.sandboxer == 'shim' and made.extensions['e'] == SPEC
+    assert [one.sandbox_id for one in store.List(filters=['labels.a==b']).list] == ['pod']
+    updated = store.Update(sandbox={'sandbox_id': 'pod', 'labels': {'c': 'd'}}, fields=['labels']).sandbox
+    assert dict(updated.labels) == {'c': 'd'} and updated.spec == SPEC
+    refused(EXISTS, store.Create, sandbox={'sandbox_id': 'pod'})
+    refused(INVALID, store.Create, sandbox={'sandbox_id': ''})
+    store.Delete(sandbox_id='pod')
+    refused(NOT_FOUND, store.Get, sandbox_id='pod')
+
+
+def test_the_controller_of_sandboxes_says_what_it_can(client):
+    assert client.controller.Platform().platform.os == 'linux'
+    for method in ('Create', 'Start', 'Stop', 'Wait', 'Status', 'Shutdown', 'Metrics', 'Update'):
+        assert 'not implemented' in refused(UNIMPLEMENTED, getattr(client.controller, method), sandbox_id='x')
+
+
+def test_mounts_that_need_nobody(client):
+    refused(UNIMPLEMENTED, client.mounts.Activate, name='x', mounts=[{'type': 'overlay', 'source': 'overlay'}])
+    refused(NOT_FOUND, client.mounts.Info, name='x')
+    refused(NOT_FOUND, client.mounts.Deactivate, name='x')
+    assert not list(client.mounts.List())
+
+
+# Introspection
+
+def test_introspection(client, side):
+    server = client.introspection.Server()
+    assert server.pid == side.process.pid and len(server.uuid) == 36 and server.pidns == os.stat('/proc/self/ns/pid').st_ino
+    plugins = client.introspection.Plugins(filters=['type==io.containerd.snapshotter.v1,id==overlayfs']).plugins
+    assert len(plugins) == 1 and plugins[0].exports['root'].endswith('/r/snapshotter-overlay') and plugins[0].platforms[0].os == 'linux'
+    assert os.path.isdir(plugins[0].exports['root'])
+    info = client.introspection.PluginInfo(type='io.containerd.snapshotter.v1', id='overlayfs').plugin
+    assert info == plugins[0]
+    refused(NOT_FOUND, client.introspection.PluginInfo, type='x', id='y')
+
+
+# Streams and transfer
+
+class Stream:
+    """A named stream, with what came in so far."""
+
+    def __init__(self, client, name):
+        self.name = name
+        self.out = queue.Queue()
+        self.call = client.streaming.Stream(iter(self.out.get, None), timeout=None)
+        self.send(message('containerd.services.streaming.v1.StreamInit', id=name))
+        assert unpack(next(self.call)).DESCRIPTOR.full_name == 'google.protobuf.Empty'
+
+    def send(self, inner):
+        self.out.put(pack(inner))
+
+    def close(self):
+        self.out.put(None)
+
+    def write(self, data, piece=32 << 10):
+        """Sends @data against the window that the other end opens."""
+        window = 0
+        while data:
+            while window <= 0:
+                window += unpack(next(self.call)).update
+            some, data = data[:min(piece, window)], data[min(piece, window):]
+            window -= len(some)
+            self.send(message('containerd.types.transfer.Data', data=some))
+        self.close()
+
+    def read(self, window=64 << 10):
+        data, left = [], 0
+        self.send(message('containerd.types.transfer.WindowUpdate', update=window))
+        for any_ in self.call:
+            some = unpack(any_).data
+            data.append(some)
+            left += len(some)
+            if left >= window // 2:
+                self.send(message('containerd.types.transfer.WindowUpdate', update=left))
+                left = 0
+        return b''.join(data)
+
+
+def store(**fields):
+    return pack(message('containerd.types.transfer.ImageStore', **fields))
+
+
+def test_import_and_export_by_stream(client, archive):
+    data = archive.read_bytes()
+    stream, progress = Stream(client, 'in'), Stream(client, 'progress')
+    events = []
+    hearing = threading.Thread(target=lambda: events.extend(unpack(one) for one in progress.call))
+    writing = threading.Thread(target=stream.write, args=(data,))
+    hearing.start()
+    writing.start()
+    client.transfer.Transfer(source=pack(message('containerd.types.transfer.ImageImportStream', stream='in')),
+                             destination=store(extra_references=[{'name': 'example.com/x', 'is_prefix': True}],
+                                               unpacks=[{'platform': {'os': 'linux', 'architecture': 'amd64'}, 'snapshotter': 'overlayfs'}]),
+                             options={'progress_stream': 'progress'})
+    writing.join()
+    hearing.join(60)
+    assert [one.event for one in events][0] == 'Importing' and events[-1].event == 'Completed import'
+    images = client.images.List().images
+    assert [one.name for one in images] == ['docker.io/library/busybox:latest']
+    assert [one.kind for block in client.snapshots.List(snapshotter='overlayfs') for one in block.info] == [3]
+
+    out = Stream(client, 'out')
+    got = []
+    reading = threading.Thread(target=lambda: got.append(out.read()))
+    reading.start()
+    client.transfer.Transfer(source=store(name=images[0].name),
+                             destination=pack(message('containerd.types.transfer.ImageExportStream', stream='out')))
+    reading.join(60)
+    names = tarfile.open(fileobj=io.BytesIO(got[0])).getnames()
+    assert 'oci-layout' in names and 'manifest.json' in names
+    assert any(name.endswith(images[0].target.digest.split(':')[1]) for name in names)
+
+    client.transfer.Transfer(source=store(name=images[0].name), destination=store(name='example.com/tagged:1'))
+    assert client.images.Get(name='example.com/tagged:1').image.target == images[0].target
+
+
+def test_transfers_that_cannot_be(client):
+    importing = pack(message('containerd.types.transfer.ImageImportStream', stream='none'))
+    assert 'stream "none": not found' in refused(NOT_FOUND, client.transfer.Transfer, source=importing, destination=store())
+    assert 'unable to transfer' in refused(UNIMPLEMENTED, client.transfer.Transfer, source=importing, destination=importing)
+    refused(UNIMPLEMENTED, client.transfer.Transfer)
+    refused(NOT_FOUND, client.transfer.Transfer, source=store(name='none'), destination=store(name='x'))
+    stream = Stream(client, 'broken')
+    threading.Thread(target=stream.write, args=(b'this is no archive' * 1000,)).start()
+    refused(INVALID, client.transfer.Transfer, source=pack(message('containerd.types.transfer.ImageImportStream', stream='broken')),
+            destination=store())
+    assert not client.images.List().images
+
+
+def test_a_stream_needs_a_name_of_its_own(client):
+    one = Stream(client, 'taken')
+    call = client.streaming.Stream(iter([pack(message('containerd.services.streaming.v1.StreamInit', id='taken'))]))
+    assert 'already exists' in refused(EXISTS, lambda: next(call))
+    call = client.streaming.Stream(iter([pack(message('containerd.types.transfer.Data'))]))
+    refused(INVALID, lambda: next(call))
+    one.close()
+    assert list(one.call) == []
+    Stream(client, 'taken').close()
+
+
+def test_a_client_that_goes_away_in_an_import(client, archive, side):
+    stream = Stream(client, 'gone')
+    failed = []
+
+    def importing():
+        try:
+            client.transfer.Transfer(source=pack(message('containerd.types.transfer.ImageImportStream', stream='gone')),
+                                     destination=store(), timeout=60)
+        except grpc.RpcError as error:
+            failed.append(error)
+    thread = threading.Thread(target=importing)
+    thread.start()
+    stream.send(message('containerd.types.transfer.Data', data=archive.read_bytes()[:1000]))
+    time.sleep(0.2)
+    stream.call.cancel()
+    thread.join(60)
+    assert failed and failed[0].code() == INVALID
+    assert not client.images.List().images
