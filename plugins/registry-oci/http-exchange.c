@@ -269,6 +269,26 @@ wait_readable (HttpReply *self)
   g_source_attach (self->readable, self->http->context);
 }
 
+static gboolean
+on_turn (gpointer data)
+{
+  HttpReply *self = data;
+
+  clear_source (&self->readable);
+  pump (self);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+read_on_later (HttpReply *self)
+{
+  clear_source (&self->readable);
+  self->readable = g_idle_source_new ();
+  g_source_set_priority (self->readable, G_PRIORITY_DEFAULT);
+  g_source_set_callback (self->readable, on_turn, reply_ref (self), reply_unref);
+  g_source_attach (self->readable, self->http->context);
+}
+
 /* Reads what is there, as long as there is room. */
 static void
 pump (HttpReply *self)
@@ -298,10 +318,15 @@ pump (HttpReply *self)
       if (n > 0)
         put (self, (gsize)n);
       total += n > 0 ? (gsize)n : 0;
-      /* Others have their turn too. */
-      if (n < 0 || total >= MAX_READ_AT_ONCE)
+      if (n < 0)
         {
           wait_readable (self);
+          return;
+        }
+      /* Others have their turn too. Not by waiting for more: what has been read may be all, and the end comes with no more bytes. */
+      if (total >= MAX_READ_AT_ONCE)
+        {
+          read_on_later (self);
           return;
         }
     }
