@@ -32,6 +32,7 @@ typedef struct
   gboolean unpack;
   const char *snapshotter; /* (nullable) */
 
+  gboolean fetching;    /* there is something that another attempt could go on with */
   GPtrArray *documents; /* of GantryDescriptor */
   GHashTable *seen;     /* digests of documents */
   GPtrArray *blobs;     /* of Wanted */
@@ -368,6 +369,7 @@ fetch_all (Pull *pull, const char *lease, GantryDescriptor *target, GError **err
       = fetches_new (pull->self->fetchers, pull->progress, pull->content, pull->repository, pull->source,
                      on_fetched, pull, pull->cancellable);
 
+  pull->fetching = TRUE;
   progress_phase (pull->progress, "downloading");
   for (guint i = 0; i < pull->blobs->len; i++)
     {
@@ -438,7 +440,7 @@ pull_with_lease (Pull *pull, GantryDescriptor *target, const char *whole, const 
   pull->content = content;
   if (run (pull, id, target, name, labels, &local))
     return TRUE;
-  if (is_passing (local))
+  if (pull->fetching && is_passing (local))
     lease_keep (&lease);
   g_propagate_prefixed_error (error, g_steal_pointer (&local), "pulling %s: ", whole);
   return FALSE;

@@ -55,9 +55,10 @@ add_blob (Push *push, JsonObject *object, GantryDescriptor *manifest, GError **e
   if (oci_is_foreign (blob->media_type) || !g_hash_table_add (push->seen, g_strdup (blob->digest)))
     return TRUE;
   if (!is_here (push, blob->digest))
-    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND,
-                         "manifest %s lacks its blob %s here; pull or import it again", manifest->digest,
-                         blob->digest);
+    return gantry_throw (
+        error, GANTRY_ERROR_NOT_FOUND,
+        "manifest %s lacks its blob %s here; pull or import all of it first, or push one platform",
+        manifest->digest, blob->digest);
   g_ptr_array_add (push->blobs, g_steal_pointer (&blob));
   return TRUE;
 }
