@@ -116,7 +116,7 @@ def fresh_filesystem(scratch):
     out, so that a round after a big `rm -r` would be ten times slower."""
     image, point = os.path.join(scratch, "image"), os.path.join(scratch, "mnt")
     with open(image, "wb") as file:
-        file.truncate(4 << 30)
+        file.truncate(6 << 30)
     subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=1", image], check=True)
     os.makedirs(point, exist_ok=True)
     subprocess.run(["mount", "-o", "loop", image, point], check=True)
