@@ -100,6 +100,35 @@ void cli_screen_draw (CliScreen *self, GPtrArray *lines);
 void cli_screen_clear (CliScreen *self);
 void cli_screen_size (guint *ret_columns, guint *ret_rows);
 
+/* access.c */
+
+/** How a registry is reached. */
+typedef struct {
+  char *creds, *hosts_dir;
+  gboolean password_stdin, anonymous, plain_http, skip_verify;
+} CliAccess;
+
+#define CLI_ACCESS_ENTRIES(access)                                                                                                \
+  { "creds", 'u', 0, G_OPTION_ARG_STRING, &(access).creds, "Log in as, for this call only", "USER[:PASSWORD]" },                  \
+  { "password-stdin", 0, 0, G_OPTION_ARG_NONE, &(access).password_stdin, "Read the password from standard input", NULL },         \
+  { "anonymous", 0, 0, G_OPTION_ARG_NONE, &(access).anonymous, "Use no stored credentials", NULL },                               \
+  { "plain-http", 0, 0, G_OPTION_ARG_NONE, &(access).plain_http, "Allow HTTP beyond this machine", NULL },                        \
+  { "skip-verify", 'k', 0, G_OPTION_ARG_NONE, &(access).skip_verify, "Accept any TLS certificate", NULL },                        \
+  { "hosts-dir", 0, 0, G_OPTION_ARG_FILENAME, &(access).hosts_dir, "Directory with hosts.toml files", "DIR" }
+
+void cli_access_clear (CliAccess *access);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (CliAccess, cli_access_clear)
+/** Adds it to a call's options. Returns: FALSE after a message. */
+gboolean cli_access_add (GVariantDict *options, const CliAccess *access);
+/** One line of standard input, without its end. Returns: (transfer full). */
+char *cli_read_line (void);
+
+/* registry.c */
+int cli_login (int argc, char **argv);
+int cli_logout (int argc, char **argv);
+int cli_search_tags (int argc, char **argv);
+int cli_registry (int argc, char **argv);
+
 /* pull.c */
 
 /** Pulls @reference with the options of run and shows the progress. Returns: an exit status. */

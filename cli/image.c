@@ -350,6 +350,9 @@ cli_image (int argc, char **argv)
   static const CliVerb verbs[] = {
     { "pull", cli_pull, "Fetch an image from a registry" },
     { "push", cli_push, "Send an image to a registry" },
+    { "login", cli_login, "Keep credentials for a registry" },
+    { "logout", cli_logout, "Forget them" },
+    { "search-tags", cli_search_tags, "List the tags of a repository" },
     { "import", image_import, "Read images from an archive" },
     { "export", image_export, "Write images as an archive" },
     { "ls", image_ls, "List images" },

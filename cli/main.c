@@ -25,6 +25,10 @@ static const CliVerb verbs[] = {
   { "inspect", cli_inspect, "Show all that is known of a container" },
   { "pull", cli_pull, "Fetch an image from a registry (image pull)" },
   { "push", cli_push, "Send an image to a registry (image push)" },
+  { "login", cli_login, "Keep credentials for a registry" },
+  { "logout", cli_logout, "Forget them" },
+  { "search-tags", cli_search_tags, "List the tags of a repository" },
+  { "registry", cli_registry, "Registries: explain, login, logout, search-tags" },
   { "image", cli_image, "Images: pull, push, import, export, ls, inspect, unpack, tag, label, verify, sign, rm" },
   { "ns", cli_ns, "Namespaces: ls, create, label, rm" },
   { "events", cli_events, "Print what changes, as it does" },
@@ -40,8 +44,8 @@ print_help (void)
 {
   g_print ("Usage: gantry [OPTION …] VERB …\n\nRuns containers by the Gantry daemon, which is started on demand.\n\n");
   for (gsize i = 0; i < G_N_ELEMENTS (verbs); i++)
-    g_print ("  %-10s %s\n", verbs[i].name, verbs[i].summary);
-  g_print ("  %-10s %s\n", "version", "Print the version");
+    g_print ("  %-11s %s\n", verbs[i].name, verbs[i].summary);
+  g_print ("  %-11s %s\n", "version", "Print the version");
   g_print ("\nOptions:\n"
            "  --address ADDRESS        The daemon's D-Bus address [unix:path=/run/gantry/gantry.sock; GANTRY_ADDRESS]\n"
            "  -n, --namespace NAME     Work in this namespace [default; GANTRY_NAMESPACE]\n"

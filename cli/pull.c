@@ -3,74 +3,6 @@
  * pull and push, also as image pull and image push. */
 #include "cli.h"
 
-#include <stdio.h>
-#include <string.h>
-
-/* How the registry is reached. */
-typedef struct {
-  char *creds, *username, *hosts_dir, *identity_token;
-  gboolean password_stdin, anonymous, plain_http, skip_verify;
-} Access;
-
-#define ACCESS_ENTRIES(access)                                                                                                    \
-  { "creds", 'u', 0, G_OPTION_ARG_STRING, &(access).creds, "Log in as, for this call only", "USER[:PASSWORD]" },                  \
-  { "password-stdin", 0, 0, G_OPTION_ARG_NONE, &(access).password_stdin, "Read the password from standard input", NULL },         \
-  { "anonymous", 0, 0, G_OPTION_ARG_NONE, &(access).anonymous, "Use no stored credentials", NULL },                               \
-  { "plain-http", 0, 0, G_OPTION_ARG_NONE, &(access).plain_http, "Allow HTTP beyond this machine", NULL },                        \
-  { "skip-verify", 'k', 0, G_OPTION_ARG_NONE, &(access).skip_verify, "Accept any TLS certificate", NULL },                        \
-  { "hosts-dir", 0, 0, G_OPTION_ARG_FILENAME, &(access).hosts_dir, "Directory with hosts.toml files", "DIR" }
-
-static void
-access_clear (Access *access)
-{
-  g_free (access->creds);
-  g_free (access->username);
-  g_free (access->hosts_dir);
-  g_free (access->identity_token);
-}
-
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Access, access_clear)
-
-/* One line, without its end. */
-static char *
-read_password (void)
-{
-  char line[4096];
-
-  if (fgets (line, sizeof line, stdin) == NULL)
-    return g_strdup ("");
-  line[strcspn (line, "\r\n")] = '\0';
-  return g_strdup (line);
-}
-
-/* Returns: FALSE after a message. */
-static gboolean
-add_access (GVariantDict *options, const Access *access)
-{
-  g_auto (GStrv) parts = access->creds != NULL ? g_strsplit (access->creds, ":", 2) : NULL;
-  g_autofree char *typed = access->password_stdin ? read_password () : NULL;
-  const char *password = typed != NULL ? typed : parts != NULL && parts[0] != NULL ? parts[1] : NULL;
-
-  if (parts != NULL && password == NULL)
-    {
-      cli_fail ("--creds without a password needs --password-stdin");
-      return FALSE;
-    }
-  if (parts != NULL)
-    g_variant_dict_insert (options, "username", "s", parts[0]);
-  if (password != NULL)
-    g_variant_dict_insert (options, "password", "s", password);
-  if (access->anonymous)
-    g_variant_dict_insert (options, "anonymous", "b", TRUE);
-  if (access->plain_http)
-    g_variant_dict_insert (options, "plain-http", "b", TRUE);
-  if (access->skip_verify)
-    g_variant_dict_insert (options, "skip-verify", "b", TRUE);
-  if (access->hosts_dir != NULL)
-    g_variant_dict_insert (options, "hosts-dir", "s", access->hosts_dir);
-  return TRUE;
-}
-
 /* Begins the pull and follows it. */
 static int
 pull (const char *reference, GVariant *options, gboolean quiet, GVariant **ret_result)
@@ -106,7 +38,7 @@ cli_pull_missing (const char *reference, const char *platform, const char *snaps
 int
 cli_pull (int argc, char **argv)
 {
-  g_auto (Access) access = { NULL };
+  g_auto (CliAccess) access = { NULL };
   g_autofree char *name = NULL, *snapshotter = NULL;
   g_auto (GStrv) platforms = NULL, labels = NULL;
   gboolean all = FALSE, metadata = FALSE, no_unpack = FALSE, quiet = FALSE;
@@ -119,7 +51,7 @@ cli_pull (int argc, char **argv)
           { "snapshotter", 0, 0, G_OPTION_ARG_STRING, &snapshotter, "Unpack for this one", "ID" },
           { "no-unpack", 0, 0, G_OPTION_ARG_NONE, &no_unpack, "Fetch only", NULL },
           { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Show no progress", NULL },
-          ACCESS_ENTRIES (access),
+          CLI_ACCESS_ENTRIES (access),
           { NULL } };
   g_autoptr (GVariant) result = NULL;
   g_auto (GVariantDict) options = G_VARIANT_DICT_INIT (NULL);
@@ -146,7 +78,7 @@ cli_pull (int argc, char **argv)
     g_variant_dict_insert (&options, "snapshotter", "s", snapshotter);
   if (no_unpack)
     g_variant_dict_insert (&options, "unpack", "b", FALSE);
-  if (!add_access (&options, &access))
+  if (!cli_access_add (&options, &access))
     return CLI_USAGE;
   status = pull (argv[1], g_variant_dict_end (&options), quiet, &result);
   if (status != 0)
@@ -191,13 +123,13 @@ push (const char *name, const char *reference, GVariant *options, gboolean quiet
 int
 cli_push (int argc, char **argv)
 {
-  g_auto (Access) access = { NULL };
+  g_auto (CliAccess) access = { NULL };
   g_auto (GStrv) platforms = NULL;
   gboolean quiet = FALSE;
   const GOptionEntry entries[] = {
     { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms, "Only this platform of an index", "OS/ARCH" },
     { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Show no progress", NULL },
-    ACCESS_ENTRIES (access),
+    CLI_ACCESS_ENTRIES (access),
     { NULL },
   };
   g_auto (GVariantDict) options = G_VARIANT_DICT_INIT (NULL);
@@ -211,7 +143,7 @@ cli_push (int argc, char **argv)
     return cli_usage ("push", "push needs an image, and perhaps where to");
   if (platforms != NULL)
     g_variant_dict_insert (&options, "platforms", "^as", platforms);
-  if (!add_access (&options, &access))
+  if (!cli_access_add (&options, &access))
     return CLI_USAGE;
   return push (argv[1], argc == 3 ? argv[2] : NULL, g_variant_dict_end (&options), quiet);
 }

@@ -226,16 +226,6 @@ gantry_client_get_server (GantryClient *self, GCancellable *cancellable, GError 
   return reply != NULL ? g_variant_get_child_value (reply, 0) : NULL;
 }
 
-/* @value (transfer full, nullable) as strings. */
-static char **
-take_strv (GVariant *value)
-{
-  char **strv = value != NULL ? g_variant_dup_strv (value, NULL) : NULL;
-
-  g_clear_pointer (&value, g_variant_unref);
-  return strv;
-}
-
 static GantryNamespace *
 take_namespace (GantryClient *self, GVariant *value)
 {
@@ -319,7 +309,7 @@ gantry_client_list_plugins_finish (GantryClient *self, GAsyncResult *result, GEr
 char **
 gantry_client_get_trace (GantryClient *self, GCancellable *cancellable, GError **error)
 {
-  return take_strv (_gantry_object_call_value (self, "Manager", "GetTrace", NULL, NULL, cancellable, error));
+  return _gantry_take_strv (_gantry_object_call_value (self, "Manager", "GetTrace", NULL, NULL, cancellable, error));
 }
 
 /**
@@ -350,7 +340,7 @@ gantry_client_get_trace_async (GantryClient *self, GCancellable *cancellable, GA
 char **
 gantry_client_get_trace_finish (GantryClient *self, GAsyncResult *result, GError **error)
 {
-  return take_strv (_gantry_object_finish_value (self, gantry_client_get_trace_async, result, error));
+  return _gantry_take_strv (_gantry_object_finish_value (self, gantry_client_get_trace_async, result, error));
 }
 
 /**
@@ -675,7 +665,7 @@ char **
 gantry_client_why_kept (GantryClient *self, const char *kind, const char *ns, const char *id,
                         GCancellable *cancellable, GError **error)
 {
-  return take_strv (_gantry_object_call_value (self, "Manager", "WhyKept",
+  return _gantry_take_strv (_gantry_object_call_value (self, "Manager", "WhyKept",
                                                g_variant_new ("(sss)", kind, ns, id), NULL, cancellable,
                                                error));
 }
@@ -711,7 +701,7 @@ gantry_client_why_kept_async (GantryClient *self, const char *kind, const char *
 char **
 gantry_client_why_kept_finish (GantryClient *self, GAsyncResult *result, GError **error)
 {
-  return take_strv (_gantry_object_finish_value (self, gantry_client_why_kept_async, result, error));
+  return _gantry_take_strv (_gantry_object_finish_value (self, gantry_client_why_kept_async, result, error));
 }
 
 /**
@@ -728,7 +718,7 @@ gantry_client_why_kept_finish (GantryClient *self, GAsyncResult *result, GError 
 char **
 gantry_client_check (GantryClient *self, gboolean repair, GCancellable *cancellable, GError **error)
 {
-  return take_strv (_gantry_object_call_value (self, "Manager", "Check", g_variant_new ("(b)", repair), NULL,
+  return _gantry_take_strv (_gantry_object_call_value (self, "Manager", "Check", g_variant_new ("(b)", repair), NULL,
                                                cancellable, error));
 }
 
@@ -761,7 +751,7 @@ gantry_client_check_async (GantryClient *self, gboolean repair, GCancellable *ca
 char **
 gantry_client_check_finish (GantryClient *self, GAsyncResult *result, GError **error)
 {
-  return take_strv (_gantry_object_finish_value (self, gantry_client_check_async, result, error));
+  return _gantry_take_strv (_gantry_object_finish_value (self, gantry_client_check_async, result, error));
 }
 
 /**

@@ -34,6 +34,8 @@ gboolean _gantry_object_finish_nothing (gpointer self, gpointer tag, GAsyncResul
 GVariant *_gantry_object_finish_value (gpointer self, gpointer tag, GAsyncResult *result, GError **error);
 /** The string (or object path) in @value (transfer full), or NULL for NULL. Returns: (transfer full). */
 char *_gantry_take_string (GVariant *value);
+/** @value (transfer full, nullable) as strings. Returns: (transfer full) (nullable). */
+char **_gantry_take_strv (GVariant *value);
 /** @options or an empty a{sv}. */
 GVariant *_gantry_options (GVariant *options);
 /** [0, 1, …] for the descriptors of @fds (nullable). */

@@ -241,6 +241,15 @@ _gantry_take_string (GVariant *value)
   return string;
 }
 
+char **
+_gantry_take_strv (GVariant *value)
+{
+  char **strv = value != NULL ? g_variant_dup_strv (value, NULL) : NULL;
+
+  g_clear_pointer (&value, g_variant_unref);
+  return strv;
+}
+
 GVariant *
 _gantry_options (GVariant *options)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <gantry/gantry-client-registry.h>
 #include <gantry/gantry-client.h>
 #include <gantry/gantry-container.h>
 #include <gantry/gantry-error.h>

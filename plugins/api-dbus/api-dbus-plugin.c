@@ -254,8 +254,9 @@ static const GantryNeed tasks_need = GANTRY_NEED_INIT (GANTRY_TASKS_TYPE, NULL, 
 static const GantryNeed jobs_need
     = GANTRY_NEED_INIT (GANTRY_JOBS_TYPE, NULL, sizeof (GantryJobsVtable), GANTRY_NEED_ONE);
 static const GantryNeed verifier_need = GANTRY_NEED_INIT (GANTRY_VERIFIER_TYPE, NULL, 0, GANTRY_NEED_MANY);
+static const GantryNeed registry_need = GANTRY_NEED_INIT (GANTRY_REGISTRY_TYPE, NULL, 0, GANTRY_NEED_OPTIONAL);
 static const GantryNeed *const needs[] = { &introspection_need, &metadata_need, &events_need, &store_need, &transfer_need,
-                                           &tasks_need, &jobs_need, &verifier_need, NULL };
+                                           &tasks_need, &jobs_need, &verifier_need, &registry_need, NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_FRONTEND_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "Bus", NULL };

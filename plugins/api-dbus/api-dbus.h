@@ -128,6 +128,12 @@ gboolean push_image (Call *call, GVariant **ret_reply, GError **error);
  * (nullable): NULL: nothing is said. Errors: INVALID_ARGUMENT. */
 gboolean registry_access_take (GVariant *options, GantryRegistryAccess **ret_access, GVariant **ret_rest, GError **error);
 
+/* registry.c */
+gboolean registry_explain (Call *call, GVariant **ret_reply, GError **error);
+gboolean registry_login (Call *call, GVariant **ret_reply, GError **error);
+gboolean registry_logout (Call *call, GVariant **ret_reply, GError **error);
+gboolean registry_search_tags (Call *call, GVariant **ret_reply, GError **error);
+
 /* verify.c */
 gboolean verify_image (Call *call, GVariant **ret_reply, GError **error);
 gboolean sign_image (Call *call, GVariant **ret_reply, GError **error);

@@ -188,6 +188,10 @@ manager_find (const char *method)
     { "CollectGarbage", collect_garbage },
     { "WhyKept", why_kept },
     { "Check", check },
+    { "ExplainRegistry", registry_explain },
+    { "Login", registry_login },
+    { "Logout", registry_logout },
+    { "SearchTags", registry_search_tags },
   };
 
   return find_in (methods, G_N_ELEMENTS (methods), method);

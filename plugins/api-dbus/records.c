@@ -35,11 +35,21 @@ set_labels (Call *call, const char *kind, const char *ns, const char *id, GError
 char *
 find_image_name (Call *call, const char *name, GError **error)
 {
+  GantryRegistry *registry = gantry_host_lookup (call->self->host, GANTRY_REGISTRY_TYPE, NULL, NULL);
   g_autoptr (GantryRecord) record = NULL;
+  g_auto (GStrv) names = NULL;
 
   if (gantry_metadata_get (call->self->metadata, GANTRY_KIND_IMAGE, call->ns, name, &record, NULL, NULL))
     return g_strdup (name);
-  return gantry_reference_normalize (name, error);
+  /* The registry client knows what short names stand for here. */
+  if (registry == NULL)
+    return gantry_reference_normalize (name, error);
+  if (!gantry_registry_complete (registry, name, &names, NULL, error))
+    return NULL;
+  for (gsize i = 0; names[i] != NULL; i++)
+    if (gantry_metadata_get (call->self->metadata, GANTRY_KIND_IMAGE, call->ns, names[i], &record, NULL, NULL))
+      return g_strdup (names[i]);
+  return g_strdup (names[0]);
 }
 
 GantryRecord *

@@ -108,7 +108,7 @@ ask_host (OciRepository *self, guint index, GVariantDict *details, GCancellable 
 {
   const char *name = self->reference->digest != NULL ? self->reference->digest : self->reference->tag;
   g_autofree char *path = repository_path (self, "manifests", name);
-  Ask ask = { .method = "HEAD", .path = path, .accept = "*/*", .actions = "pull", .once = TRUE };
+  Ask ask = { .method = "HEAD", .path = path, .accept = MANIFEST_ACCEPT, .actions = "pull", .once = TRUE };
   g_autoptr (GCancellable) stop = g_cancellable_new ();
   gulong id = cancellable != NULL ? g_cancellable_connect (cancellable, G_CALLBACK (pass_on),
                                                            g_object_ref (stop), g_object_unref)
@@ -158,6 +158,7 @@ describe_host (OciRepository *self, guint index, gboolean for_push, GCancellable
   GVariantDict details;
 
   g_variant_dict_init (&details, NULL);
+  g_variant_dict_insert (&details, "reference", "s", self->name);
   g_variant_dict_insert (&details, "host", "s", host->name);
   g_variant_dict_insert (&details, "url", "s", host->base);
   g_variant_dict_insert (&details, "origin", "s", host->origin);

@@ -7,7 +7,6 @@
 
 #define SCHEMA1        "application/vnd.docker.distribution.manifest.v1+json"
 #define SCHEMA1_SIGNED "application/vnd.docker.distribution.manifest.v1+prettyjws"
-#define ACCEPT         OCI_INDEX ", " OCI_MANIFEST ", " DOCKER_INDEX ", " DOCKER_MANIFEST ", */*"
 
 typedef struct
 {
@@ -159,7 +158,7 @@ get_document (OciRepository *self, guint index, gpointer data, GCancellable *can
 {
   Query *query = data;
   g_autofree char *path = repository_path (self, "manifests", query->reference);
-  Ask ask = { .method = "GET", .path = path, .accept = ACCEPT, .actions = "pull" };
+  Ask ask = { .method = "GET", .path = path, .accept = MANIFEST_ACCEPT, .actions = "pull" };
 
   /* A body that breaks off is read again from the start: it is small. */
   for (guint attempt = 0;; attempt++)
@@ -204,7 +203,7 @@ resolve_at (OciRepository *self, guint index, gpointer data, GCancellable *cance
 {
   Query *query = data;
   g_autofree char *path = repository_path (self, "manifests", query->reference);
-  Ask ask = { .method = "HEAD", .path = path, .accept = ACCEPT, .actions = "pull" };
+  Ask ask = { .method = "HEAD", .path = path, .accept = MANIFEST_ACCEPT, .actions = "pull" };
   g_autoptr (HttpReply) reply = host_ask (self, index, &ask, cancellable, error);
   g_autofree char *media_type = NULL;
   guint status;

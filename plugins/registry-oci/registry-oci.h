@@ -14,6 +14,9 @@
 #define MAX_DOCUMENT   GANTRY_MAX_MANIFEST
 #define MAX_ERROR_BODY (64 * 1024)
 
+/** What a manifest may be; registries answer 404 for a kind that is not asked for. */
+#define MANIFEST_ACCEPT OCI_INDEX ", " OCI_MANIFEST ", " DOCKER_INDEX ", " DOCKER_MANIFEST ", */*"
+
 typedef enum
 {
   CAN_PULL = 1,    /* blobs and manifests by digest */
