@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "peer.h"
+
+#define PROBE_MS          1000
+#define PROBE_TIMEOUT_MS  5000
+#define MAX_FAILURES      3
+#define DEFAULT_NAMESPACE "default"
+
+/* Any answer is a sign of life, and every gRPC server has one to this. */
+#define PROBE "/grpc.health.v1.Health/Check"
+
+struct _Peer
+{
+  const GantryHost *host;
+  char *address;
+  const char *name;
+  guint timeout_ms;
+  GrpcChannel *channel;
+  GrpcMetadata *metadata;
+
+  GMutex lock;
+  guint failures;    /* under lock: in a row */
+  gboolean down;     /* under lock */
+  gboolean ending;   /* under lock */
+  gboolean probing;  /* under lock: a probe is under way or its timer set */
+  GSource *timer;    /* under lock */
+  gint64 down_since; /* under lock */
+};
+
+struct _PeerStream
+{
+  Peer *peer;
+  GrpcCall *call;
+  const ProtobufCMessageDescriptor *reply;
+  const char *path;
+
+  GMutex lock;
+  GCond cond;
+  GQueue messages; /* under lock, of GBytes */
+  gboolean over;   /* under lock */
+  GError *error;   /* under lock */
+};
+
+/* Whether it answers */
+
+static void probe (Peer *self);
+
+static gboolean
+on_probe_timer (gpointer data)
+{
+  Peer *self = data;
+
+  g_mutex_lock (&self->lock);
+  g_clear_pointer (&self->timer, g_source_unref);
+  if (!self->ending)
+    probe (self);
+  g_mutex_unlock (&self->lock);
+  return G_SOURCE_REMOVE;
+}
+
+/* Under lock. */
+static void
+set_probe_timer (Peer *self)
+{
+  self->timer = g_timeout_source_new (PROBE_MS);
+  g_source_set_callback (self->timer, on_probe_timer, self, NULL);
+  g_source_attach (self->timer, self->host->get_main_context (self->host));
+}
+
+static gboolean
+is_silence (const GError *error)
+{
+  return error != NULL
+         && (error->code == GANTRY_ERROR_UNAVAILABLE || error->code == GANTRY_ERROR_DEADLINE_EXCEEDED);
+}
+
+/* Under lock. */
+static void
+set_down (Peer *self, const GError *error)
+{
+  g_autofree char *status = g_strdup_printf ("no answer from %s: %s", self->address, error->message);
+
+  if (self->down)
+    return;
+  self->down = TRUE;
+  self->down_since = g_get_monotonic_time ();
+  if (GANTRY_HAS (self->host, GantryHost, report))
+    self->host->report (self->host, status);
+  if (!self->probing && !self->ending)
+    {
+      self->probing = TRUE;
+      set_probe_timer (self);
+    }
+}
+
+/* Under lock. */
+static void
+set_up (Peer *self)
+{
+  self->failures = 0;
+  if (!self->down)
+    return;
+  self->down = FALSE;
+  if (GANTRY_HAS (self->host, GantryHost, report))
+    self->host->report (self->host, NULL);
+  gantry_host_log (self->host, GANTRY_LOG_NOTICE, "%s answers again", self->address);
+}
+
+static void
+on_probed (GBytes *reply, const GError *error, gpointer data)
+{
+  Peer *self = data;
+
+  g_mutex_lock (&self->lock);
+  if (self->ending)
+    ;
+  else if (is_silence (error))
+    {
+      set_down (self, error);
+      set_probe_timer (self);
+    }
+  else
+    {
+      self->probing = FALSE;
+      set_up (self);
+    }
+  g_mutex_unlock (&self->lock);
+}
+
+/* Under lock. */
+static void
+probe (Peer *self)
+{
+  g_autoptr (GBytes) empty = g_bytes_new (NULL, 0);
+
+  grpc_channel_call_async (self->channel, PROBE, NULL, empty, PROBE_TIMEOUT_MS, NULL, on_probed, self);
+}
+
+/* What a call's end says of the peer. */
+static void
+note_end (Peer *self, const GError *error)
+{
+  g_mutex_lock (&self->lock);
+  if (!is_silence (error))
+    {
+      if (error == NULL || error->code != GANTRY_ERROR_CANCELLED)
+        set_up (self);
+    }
+  else if (++self->failures >= MAX_FAILURES || error->code == GANTRY_ERROR_UNAVAILABLE)
+    set_down (self, error);
+  g_mutex_unlock (&self->lock);
+}
+
+static gboolean
+check_up (Peer *self, GError **error)
+{
+  gboolean down;
+  gint64 since;
+
+  g_mutex_lock (&self->lock);
+  down = self->down;
+  since = self->down_since;
+  g_mutex_unlock (&self->lock);
+  if (!down)
+    return TRUE;
+  return gantry_throw (error, GANTRY_ERROR_UNAVAILABLE,
+                       "%s has not answered for %.0f s; it is asked every second, look after it",
+                       self->address, (double)(g_get_monotonic_time () - since) / 1e6);
+}
+
+/* Making */
+
+Peer *
+peer_new (const GantryHost *host, GError **error)
+{
+  g_autoptr (Peer) self = g_new0 (Peer, 1);
+  GrpcChannelSettings settings = { 0 };
+  guint64 seconds;
+  const char *address = gantry_host_get_config_string (host, "Address", NULL);
+
+  g_mutex_init (&self->lock);
+  self->host = host;
+  if (address == NULL)
+    {
+      gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
+                    "no Address= is set: the socket of the plugin to speak to");
+      return NULL;
+    }
+  if (!gantry_host_get_config_uint64 (host, "Timeout", 30, 1, 3600, &seconds, error))
+    return NULL;
+  self->address = g_strdup (address);
+  self->name = gantry_host_get_config_string (host, "Name", host->get_id (host));
+  self->timeout_ms = (guint)seconds * 1000;
+  settings.timeout_ms = self->timeout_ms;
+  self->channel = grpc_channel_new (address, &settings, error);
+  if (self->channel == NULL)
+    return NULL;
+  self->metadata = grpc_metadata_new ();
+  if (!grpc_metadata_append (self->metadata, "containerd-namespace",
+                             gantry_host_get_config_string (host, "Namespace", DEFAULT_NAMESPACE)))
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "Namespace= is not printable ASCII");
+      return NULL;
+    }
+  g_mutex_lock (&self->lock);
+  self->probing = TRUE;
+  probe (self);
+  g_mutex_unlock (&self->lock);
+  return g_steal_pointer (&self);
+}
+
+void
+peer_free (Peer *self)
+{
+  if (self == NULL)
+    return;
+  g_mutex_lock (&self->lock);
+  self->ending = TRUE;
+  if (self->timer != NULL)
+    {
+      g_source_destroy (self->timer);
+      g_clear_pointer (&self->timer, g_source_unref);
+    }
+  g_mutex_unlock (&self->lock);
+  grpc_channel_free (self->channel);
+  g_clear_pointer (&self->metadata, grpc_metadata_unref);
+  g_mutex_clear (&self->lock);
+  g_free (self->address);
+  g_free (self);
+}
+
+const char *
+peer_get_name (Peer *self)
+{
+  return self->name;
+}
+
+/* Calls */
+
+gpointer
+peer_call (Peer *self, const char *path, const ProtobufCMessage *request,
+           const ProtobufCMessageDescriptor *reply, guint timeout_factor, GCancellable *cancellable,
+           GError **error)
+{
+  g_autoptr (GBytes) bytes = wire_pack (request);
+  g_autoptr (GBytes) answer = NULL;
+  g_autoptr (GError) local = NULL;
+
+  if (!check_up (self, error))
+    return NULL;
+  answer = grpc_channel_call (self->channel, path, self->metadata, bytes, self->timeout_ms * timeout_factor,
+                              cancellable, &local);
+  note_end (self, local);
+  if (answer != NULL)
+    return wire_unpack (reply, answer, error);
+  g_propagate_error (error, g_steal_pointer (&local));
+  return NULL;
+}
+
+static void
+stream_message (GrpcCall *call, GBytes *message, gpointer data)
+{
+  PeerStream *self = data;
+
+  g_mutex_lock (&self->lock);
+  g_queue_push_tail (&self->messages, g_bytes_ref (message));
+  g_cond_broadcast (&self->cond);
+  g_mutex_unlock (&self->lock);
+}
+
+static void
+stream_closed (GrpcCall *call, const GError *error, gpointer data)
+{
+  PeerStream *self = data;
+
+  g_mutex_lock (&self->lock);
+  self->error = error != NULL ? g_error_copy (error) : NULL;
+  self->over = TRUE;
+  g_cond_broadcast (&self->cond);
+  g_mutex_unlock (&self->lock);
+}
+
+static const GrpcCallHandlers stream_handlers = { .on_message = stream_message, .on_closed = stream_closed };
+
+/* @timeout_ms: of the whole stream. */
+static PeerStream *
+open_stream (Peer *self, const char *path, const ProtobufCMessageDescriptor *reply, guint timeout_ms,
+             GError **error)
+{
+  PeerStream *stream;
+
+  if (!check_up (self, error))
+    return NULL;
+  stream = g_new0 (PeerStream, 1);
+  stream->peer = self;
+  stream->reply = reply;
+  stream->path = path;
+  g_mutex_init (&stream->lock);
+  g_cond_init (&stream->cond);
+  stream->call
+      = grpc_channel_open (self->channel, path, self->metadata, timeout_ms, &stream_handlers, stream, NULL);
+  return stream;
+}
+
+PeerStream *
+peer_open (Peer *self, const char *path, const ProtobufCMessageDescriptor *reply, GError **error)
+{
+  return open_stream (self, path, reply, G_MAXUINT, error);
+}
+
+void
+peer_stream_free (PeerStream *self)
+{
+  if (self == NULL)
+    return;
+  grpc_call_cancel (self->call);
+  g_mutex_lock (&self->lock);
+  while (!self->over)
+    g_cond_wait (&self->cond, &self->lock);
+  g_mutex_unlock (&self->lock);
+  grpc_call_unref (self->call);
+  g_queue_clear_full (&self->messages, (GDestroyNotify)g_bytes_unref);
+  g_clear_error (&self->error);
+  g_mutex_clear (&self->lock);
+  g_cond_clear (&self->cond);
+  g_free (self);
+}
+
+static void
+cancel_stream (GCancellable *cancellable, gpointer data)
+{
+  grpc_call_cancel (((PeerStream *)data)->call);
+}
+
+/* Waits for the next message, at most one deadline. Returns: NULL at the end, with @error or without. */
+static GBytes *
+next_message (PeerStream *self, GCancellable *cancellable, GError **error)
+{
+  gulong id
+      = cancellable != NULL ? g_cancellable_connect (cancellable, G_CALLBACK (cancel_stream), self, NULL) : 0;
+  gint64 until = g_get_monotonic_time () + (gint64)self->peer->timeout_ms * 1000;
+  gboolean in_time = TRUE;
+  GBytes *message;
+
+  grpc_call_request (self->call, 1);
+  g_mutex_lock (&self->lock);
+  while (self->messages.length == 0 && !self->over && in_time)
+    in_time = g_cond_wait_until (&self->cond, &self->lock, until);
+  message = g_queue_pop_head (&self->messages);
+  if (message == NULL && self->error != NULL)
+    g_propagate_error (error, g_error_copy (self->error));
+  else if (message == NULL && !self->over)
+    gantry_throw (error, GANTRY_ERROR_DEADLINE_EXCEEDED, "%s gave nothing for %u s", self->path,
+                  self->peer->timeout_ms / 1000);
+  g_mutex_unlock (&self->lock);
+  if (cancellable != NULL)
+    g_cancellable_disconnect (cancellable, id);
+  return message;
+}
+
+gboolean
+peer_read (Peer *self, const char *path, const ProtobufCMessage *request,
+           const ProtobufCMessageDescriptor *reply, PeerMessage func, gpointer user_data,
+           GCancellable *cancellable, GError **error)
+{
+  g_autoptr (PeerStream) stream = open_stream (self, path, reply, G_MAXUINT, error);
+  g_autoptr (GBytes) bytes = wire_pack (request);
+  g_autoptr (GError) local = NULL;
+  gboolean more = TRUE;
+
+  if (stream == NULL)
+    return FALSE;
+  grpc_call_send (stream->call, bytes, NULL); /* if it is over, next_message () says why */
+  grpc_call_close_send (stream->call);
+  while (more && local == NULL)
+    {
+      g_autoptr (GBytes) message = next_message (stream, cancellable, &local);
+      gpointer unpacked;
+
+      note_end (self, local);
+      if (message == NULL)
+        break;
+      unpacked = wire_unpack (reply, message, &local);
+      more = unpacked != NULL && func (unpacked, user_data, &local);
+      wire_message_free (unpacked);
+    }
+  if (local == NULL)
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&local));
+  return FALSE;
+}
+
+gpointer
+peer_stream_exchange (PeerStream *self, const ProtobufCMessage *request, GCancellable *cancellable,
+                      GError **error)
+{
+  g_autoptr (GBytes) bytes = wire_pack (request);
+  g_autoptr (GBytes) message = NULL;
+  g_autoptr (GError) local = NULL;
+
+  grpc_call_send (self->call, bytes, NULL); /* if it is over, next_message () says why */
+  message = next_message (self, cancellable, &local);
+  note_end (self->peer, local);
+  if (message != NULL)
+    return wire_unpack (self->reply, message, error);
+  if (local != NULL)
+    g_propagate_error (error, g_steal_pointer (&local));
+  else
+    gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "%s ended before its answer", self->path);
+  return NULL;
+}
