@@ -14,33 +14,44 @@
 /* A mask with "extensions.<key>" is a change of what was read before: so often is it read again when somebody else was faster. */
 #define MAX_ATTEMPTS 16
 
-static Any *
-any_field (Call *call, GantryRecord *record, const char *name)
+static void
+fill_field (Call *call, const char *name, GVariant *value, gpointer data)
 {
-  return any_from_variant (call, call_keep (call, gantry_record_get_field (record, name, G_VARIANT_TYPE ("(say)")),
-                                            (GDestroyNotify) g_variant_unref));
+  PB (Container) *message = data;
+  const char *text = g_variant_is_of_type (value, G_VARIANT_TYPE_STRING) ? g_variant_get_string (value, NULL) : NULL;
+  gboolean any = text == NULL && g_variant_is_of_type (value, G_VARIANT_TYPE ("(say)"));
+
+  if (any && strcmp (name, "spec") == 0)
+    message->spec = any_from_variant (call, value);
+  else if (any && strcmp (name, "runtime-options") == 0)
+    message->runtime->options = any_from_variant (call, value);
+  else if (text == NULL && strcmp (name, "extensions") == 0 && g_variant_is_of_type (value, G_VARIANT_TYPE ("a{s(say)}")))
+    anys_to_entries (call, value, &DESCRIPTOR (container__extensions_entry), &message->n_extensions, &message->extensions);
+  else if (text == NULL)
+    return;
+  else if (strcmp (name, "image") == 0)
+    message->image = TEXT (text);
+  else if (strcmp (name, "runtime") == 0)
+    message->runtime->name = TEXT (name_of_runtime (text));
+  else if (strcmp (name, "snapshotter") == 0)
+    message->snapshotter = TEXT (name_of_snapshotter (text));
+  else if (strcmp (name, "snapshot-key") == 0)
+    message->snapshot_key = TEXT (text);
+  else if (strcmp (name, "sandbox-id") == 0)
+    message->sandbox = TEXT (text);
 }
 
 static PB (Container) *
 to_message (Call *call, GantryRecord *record)
 {
   PB (Container) *message = message_new (call, &DESCRIPTOR (container));
-  GVariant *extensions = call_keep (call, gantry_record_get_field (record, "extensions", G_VARIANT_TYPE ("a{s(say)}")),
-                                    (GDestroyNotify) g_variant_unref);
 
   message->id = record->id;
-  labels_to_entries (call, record->labels, &DESCRIPTOR (container__labels_entry), &message->n_labels, &message->labels);
-  message->image = TEXT (gantry_record_get_string (record, "image"));
   message->runtime = message_new (call, &DESCRIPTOR (container__runtime));
-  message->runtime->name = TEXT (name_of_runtime (gantry_record_get_string (record, "runtime")));
-  message->runtime->options = any_field (call, record, "runtime-options");
-  message->spec = any_field (call, record, "spec");
-  message->snapshotter = TEXT (name_of_snapshotter (gantry_record_get_string (record, "snapshotter")));
-  message->snapshot_key = TEXT (gantry_record_get_string (record, "snapshot-key"));
-  message->sandbox = TEXT (gantry_record_get_string (record, "sandbox-id"));
+  labels_to_entries (call, record->labels, &DESCRIPTOR (container__labels_entry), &message->n_labels, &message->labels);
   message->created_at = timestamp_new (call, record->created_ns);
   message->updated_at = timestamp_new (call, record->updated_ns);
-  anys_to_entries (call, extensions, &DESCRIPTOR (container__extensions_entry), &message->n_extensions, &message->extensions);
+  fields_visit (call, record->fields, fill_field, message);
   return message;
 }
 

@@ -55,15 +55,33 @@ labels_to_entries (Call *call, GVariant *labels, const ProtobufCMessageDescripto
 
   for (gsize i = 0; i < n; i++)
     {
-      const char *key, *value;
+      g_autoptr (GVariant) pair = g_variant_get_child_value (labels, i);
+      g_autoptr (GVariant) key = g_variant_get_child_value (pair, 0);
+      g_autoptr (GVariant) value = g_variant_get_child_value (pair, 1);
 
-      g_variant_get_child (labels, i, "{&s&s}", &key, &value);
+      /* The strings stand in the bytes of @labels. */
       entries[i] = message_new (call, entry);
-      entries[i]->key = (char *) key;
-      entries[i]->value = (char *) value;
+      entries[i]->key = (char *) g_variant_get_string (key, NULL);
+      entries[i]->value = (char *) g_variant_get_string (value, NULL);
     }
   *ret_n = n;
   *(MapEntry ***) ret_entries = entries;
+}
+
+void
+fields_visit (Call *call, GVariant *fields, FieldFunc func, gpointer message)
+{
+  gsize n = fields != NULL ? g_variant_n_children (fields) : 0;
+
+  for (gsize i = 0; i < n; i++)
+    {
+      GVariant *entry = call_keep (call, g_variant_get_child_value (fields, i), (GDestroyNotify) g_variant_unref);
+      GVariant *key = call_keep (call, g_variant_get_child_value (entry, 0), (GDestroyNotify) g_variant_unref);
+      g_autoptr (GVariant) box = g_variant_get_child_value (entry, 1);
+
+      func (call, g_variant_get_string (key, NULL),
+            call_keep (call, g_variant_get_variant (box), (GDestroyNotify) g_variant_unref), message);
+    }
 }
 
 Timestamp *
@@ -106,6 +124,7 @@ any_to_variant (const Any *any)
 Any *
 any_from_variant (Call *call, GVariant *variant)
 {
+  g_autoptr (GVariant) url = NULL;
   GVariant *bytes;
   Any *any;
   gsize length;
@@ -113,7 +132,8 @@ any_from_variant (Call *call, GVariant *variant)
   if (variant == NULL)
     return NULL;
   any = message_new (call, &google__protobuf__any__descriptor);
-  g_variant_get_child (variant, 0, "&s", &any->type_url);
+  url = g_variant_get_child_value (variant, 0);
+  any->type_url = (char *) g_variant_get_string (url, NULL);
   bytes = call_keep (call, g_variant_get_child_value (variant, 1), (GDestroyNotify) g_variant_unref);
   any->value.data = (guint8 *) g_variant_get_fixed_array (bytes, &length, 1);
   any->value.len = length;

@@ -29,6 +29,12 @@ GVariant *labels_from_entries (gsize n, gpointer entries);
 /** Fills a map of a reply; the strings belong to @labels (nullable). */
 void labels_to_entries (Call *call, GVariant *labels, const ProtobufCMessageDescriptor *entry, gsize *ret_n, gpointer ret_entries);
 
+/** Called for each field of a record. @value: (transfer none): lives as long as the call. */
+typedef void (*FieldFunc) (Call *call, const char *name, GVariant *value, gpointer message);
+
+/** Visits @fields (nullable), a{sv}, once: looking up one field after the other would go through all of them each time. */
+void fields_visit (Call *call, GVariant *fields, FieldFunc func, gpointer message);
+
 /** NULL for 0. */
 Timestamp *timestamp_new (Call *call, gint64 ns);
 /** 0 for NULL. */
