@@ -190,8 +190,8 @@ get_headers (const Source *source, const TomlValue *table, RegistryHost *host, G
         {
           if (!header_is_valid (header->key, g_ptr_array_index (values, j)))
             return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                                 "%s: line %u: a header's name or value has letters that can't be sent", source->origin,
-                                 header->line);
+                                 "%s: line %u: a header's name or value has letters that can't be sent",
+                                 source->origin, header->line);
           g_ptr_array_add (pairs, g_strdup (header->key));
           g_ptr_array_add (pairs, g_strdup (g_ptr_array_index (values, j)));
         }

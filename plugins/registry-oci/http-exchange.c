@@ -323,7 +323,8 @@ pump (HttpReply *self)
           wait_readable (self);
           return;
         }
-      /* Others have their turn too. Not by waiting for more: what has been read may be all, and the end comes with no more bytes. */
+      /* Others have their turn too. Not by waiting for more: what has been read may be all, and the end comes
+       * with no more bytes. */
       if (total >= MAX_READ_AT_ONCE)
         {
           read_on_later (self);

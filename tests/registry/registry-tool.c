@@ -392,6 +392,8 @@ main (int argc, char *argv[])
     }
   if (settings.has_headers)
     g_variant_dict_insert_value (&settings.options, "headers", g_variant_builder_end (&settings.headers));
+  else
+    g_variant_builder_clear (&settings.headers);
   if (settings.secret != NULL)
     credentials = gantry_credentials_new (settings.kind, settings.user, settings.secret, "the call");
   tool.access = gantry_registry_access_new (credentials, g_variant_dict_end (&settings.options));
