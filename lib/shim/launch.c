@@ -203,9 +203,17 @@ task_clean_up (Task *self, guint32 *ret_status, gint64 *ret_exited)
       *ret_exited = pb_read_timestamp (&field);
 }
 
+static void
+on_shut_down (GBytes *reply, const GError *error, gpointer user_data)
+{
+  link_unref (user_data);
+}
+
+/* Its answer means nothing: a shim with other containers stays, one without goes. */
 void
 task_shut_down (Task *self)
 {
+  PbBuffer body = { 0 };
   Link *link;
 
   g_mutex_lock (&self->runtime->lock);
@@ -214,11 +222,7 @@ task_shut_down (Task *self)
   g_mutex_unlock (&self->runtime->lock);
   if (link == NULL)
     return;
-  {
-    PbBuffer body = { 0 };
-
-    pb_put_string (&body, 1, self->id);
-    connection_call (link->connection, SHIM_TASK_SERVICE, "Shutdown", &body, NULL, NULL, NULL, NULL);
-  }
-  link_unref (link);
+  pb_put_string (&body, 1, self->id);
+  if (!connection_send (link->connection, SHIM_TASK_SERVICE, "Shutdown", &body, NULL, on_shut_down, link, NULL))
+    link_unref (link);
 }

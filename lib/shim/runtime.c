@@ -135,6 +135,24 @@ quit_loop (gpointer data)
   return G_SOURCE_REMOVE;
 }
 
+/* What is left belongs to calls whose answer nobody reads any more. */
+static void
+close_links (ShimRuntime *self)
+{
+  GHashTableIter iter;
+  gpointer value;
+
+  for (g_hash_table_iter_init (&iter, self->links); g_hash_table_iter_next (&iter, NULL, &value);
+       g_hash_table_iter_init (&iter, self->links))
+    {
+      Link *link = link_ref (value);
+
+      g_hash_table_iter_remove (&iter);
+      connection_close (link->connection);
+      link_unref (link);
+    }
+}
+
 void
 shim_runtime_free (ShimRuntime *self)
 {
@@ -149,6 +167,7 @@ shim_runtime_free (ShimRuntime *self)
       g_thread_join (self->thread);
     }
   g_hash_table_unref (self->tasks);
+  close_links (self);
   g_hash_table_unref (self->links);
   g_main_loop_unref (self->loop);
   g_main_context_unref (self->context);

@@ -26,6 +26,7 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 {
   g_autofree char *found = find_shim ();
   const char *shim = gantry_host_get_config_string (host, "Shim", found);
+  const char *oci_runtime;
   ShimRuntime *self;
 
   if (!g_file_test (shim, G_FILE_TEST_IS_EXECUTABLE))
@@ -33,7 +34,11 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
   self = shim_runtime_new (host, shim, TRUE, error);
   if (self == NULL)
     return FALSE;
-  self->oci_runtime = g_strdup (gantry_host_get_config_string (host, "Runtime", "runc"));
+  oci_runtime = gantry_host_get_config_string (host, "Runtime", "runc");
+  /* Looked for once, not for every call; while it is not installed, by its name. */
+  self->oci_runtime = g_find_program_in_path (oci_runtime);
+  if (self->oci_runtime == NULL)
+    self->oci_runtime = g_strdup (oci_runtime);
   if (!shim_runtime_recover (self, error))
     {
       shim_runtime_free (self);

@@ -322,12 +322,13 @@ class Crasher:
         deadline = time.monotonic() + 30
         while True:
             found, known = self.inventory(), self.database()
-            # A stopped task keeps its shim and what belongs to it until it is deleted, unless the shim was lost.
+            # A stopped task keeps its shim and its mount until it is deleted, unless the shim was lost; what the OCI runtime has of it
+            # goes when it ends.
             stopped = [one for one in found["mounts"] if one in tasks and one not in running]
             live = sorted(running + stopped)
             wrong = {
                 "mounts": (found["mounts"], live), "bundles": (found["bundles"], tasks), "shims": (found["shims"], len(live)),
-                "runc": (found["runc"], live), "cgroups": (found["cgroups"], live), "ingests": (found["ingests"], []),
+                "runc": (found["runc"], running), "cgroups": (found["cgroups"], running), "ingests": (found["ingests"], []),
                 "blobs": (found["blobs"], known["blobs"]), "wanted blobs": (known["blobs"], sorted(wanted_blobs)),
                 "directories": (found["directories"], known["directories"]), "leases": (known["leases"], []),
                 "garbage": (known["garbage"], []),

@@ -26,7 +26,7 @@ do_kill (Request *request, Arguments *arguments, Error *error)
     return false;
   if (signal < 0 || signal > 64)
     return fail (error, CODE_INVALID_ARGUMENT, "%d is not a signal", signal);
-  if (arguments->numbers[4] != 0 && process->exec_id[0] == '\0')
+  if (arguments->numbers[4] != 0 && process->exec_id[0] == '\0' && !process->exited)
     return runc_kill (process->container, signal, true, error);
   if (process->exited)
     return fail (error, CODE_NOT_FOUND, "process already finished");

@@ -80,12 +80,23 @@ makes_pid_namespace (Json spec)
 }
 
 static bool
+has_hooks (Json spec, const char *kind)
+{
+  Json hooks, list, one;
+
+  return json_member (spec, "hooks", &hooks) && json_member (hooks, kind, &list) && json_next (&list, &one);
+}
+
+static bool
 check_spec (Container *container, Error *error)
 {
   Json spec;
   char *text = read_spec (container, &spec);
   bool ok = true;
 
+  /* Without a spec nothing is known: then nothing is done early. */
+  container->start_hooks = text == NULL || has_hooks (spec, "poststart");
+  container->stop_hooks = text == NULL || has_hooks (spec, "poststop");
   if (text == NULL)
     return true;
   container->shares_pids = !makes_pid_namespace (spec);

@@ -123,6 +123,8 @@ process_exited (Process *process, int wait_status)
   stdio_finish (process);
   announce_exit (process);
   waiters_complete (process);
+  if (process->exec_id[0] == '\0')
+    runc_delete_early (process->container);
 }
 
 void
@@ -130,6 +132,11 @@ process_reap (pid_t pid, int wait_status)
 {
   for (Container *container = containers; container != NULL; container = container->next)
     {
+      if (container->deleter == pid)
+        {
+          runc_deleted (container, wait_status);
+          return;
+        }
       if (container->init.pid == pid && !container->init.exited)
         {
           process_exited (&container->init, wait_status);

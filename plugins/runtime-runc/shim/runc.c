@@ -9,10 +9,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define MAX_ARGS 32
+#define MAX_ARGV (MAX_ARGS + 12)
+#define MAX_LOG_PATH 4096
 #define MAX_OUTPUT (1024 * 1024)
 #define MAX_LOG (64 * 1024)
 
@@ -137,15 +140,13 @@ spawn_and_wait (const char *const *argv, const int *fds, PbBuffer *output, bool 
   return status;
 }
 
-bool
-runc_run (Container *container, const char *const *args, const int *fds, PbBuffer *output, Error *error)
+/* The whole command line, with a log of the given name in the bundle. @argv: MAX_ARGV; @log: MAX_LOG_PATH bytes. */
+static void
+make_argv (const Container *container, const char *const *args, const char *log_name, const char **argv, char *log)
 {
-  const char *argv[MAX_ARGS + 10];
-  char log[4096];
   size_t n = 0;
-  int status;
 
-  snprintf (log, sizeof log, "%s/log.json", container->bundle);
+  snprintf (log, MAX_LOG_PATH, "%s/%s", container->bundle, log_name);
   unlink (log);
   argv[n++] = container->options.runtime;
   argv[n++] = "--root";
@@ -164,6 +165,16 @@ runc_run (Container *container, const char *const *args, const int *fds, PbBuffe
   for (size_t i = 0; args[i] != NULL && i < MAX_ARGS; i++)
     argv[n++] = args[i];
   argv[n] = NULL;
+}
+
+bool
+runc_run (Container *container, const char *const *args, const int *fds, PbBuffer *output, Error *error)
+{
+  const char *argv[MAX_ARGV];
+  char log[MAX_LOG_PATH];
+  int status;
+
+  make_argv (container, args, "log.json", argv, log);
   status = spawn_and_wait (argv, fds, output, false);
   if (status == 0)
     return true;
@@ -281,12 +292,48 @@ runc_restore (Container *container, Error *error)
   return run_with_stdio (&container->init, args, n, pid_file, error);
 }
 
+/* Whether the init process, our child, is still there. */
+static bool
+init_lives (const Container *container)
+{
+  siginfo_t info = { 0 };
+
+  return waitid (P_PID, (id_t) container->init.pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
+}
+
+/* What "runc start" does, without the time of another program: init waits until somebody opens <root>/<id>/exec.fifo for reading, writes a
+ * byte and goes on; the FIFO is then removed. Returns: false if it is not there or was not taken: then runc itself is asked. */
+static bool
+release_init (const Container *container)
+{
+  char path[4096], byte;
+  struct pollfd fd = { -1, POLLIN, 0 };
+  struct stat st;
+  bool ok = false;
+
+  if (container->start_hooks || strcmp (basename (container->options.runtime), "runc") != 0)
+    return false;
+  snprintf (path, sizeof path, "%s/%s/exec.fifo", container->options.root, container->id);
+  fd.fd = open (path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+  if (fd.fd < 0 || fstat (fd.fd, &st) < 0 || !S_ISFIFO (st.st_mode))
+    {
+      if (fd.fd >= 0)
+        close (fd.fd);
+      return false;
+    }
+  do
+    ok = poll (&fd, 1, 100) > 0 && read (fd.fd, &byte, 1) == 1;
+  while (!ok && init_lives (container));
+  close (fd.fd);
+  return ok && unlink (path) == 0;
+}
+
 bool
 runc_start (Container *container, Error *error)
 {
   const char *args[] = { "start", container->id, NULL };
 
-  return runc_run (container, args, NULL, NULL, error);
+  return release_init (container) || runc_run (container, args, NULL, NULL, error);
 }
 
 /* The exec's process object, with the size of its console if one was told before it has one (runtime-spec, config.md, "consoleSize"). */
@@ -328,8 +375,34 @@ bool
 runc_delete (Container *container, bool force, Error *error)
 {
   const char *args[] = { "delete", force ? "--force" : container->id, force ? container->id : NULL, NULL };
+  int status = -1;
 
-  return runc_run (container, args, NULL, NULL, error);
+  if (container->deleter > 0 && waitpid (container->deleter, &status, 0) == container->deleter)
+    runc_deleted (container, status);
+  return container->deleted || runc_run (container, args, NULL, NULL, error);
+}
+
+void
+runc_delete_early (Container *container)
+{
+  const char *args[] = { "delete", container->id, NULL }, *argv[MAX_ARGV];
+  char log[MAX_LOG_PATH];
+  pid_t pid;
+
+  if (container->stop_hooks || container->deleted || container->deleter > 0)
+    return;
+  make_argv (container, args, "log-delete.json", argv, log);
+  pid = vfork ();
+  if (pid == 0)
+    child_exec (argv, NULL, -1, false);
+  container->deleter = pid > 0 ? pid : 0;
+}
+
+void
+runc_deleted (Container *container, int wait_status)
+{
+  container->deleter = 0;
+  container->deleted = wait_status == 0;
 }
 
 bool

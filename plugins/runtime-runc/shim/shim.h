@@ -121,6 +121,10 @@ struct Container {
   dev_t root_dev; /* of init's root directory */
   ino_t root_ino;
   bool shares_pids; /* its pid namespace is not its own: others outlive init */
+  bool start_hooks; /* "poststart", which the OCI runtime runs at start */
+  bool stop_hooks;  /* "poststop", which it runs when it deletes */
+  pid_t deleter;    /* the OCI runtime's "delete", at work since init ended, or 0 */
+  bool deleted;     /* its state and cgroups are gone */
   bool mounted;
   bool paused;
   Process init;
@@ -151,6 +155,9 @@ bool runc_restore (Container *container, Error *error);
 bool runc_start (Container *container, Error *error);
 bool runc_exec (Process *process, Error *error);
 bool runc_delete (Container *container, bool force, Error *error);
+/** Begins the deletion of a container that has ended, in the hope that it is done when it is asked for. */
+void runc_delete_early (Container *container);
+void runc_deleted (Container *container, int wait_status);
 bool runc_kill (Container *container, int signal, bool all, Error *error);
 
 /* options.c */
