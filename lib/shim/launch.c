@@ -223,6 +223,8 @@ task_shut_down (Task *self)
   if (link == NULL)
     return;
   pb_put_string (&body, 1, self->id);
-  if (!connection_send (link->connection, SHIM_TASK_SERVICE, "Shutdown", &body, NULL, on_shut_down, link, NULL))
+  /* The answer may be there before this returns. */
+  if (!connection_send (link->connection, SHIM_TASK_SERVICE, "Shutdown", &body, NULL, on_shut_down, link_ref (link), NULL))
     link_unref (link);
+  link_unref (link);
 }
