@@ -99,6 +99,19 @@ is_id_field (const char *field)
   return strcmp (field, "id") == 0 || strcmp (field, "name") == 0 || strcmp (field, "digest") == 0;
 }
 
+/* The size of a blob as a filter compares it: valid until the next call of this thread. */
+static const char *
+size_text (GantryRecord *record)
+{
+  static __thread char text[32];
+  guint64 size = 0;
+
+  if (record->fields != NULL)
+    g_variant_lookup (record->fields, "size", "t", &size);
+  g_snprintf (text, sizeof text, "%" G_GUINT64_FORMAT, size);
+  return text;
+}
+
 static const char *
 record_field (const char *const *path, guint n_path, gpointer object)
 {
@@ -124,6 +137,8 @@ record_field (const char *const *path, guint n_path, gpointer object)
     return NULL;
   if (is_id_field (path[0]))
     return record->id;
+  if (strcmp (record->kind, GANTRY_KIND_CONTENT) == 0 && strcmp (path[0], "size") == 0)
+    return size_text (record);
   return gantry_record_get_string (record, path[0]);
 }
 

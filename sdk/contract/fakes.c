@@ -12,6 +12,7 @@
 #include "fake-metadata.h"
 #include "fake-snapshot-index.h"
 #include "fake-snapshotter.h"
+#include "fake-store.h"
 #include "fake-verifier.h"
 
 typedef struct
@@ -50,6 +51,7 @@ DEFINE_FAKE (event_log, GantryEventLog)
 DEFINE_FAKE (jobs, GantryJobs)
 DEFINE_FAKE (frontend, GantryFrontend)
 DEFINE_FAKE (introspection, GantryIntrospection)
+DEFINE_FAKE (store, GantryStore)
 DEFINE_FAKE (snapshot_index, GantrySnapshotIndex)
 DEFINE_FAKE (snapshotter, GantrySnapshotter)
 DEFINE_FAKE (verifier, GantryVerifier)
@@ -87,6 +89,7 @@ static const Kind kinds[] = {
   { GANTRY_JOBS_TYPE, make_jobs, end_jobs },
   { GANTRY_FRONTEND_TYPE, make_frontend, end_frontend },
   { GANTRY_INTROSPECTION_TYPE, make_introspection, end_introspection },
+  { GANTRY_STORE_TYPE, make_store, end_store },
   { GANTRY_SNAPSHOT_INDEX_TYPE, make_snapshot_index, end_snapshot_index },
   { GANTRY_SNAPSHOTTER_TYPE, make_snapshotter, end_snapshotter },
   { GANTRY_VERIFIER_TYPE, make_verifier, end_verifier },

@@ -13,9 +13,12 @@
  */
 #include <string.h>
 
+#include <gantry/store.h>
+
 #include "bench.h"
 #include "fakes.h"
 #include "trees.h"
+#include "views.h"
 
 #define EXIT_SKIP 77
 
@@ -116,6 +119,8 @@ add_suite (BenchPlan *plan, const char *type)
   if (suite == NULL || (option_interface != NULL && strcmp (option_interface, type) != 0))
     return 0;
   gantry_contract_add (prefix, suite, bench_open, bench_close, plan);
+  if (strcmp (type, GANTRY_STORE_TYPE) == 0)
+    gantry_views_add (prefix, bench_open, bench_close, plan);
   return 1;
 }
 

@@ -15,3 +15,4 @@ extern const GantryContractSuite gantry_contract_verifier;
 extern const GantryContractSuite gantry_contract_jobs;
 extern const GantryContractSuite gantry_contract_frontend;
 extern const GantryContractSuite gantry_contract_introspection;
+extern const GantryContractSuite gantry_contract_store;
