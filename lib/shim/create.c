@@ -5,6 +5,21 @@
 
 #include <fdio.h>
 
+gboolean
+shim_runtime_check_object (GBytes *json, const char *what, const char *id, GError **error)
+{
+  gsize length = g_bytes_get_size (json), first = 0;
+  const char *text = g_bytes_get_data (json, NULL);
+
+  while (first < length && g_ascii_isspace (text[first]))
+    first++;
+  while (length > first && g_ascii_isspace (text[length - 1]))
+    length--;
+  return (length > first + 1 && text[first] == '{' && text[length - 1] == '}')
+         || gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the %s of %s is not a JSON object: invalid argument", what,
+                          id);
+}
+
 /* Claims the id and makes its bundle. */
 static Task *
 claim (ShimRuntime *self, GantryTaskCreate *create, GError **error)
@@ -19,6 +34,8 @@ claim (ShimRuntime *self, GantryTaskCreate *create, GError **error)
                     create->id, create->ns);
       return NULL;
     }
+  if (!shim_runtime_check_object (create->spec, "spec", create->id, error))
+    return NULL;
   ns_fd = gantry_open_dir_at (self->bundles_fd, create->ns, 0711, error);
   if (ns_fd < 0)
     return NULL;

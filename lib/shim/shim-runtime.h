@@ -84,6 +84,8 @@ char *shim_runtime_key (const char *ns, const char *id);
 Task *shim_runtime_lookup (ShimRuntime *self, const char *ns, const char *id, GError **error);
 /** Whether @name may name a bundle's directory, or an exec. */
 gboolean shim_runtime_is_name (const char *name);
+/** Whether @json can be a JSON object, as @what has to be; the OCI runtime reads it in earnest. Errors: INVALID_ARGUMENT. */
+gboolean shim_runtime_check_object (GBytes *json, const char *what, const char *id, GError **error);
 /** Tells the watch, in the main context. With the lock. */
 void shim_runtime_tell (ShimRuntime *self, GantryTaskEvent event, GantryProcess *process);
 /** An event of any shim, in the reader's context. */

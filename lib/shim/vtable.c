@@ -53,6 +53,8 @@ shim_exec (GantryRuntime *runtime, const char *ns, const char *id, const char *e
   if (!shim_runtime_is_name (exec_id))
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "\"%s\" is no name for an exec",
                          exec_id != NULL ? exec_id : "");
+  if (!shim_runtime_check_object (process, "process", exec_id, error))
+    return FALSE;
   pb_put_varint (&body, 3, stdio != NULL && stdio->terminal);
   shim_put_stdio (&body, 4, stdio);
   any = pb_begin (&body, 7);

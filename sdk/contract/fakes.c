@@ -10,6 +10,7 @@
 #include "fake-introspection.h"
 #include "fake-jobs.h"
 #include "fake-metadata.h"
+#include "fake-runtime.h"
 #include "fake-snapshot-index.h"
 #include "fake-snapshotter.h"
 #include "fake-store.h"
@@ -52,6 +53,7 @@ DEFINE_FAKE (jobs, GantryJobs)
 DEFINE_FAKE (frontend, GantryFrontend)
 DEFINE_FAKE (introspection, GantryIntrospection)
 DEFINE_FAKE (store, GantryStore)
+DEFINE_FAKE (runtime, GantryRuntime)
 DEFINE_FAKE (snapshot_index, GantrySnapshotIndex)
 DEFINE_FAKE (snapshotter, GantrySnapshotter)
 DEFINE_FAKE (verifier, GantryVerifier)
@@ -90,6 +92,7 @@ static const Kind kinds[] = {
   { GANTRY_FRONTEND_TYPE, make_frontend, end_frontend },
   { GANTRY_INTROSPECTION_TYPE, make_introspection, end_introspection },
   { GANTRY_STORE_TYPE, make_store, end_store },
+  { GANTRY_RUNTIME_TYPE, make_runtime, end_runtime },
   { GANTRY_SNAPSHOT_INDEX_TYPE, make_snapshot_index, end_snapshot_index },
   { GANTRY_SNAPSHOTTER_TYPE, make_snapshotter, end_snapshotter },
   { GANTRY_VERIFIER_TYPE, make_verifier, end_verifier },
