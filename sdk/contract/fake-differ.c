@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fake-support.h"
 #include "trees.h"
 
 #define TAR   "application/vnd.oci.image.layer.v1.tar"
@@ -198,6 +199,8 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
     return FALSE;
   if (progress != NULL)
     progress (g_bytes_get_size (bytes), user_data);
+  if (!gantry_fake_check_cancelled (cancellable, error))
+    return FALSE;
   hex = g_compute_checksum_for_bytes (G_CHECKSUM_SHA256, bytes);
   digest = g_strconcat ("sha256:", hex, NULL);
   *ret_diff = gantry_descriptor_new (TAR, digest, g_bytes_get_size (bytes), NULL);
