@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+#include <filter.h>
+#include <reference.h>
+
 typedef struct {
   GantryContent content;
   gint refs; /* (atomic) */
@@ -59,7 +62,8 @@ view_info (GantryContent *content, const char *digest, GantryContentInfo **ret_i
   View *self = (View *) content;
   g_autoptr (GantryRecord) record = NULL;
 
-  if (!gantry_metadata_get (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, digest, &record, cancellable, error))
+  if (!gantry_reference_check_digest (digest, error)
+      || !gantry_metadata_get (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, digest, &record, cancellable, error))
     return FALSE;
   *ret_info = info_from_record (record);
   return TRUE;
@@ -116,7 +120,8 @@ view_remove (GantryContent *content, const char *digest, GCancellable *cancellab
   g_autoptr (GantryRecord) record = gantry_record_new (GANTRY_KIND_CONTENT, self->ns, digest, NULL, NULL);
   g_autoptr (GantryChange) change = gantry_change_new (GANTRY_CHANGE_DELETE, record);
 
-  if (!gantry_metadata_apply_one (self->store->metadata, change, NULL, cancellable, error))
+  if (!gantry_reference_check_digest (digest, error)
+      || !gantry_metadata_apply_one (self->store->metadata, change, NULL, cancellable, error))
     return FALSE;
   collector_schedule (self->store, 0);
   return TRUE;
@@ -129,7 +134,8 @@ view_open_blob (GantryContent *content, const char *digest, int *ret_fd, guint64
   View *self = (View *) content;
   g_autoptr (GantryRecord) record = NULL;
 
-  return gantry_metadata_get (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, digest, &record, cancellable, error)
+  return gantry_reference_check_digest (digest, error)
+         && gantry_metadata_get (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, digest, &record, cancellable, error)
          && gantry_content_open_blob (self->backend, digest, ret_fd, ret_size, cancellable, error);
 }
 
@@ -333,6 +339,8 @@ view_open_ingest (GantryContent *content, const char *ref, guint64 total, const 
                          GANTRY_MAX_NAME);
   if (expected_digest != NULL)
     {
+      if (!gantry_reference_check_digest (expected_digest, error))
+        return FALSE;
       if (have_blob (self, expected_digest, cancellable, &local))
         return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "content %s: already exists", expected_digest);
       if (local != NULL)
@@ -354,23 +362,35 @@ view_open_ingest (GantryContent *content, const char *ref, guint64 total, const 
   return TRUE;
 }
 
+static const char *
+status_field (const char *const *path, guint n_path, gpointer object)
+{
+  return n_path == 1 && strcmp (path[0], "ref") == 0 ? ((GantryIngestStatus *) object)->ref : NULL;
+}
+
+/* The filters are about refs as the namespace knows them, so they are not for the backend. */
 static gboolean
 view_list_ingests (GantryContent *content, const char *const *filters, GPtrArray **ret_statuses, GCancellable *cancellable,
                    GError **error)
 {
   View *self = (View *) content;
+  g_autoptr (GantryFilter) filter = gantry_filter_new (filters, error);
   g_autoptr (GPtrArray) all = NULL;
   g_autoptr (GPtrArray) own = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_ingest_status_unref);
   g_autofree char *prefix = backend_ref (self, "");
 
-  if (!gantry_content_list_ingests (self->backend, filters, &all, cancellable, error))
+  if (filter == NULL || !gantry_content_list_ingests (self->backend, NULL, &all, cancellable, error))
     return FALSE;
   for (guint i = 0; i < all->len; i++)
     {
       GantryIngestStatus *status = g_ptr_array_index (all, i);
+      g_autoptr (GantryIngestStatus) as_seen = NULL;
 
-      if (g_str_has_prefix (status->ref, prefix))
-        g_ptr_array_add (own, own_status (status, status->ref + strlen (prefix)));
+      if (!g_str_has_prefix (status->ref, prefix))
+        continue;
+      as_seen = own_status (status, status->ref + strlen (prefix));
+      if (gantry_filter_match (filter, status_field, as_seen))
+        g_ptr_array_add (own, g_steal_pointer (&as_seen));
     }
   *ret_statuses = g_steal_pointer (&own);
   return TRUE;
@@ -423,8 +443,8 @@ content_view_open (GantryStore *store, const char *ns, const char *lease, const 
 
   if (backend == NULL)
     return FALSE;
-  if (ns == NULL || ns[0] == '\0')
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "a namespace is required: invalid argument");
+  if (!store_local_check_namespace (ns, error))
+    return FALSE;
   view = g_new0 (View, 1);
   view->content.vtable = &vtable;
   view->refs = 1;

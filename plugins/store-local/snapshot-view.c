@@ -188,13 +188,21 @@ abandon (View *self, const char *backend, GantryRecord *intent)
 }
 
 static gboolean
+check_name (const char *key, GError **error)
+{
+  if (key == NULL || key[0] == '\0' || strlen (key) > GANTRY_MAX_NAME || !g_utf8_validate (key, -1, NULL))
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "a snapshot key must have 1 to %d characters of UTF-8: invalid argument", GANTRY_MAX_NAME);
+  return TRUE;
+}
+
+static gboolean
 validate_key (View *self, const char *key, GCancellable *cancellable, GError **error)
 {
   g_autoptr (GantryRecord) existing = NULL;
 
-  if (key == NULL || key[0] == '\0' || strlen (key) > GANTRY_MAX_NAME)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "a snapshot key must have 1 to %d characters: invalid argument",
-                         GANTRY_MAX_NAME);
+  if (!check_name (key, error))
+    return FALSE;
   existing = read_record (self, key, cancellable, NULL);
   if (existing != NULL)
     return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "snapshot \"%s\": already exists", key);
@@ -320,6 +328,8 @@ view_remove (GantrySnapshotter *snapshotter, const char *key, GCancellable *canc
   g_autoptr (GError) local = NULL;
   const char *backend;
 
+  if (!check_name (key, error))
+    return FALSE;
   change->topic = g_strdup ("/snapshot/remove");
   change->payload = make_payload (self, key, NULL, NULL);
   if (!gantry_metadata_apply_one (self->store->metadata, change, &removed, cancellable, error))
@@ -424,8 +434,8 @@ snapshot_view_open (GantryStore *store, const char *ns, const char *lease, const
 
   if (backend == NULL)
     return FALSE;
-  if (ns == NULL || ns[0] == '\0')
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "a namespace is required: invalid argument");
+  if (!store_local_check_namespace (ns, error))
+    return FALSE;
   view = g_new0 (View, 1);
   view->snapshotter.vtable = &vtable;
   view->refs = 1;

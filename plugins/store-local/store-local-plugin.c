@@ -3,6 +3,28 @@
 
 #include <string.h>
 
+#define MAX_NAMESPACE 76
+
+gboolean
+store_local_check_namespace (const char *ns, GError **error)
+{
+  gboolean word = FALSE, good = TRUE;
+
+  if (ns == NULL || ns[0] == '\0')
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "a namespace is required: invalid argument");
+  for (const char *at = ns; good && *at != '\0'; at++)
+    {
+      good = g_ascii_isalnum (*at) || (word && strchr ("._-", *at) != NULL);
+      word = g_ascii_isalnum (*at);
+    }
+  if (!good || !word || strlen (ns) > MAX_NAMESPACE)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "namespace \"%s\" must be words of letters and digits joined by \".\", \"_\" or \"-\", of at most %d"
+                         " characters: invalid argument",
+                         ns, MAX_NAMESPACE);
+  return TRUE;
+}
+
 GantryContent *
 store_local_content (StoreLocal *self, const char *id, GError **error)
 {

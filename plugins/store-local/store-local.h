@@ -61,6 +61,8 @@ void collector_schedule (StoreLocal *self, guint seconds);
 void collector_stop (StoreLocal *self);
 
 /* The content backend @id, NULL: the one that ranks highest; or NULL with UNAVAILABLE. */
+/* Whether @ns is a name that a namespace can have; metadata has the same rule. Errors: INVALID_ARGUMENT. */
+gboolean store_local_check_namespace (const char *ns, GError **error);
 GantryContent *store_local_content (StoreLocal *self, const char *id, GError **error);
 /* The snapshotter backend @id. */
 GantrySnapshotter *store_local_snapshotter (StoreLocal *self, const char *id, char **ret_id, GError **error);
