@@ -34,7 +34,7 @@ spawn_daemon (const char *daemon, const char *manifests, const char *state, GErr
 {
   g_autoptr (GPtrArray) argv = g_ptr_array_new ();
   g_autoptr (GSubprocessLauncher) launcher = g_subprocess_launcher_new (G_SUBPROCESS_FLAGS_NONE);
-  const char *root = g_getenv ("GANTRY_ROOT");
+  const char *root = g_getenv ("GANTRY_ROOT"), *idle = g_getenv ("GANTRY_IDLE_TIMEOUT");
 
   g_ptr_array_add (argv, (gpointer) daemon);
   g_ptr_array_add (argv, (gpointer) "--on-demand");
@@ -44,6 +44,11 @@ spawn_daemon (const char *daemon, const char *manifests, const char *state, GErr
     {
       g_ptr_array_add (argv, (gpointer) "--root");
       g_ptr_array_add (argv, (gpointer) root);
+    }
+  if (idle != NULL)
+    {
+      g_ptr_array_add (argv, (gpointer) "--idle-timeout");
+      g_ptr_array_add (argv, (gpointer) idle);
     }
   if (manifests != NULL)
     {

@@ -34,6 +34,37 @@ typedef struct
   char *check;
 } CommandLine;
 
+static void
+command_line_clear (CommandLine *line)
+{
+  g_strfreev (line->plugins_dirs);
+  g_free (line->root);
+  g_free (line->state);
+  g_free (line->config);
+  g_strfreev (line->set);
+  g_free (line->bus);
+  g_free (line->log_format);
+  g_free (line->log_level);
+  g_free (line->inspect);
+  g_free (line->check);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (CommandLine, command_line_clear)
+
+static void
+options_clear (Options *options)
+{
+  g_free (options->root);
+  g_free (options->state);
+  g_free (options->plugindir);
+  g_strfreev (options->plugins_dirs);
+  g_strfreev (options->overrides);
+  g_clear_pointer (&options->settings, g_ptr_array_unref);
+  g_clear_pointer (&options->warnings, g_ptr_array_unref);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
+
 /* /etc/gantry/gantryd.conf, or what --config names. */
 typedef struct
 {
@@ -209,7 +240,7 @@ make_options (const CommandLine *line, Options *options, GError **error)
 {
   g_auto (ConfigFile) file = { line->config != NULL ? line->config : "/etc/gantry/gantryd.conf", NULL, NULL };
 
-  options->settings = g_ptr_array_new ();
+  options->settings = g_ptr_array_new_with_free_func (setting_free);
   options->warnings = g_ptr_array_new_with_free_func (g_free);
   if (!load_config (options, &file, line->config != NULL, error))
     return FALSE;
@@ -372,8 +403,8 @@ run (Options *options)
 int
 main (int argc, char **argv)
 {
-  CommandLine line = { .idle_timeout = 60 };
-  Options options = { 0 };
+  g_auto (CommandLine) line = { .idle_timeout = 60 };
+  g_auto (Options) options = { 0 };
   const GOptionEntry entries[] = {
     { "plugins-dir", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &line.plugins_dirs,
       "Read manifests from here only (repeatable)", "DIR" },

@@ -33,7 +33,7 @@ source_free (Source *self)
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Source, source_free)
 
-static void
+void
 setting_free (gpointer data)
 {
   Setting *self = data;

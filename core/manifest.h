@@ -15,6 +15,8 @@ typedef struct
   char *origin; /* "<file>:<line>" or "command line" */
 } Setting;
 
+void setting_free (gpointer data);
+
 typedef struct
 {
   char *type;

@@ -228,14 +228,17 @@ pb_read_timestamp (const PbField *field)
 {
   PbReader reader = pb_reader (field->data, field->length);
   PbField part;
-  int64_t ns = 0;
+  int64_t seconds = 0, nanos = 0;
 
   while (pb_next (&reader, &part) > 0)
     {
       if (part.number == 1 && part.wire == 0)
-        ns += (int64_t) part.value * 1000000000;
+        seconds = (int64_t) part.value;
       else if (part.number == 2 && part.wire == 0)
-        ns += (int64_t) part.value;
+        nanos = (int64_t) part.value;
     }
-  return ns;
+  /* What no clock says is no time. */
+  if (seconds < 0 || seconds > INT64_MAX / 1000000000 - 1 || nanos < 0 || nanos > 999999999)
+    return 0;
+  return seconds * 1000000000 + nanos;
 }

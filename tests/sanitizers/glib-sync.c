@@ -166,11 +166,46 @@ g_hash_table_unref (GHashTable *table)
 }
 
 /* Sources: what was written before one was attached is seen when it is dispatched (poll_and_see). */
+typedef struct {
+  GSourceFunc func;
+  gpointer data;
+  GDestroyNotify notify;
+} Invocation;
+
+static gboolean
+run_invocation (gpointer data)
+{
+  Invocation *self = data;
+
+  __tsan_acquire (&handed_over);
+  return self->func (self->data);
+}
+
+static void
+free_invocation (gpointer data)
+{
+  Invocation *self = data;
+
+  if (self->notify != NULL)
+    self->notify (self->data);
+  g_free (self);
+}
+
 EXPORT void
 g_source_set_callback (GSource *source, GSourceFunc func, gpointer data, GDestroyNotify notify)
 {
+  Invocation *self;
+
   __tsan_release (&handed_over);
-  REAL (g_source_set_callback) (source, func, data, notify);
+  /* Other kinds of sources pass more to their callbacks, and are woken by the poll. */
+  if (func == NULL || (source->source_funcs != &g_idle_funcs && source->source_funcs != &g_timeout_funcs))
+    {
+      REAL (g_source_set_callback) (source, func, data, notify);
+      return;
+    }
+  self = g_new (Invocation, 1);
+  *self = (Invocation){ func, data, notify };
+  REAL (g_source_set_callback) (source, run_invocation, self, free_invocation);
 }
 
 EXPORT guint
@@ -283,31 +318,6 @@ g_main_loop_new (GMainContext *context, gboolean is_running)
 {
   g_main_context_set_poll_func (context, poll_and_see);
   return REAL (g_main_loop_new) (context, is_running);
-}
-
-typedef struct {
-  GSourceFunc func;
-  gpointer data;
-  GDestroyNotify notify;
-} Invocation;
-
-static gboolean
-run_invocation (gpointer data)
-{
-  Invocation *self = data;
-
-  __tsan_acquire (&handed_over);
-  return self->func (self->data);
-}
-
-static void
-free_invocation (gpointer data)
-{
-  Invocation *self = data;
-
-  if (self->notify != NULL)
-    self->notify (self->data);
-  g_free (self);
 }
 
 EXPORT void
