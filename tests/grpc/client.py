@@ -6,6 +6,8 @@ import pathlib
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from conftest import record
+
 BUILD = pathlib.Path(os.environ['GANTRY_BUILD'])
 
 
@@ -64,11 +66,26 @@ class Service:
         stub = getattr(self.client.channel, shape)(f'/{full_name}/{method.name}', request_serializer=request.SerializeToString,
                                                    response_deserializer=reply.FromString)
 
+        def noted(result):
+            """The result, whose end is recorded too."""
+            if hasattr(result, 'add_callback'):
+                def ended():
+                    record('method', full_name, method.name, result.code().name)
+                if not result.add_callback(ended):
+                    ended()
+            else:
+                record('method', full_name, method.name, 'OK')
+            return result
+
         def call(stream=None, *, timeout=120, metadata=(), **fields):
             all_metadata = [*self.client.metadata(), *metadata]
-            if method.client_streaming:
-                return stub(stream, timeout=timeout, metadata=all_metadata)
-            return stub(request(**fields), timeout=timeout, metadata=all_metadata)
+            try:
+                if method.client_streaming:
+                    return noted(stub(stream, timeout=timeout, metadata=all_metadata))
+                return noted(stub(request(**fields), timeout=timeout, metadata=all_metadata))
+            except grpc.RpcError as error:
+                record('method', full_name, method.name, error.code().name)
+                raise
         return call
 
 

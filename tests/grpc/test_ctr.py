@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from conftest import record
 from sides import Side, normal
 
 pytestmark = [
@@ -61,7 +62,21 @@ def both(sides, *args, extra=(), ordered=True, compare_err=True, ok=None, **kwar
         assert lines[0] == lines[1], told
     if ok is not None:
         assert (ours.returncode == 0) == ok, told
+    record('ctr', command_of(args), ours.returncode)
     return ours
+
+
+def command_of(args):
+    """The words that name the command, without options and arguments."""
+    words = [str(word) for word in args]
+    while words[0].startswith('-'):
+        words = words[2:]
+    if words[0] in ('run', 'version', 'info', 'events', 'install'):
+        return words[0]
+    rest = words[1:]
+    while rest[0].startswith('-'):
+        rest = rest[2:]
+    return f'{words[0]} {rest[0]}'
 
 
 def collect(sides, namespace='@NS@'):
@@ -77,6 +92,7 @@ def test_version(sides):
     assert ours.returncode == theirs.returncode == 0
     shape = [[line.split(':')[0].strip() for line in result.out.splitlines()] for result in (ours, theirs)]
     assert shape[0] == shape[1]
+    record('ctr', 'version', 0)
 
 
 def test_info(sides):
@@ -94,6 +110,7 @@ def test_plugins(sides):
         assert rows[0][plugin] == rows[1][plugin], plugin
     services = {key for key in rows[1] if key[0] in ('io.containerd.grpc.v1', 'io.containerd.service.v1')}
     assert {key for key in services if rows[1][key][-1] == 'ok'} <= set(rows[0])
+    record('ctr', 'plugins ls', 0)
 
 
 def test_plugins_in_detail(sides):
@@ -304,6 +321,8 @@ def test_push_and_pull(images, registry):
     both(images, '-n', '@NS@-pulled', 'run', '--rm', 'example.com/pulled:1', 'one', 'echo', 'pulled', ok=True)
     ours, theirs = [side.ctr('images', 'pull', '--plain-http', f'{registry}/none:1') for side in images]
     assert ours.returncode == theirs.returncode == 1 and 'not found' in ours.err and 'not found' in theirs.err
+    for command in ('images push', 'images pull'):
+        record('ctr', command, 0)
     for side in images:
         assert side.ctr('images', 'rm', f'{registry}/busybox:{side.ns}').returncode == 0
 
@@ -317,6 +336,7 @@ def test_content_fetch(images, registry):
         assert side.ctr('images', 'rm', f'{registry}/fetched:1').returncode == 0
     both(images, '-n', '@NS@-fetched', 'images', 'ls', ok=True)
     both(images, '-n', '@NS@-fetched', 'images', 'check', ok=True)
+    record('ctr', 'content fetch', 0)
     both(images, '-n', '@NS@-fetched', 'content', 'fetch-object', '--plain-http', f'{registry}/fetched:1', ok=True)
     both(images, '-n', '@NS@-fetched', 'content', 'fetch-object', '--plain-http', f'{registry}/none:1', ok=False)
 
@@ -361,6 +381,7 @@ def test_snapshot_mounts(images):
     shape = [normal(result.out, side, [(r'[^ ,=:]*/(fs|work)\b', r'PATH/\1')]) for result, side in zip((ours, theirs), images)]
     assert [line.split(' -o ')[0] for line in shape[0]] == [line.split(' -o ')[0] for line in shape[1]]
     assert 'overlay' in shape[0][0]
+    record('ctr', 'snapshots mounts', 0)
     both(images, 'snapshots', 'rm', 'mounted', ok=True)
 
 
@@ -378,6 +399,7 @@ def test_diff_of_snapshots(images):
         done = side.ctr('snapshots', 'diff', '--keep', '--ref', 'a-diff', '--media-type', 'application/vnd.oci.image.layer.v1.tar',
                         layer, 'changed')
         assert done.returncode == 0, done
+    record('ctr', 'snapshots diff', 0)
     both(images, 'snapshots', 'rm', 'changed', ok=True)
 
 
@@ -490,6 +512,7 @@ def test_run_on_a_terminal(images):
     results = [run_on_a_terminal(side, 'run', '--rm', '-t', IMAGE, 'tty', 'sh', '-c', 'tty; echo typed; sleep 1; exit 3') for side in images]
     assert results[0] == results[1]
     assert results[0][0] == 3 and 'typed' in results[0][1] and '/dev/pts/0' in results[0][1]
+    record('ctr', 'run -t', 3)
 
 
 def wait_for(condition):
@@ -576,6 +599,7 @@ def test_exec(images, sleeper):
     both(images, 'tasks', 'kill', '-s', 'SIGKILL', '--exec-id', 'e5', sleeper, ok=True)
     results = [run_on_a_terminal(side, 'tasks', 'exec', '-t', '--exec-id', 'e6', sleeper, 'sh', '-c', 'tty; sleep 1; exit 4') for side in images]
     assert results[0] == results[1] and results[0][0] == 4
+    record('ctr', 'tasks exec -t', 4)
 
 
 def test_metrics(images, sleeper):
@@ -583,6 +607,7 @@ def test_metrics(images, sleeper):
     assert ours.returncode == theirs.returncode == 0, ours
     names = [[line.split()[0] for line in result.out.splitlines() if line.strip()] for result in (ours, theirs)]
     assert names[0] == names[1]
+    record('ctr', 'tasks metrics', 0)
     both(images, 'tasks', 'metrics', 'none', ok=False)
 
 
@@ -590,6 +615,7 @@ def test_checkpoint_of_a_task_says_what_is_missing(images, sleeper):
     ours, theirs = [side.ctr('tasks', 'checkpoint', sleeper) for side in images]
     assert ours.returncode == theirs.returncode == 1
     assert 'criu' in ours.err.lower() and 'criu' in theirs.err.lower(), ours
+    record('ctr', 'tasks checkpoint', 1)
 
 
 def test_checkpoint_of_a_container(images, sleeper):
@@ -621,6 +647,7 @@ def test_attach(images):
     results = [side.popen('tasks', 'attach', 'attached', stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for side in images]
     told = [(one.communicate(timeout=60), one.returncode) for one in results]
     assert told[0] == told[1]
+    record('ctr', 'tasks attach', told[0][1])
     for side in images:
         wait_for(lambda: status(side, 'attached') in ([], ['STOPPED']))
         side.ctr('tasks', 'rm', 'attached')
@@ -660,6 +687,7 @@ def test_events(images):
         assert fields[0][topic] == fields[1][topic], topic
     order = [[event[0] for event in events if event[0].startswith('/tasks') or event[0].startswith('/containers')] for events in heard]
     assert order[0] == order[1]
+    record('ctr', 'events', 0)
 
 
 def announced(side, listener):

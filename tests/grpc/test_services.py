@@ -2,6 +2,7 @@
 """Services and their semantics, method by method, with a client of our own."""
 import hashlib
 import io
+import json
 import os
 import pathlib
 import queue
@@ -111,8 +112,10 @@ def test_namespaces(client):
     assert dict(client.namespaces.Get(name=name).namespace.labels) == {'a': 'z'}
     assert refused(INVALID, client.namespaces.Update, namespace={'name': name}, update_mask={'paths': ['name']}) \
         == 'cannot update "name" field'
+    client.leases.Delete(id='x')
     client.namespaces.Delete(name=name)
     refused(NOT_FOUND, client.namespaces.Delete, name=name)
+    assert client.namespaces.Create(namespace={'name': name, 'labels': {'g': 'h'}}).namespace.labels['g'] == 'h'
 
 
 # Containers
@@ -394,6 +397,7 @@ class Listener:
         for envelope in self.stream:
             heard.append(envelope)
             if envelope.topic == topic:
+                self.stream.cancel()
                 return heard
 
 
@@ -467,6 +471,73 @@ def test_waiting_for_a_task(client, side, archive):
     client.containers.Delete(id='waited')
 
 
+def test_a_task_by_every_method(client, side, archive, tmp_path):
+    """Create to delete without ctr: a snapshot, a spec, FIFOs, an exec, a terminal."""
+    side.ctr('-n', client.namespace, 'images', 'import', archive)
+    parent = [one.name for block in client.snapshots.List(snapshotter='overlayfs') for one in block.info][0]
+    client.leases.Create(id='l')
+    rootfs = client.within(lease='l').snapshots.Prepare(snapshotter='overlayfs', key='one', parent=parent).mounts
+    spec = json.loads(side.ctr('oci', 'spec').out)
+    spec['process'].update(args=['cat'], env=['PATH=/bin'], terminal=False)
+    spec['root'] = {'path': 'rootfs'}
+    spec['linux']['cgroupsPath'] = f'/{client.namespace}/one'
+    any_spec = message('google.protobuf.Any', type_url=SPEC.type_url, value=json.dumps(spec).encode())
+    client.containers.Create(container=container(client, 'one', spec=any_spec, snapshotter='overlayfs', snapshot_key='one'))
+    fifos = {name: str(tmp_path / name) for name in ('stdin', 'stdout')}
+    for path in fifos.values():
+        os.mkfifo(path)
+    ends = {name: os.open(path, os.O_RDWR) for name, path in fifos.items()}
+    options = pack(message('containerd.runc.v1.Options', binary_name='runc'))
+    pid = client.tasks.Create(container_id='one', rootfs=rootfs, options=options, **fifos).pid
+    assert pid > 0 and client.tasks.Get(container_id='one').process.status == 1
+    refused(EXISTS, client.tasks.Create, container_id='one', rootfs=rootfs)
+    assert client.tasks.Start(container_id='one').pid == pid
+    os.write(ends['stdin'], b'through\n')
+    assert os.read(ends['stdout'], 100) == b'through\n'
+    assert [one.id for one in client.tasks.List().tasks] == ['one']
+    client.tasks.Pause(container_id='one')
+    assert client.tasks.Get(container_id='one').process.status == 4
+    client.tasks.Resume(container_id='one')
+
+    process = message('google.protobuf.Any', type_url='types.containerd.io/opencontainers/runtime-spec/1/Process',
+                      value=json.dumps({**spec['process'], 'args': ['sh', '-c', 'sleep 1; exit 3'], 'terminal': True}).encode())
+    client.tasks.Exec(container_id='one', exec_id='e', spec=process, terminal=True)
+    refused(EXISTS, client.tasks.Exec, container_id='one', exec_id='e', spec=process, terminal=True)
+    client.tasks.Start(container_id='one', exec_id='e')
+    client.tasks.ResizePty(container_id='one', exec_id='e', width=80, height=25)
+    pids = client.tasks.ListPids(container_id='one').processes
+    assert pid in [one.pid for one in pids] and 'e' in [unpack(one.info).exec_id for one in pids if one.HasField('info')]
+    assert client.tasks.Wait(container_id='one', exec_id='e').exit_status == 3
+    assert client.tasks.DeleteProcess(container_id='one', exec_id='e').exit_status == 3
+    refused(NOT_FOUND, client.tasks.DeleteProcess, container_id='one', exec_id='e')
+
+    metrics = client.tasks.Metrics(filters=['id==one']).metrics
+    assert [one.id for one in metrics] == ['one'] and 'Metrics' in metrics[0].data.type_url
+    resources = message('google.protobuf.Any', type_url='types.containerd.io/opencontainers/runtime-spec/1/LinuxResources',
+                        value=b'{"pids": {"limit": 100}}')
+    client.tasks.Update(container_id='one', resources=resources)
+    # criu is missing, or can't run here: in its words.
+    checkpoint = pack(message('containerd.runc.v1.CheckpointOptions', image_path=str(tmp_path / 'criu')))
+    with pytest.raises(grpc.RpcError) as caught:
+        client.tasks.Checkpoint(container_id='one', options=checkpoint)
+    assert 'criu' in caught.value.details().lower()
+    refused(PRECONDITION, client.tasks.Delete, container_id='one')
+    client.tasks.Kill(container_id='one', signal=9)
+    assert client.tasks.Wait(container_id='one').exit_status == 137
+    client.tasks.CloseIO(container_id='one', stdin=True)
+    assert client.tasks.Delete(container_id='one').exit_status == 137
+    for end in ends.values():
+        os.close(end)
+
+    layer = client.within(lease='l').diff.Diff(left=client.within(lease='l').snapshots.View(snapshotter='overlayfs', key='v', parent=parent).mounts,
+                                              right=rootfs, media_type='application/vnd.oci.image.layer.v1.tar+gzip', ref='d').diff
+    again = client.within(lease='l').snapshots.Prepare(snapshotter='overlayfs', key='again', parent=parent).mounts
+    applied = client.within(lease='l').diff.Apply(diff=layer, mounts=again).applied
+    assert applied.media_type == 'application/vnd.oci.image.layer.v1.tar'
+    assert applied.digest == client.content.Info(digest=layer.digest).info.labels['containerd.io/uncompressed']
+    client.containers.Delete(id='one')
+
+
 # Sandboxes and mounts
 
 def test_the_store_of_sandboxes(client):
@@ -493,6 +564,7 @@ def test_mounts_that_need_nobody(client):
     refused(UNIMPLEMENTED, client.mounts.Activate, name='x', mounts=[{'type': 'overlay', 'source': 'overlay'}])
     refused(NOT_FOUND, client.mounts.Info, name='x')
     refused(NOT_FOUND, client.mounts.Deactivate, name='x')
+    refused(NOT_FOUND, client.mounts.Update, info={'name': 'x'})
     assert not list(client.mounts.List())
 
 

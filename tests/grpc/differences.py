@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What Gantry does otherwise than containerd, on purpose, and why: a part of docs/compatibility.md."""
+
+DIFFERENCES = [
+    ('Version', 'The version is `v2.3.0+gantry.<ours>`.',
+     'Clients compare versions of the API; whose it is stands behind the `+`. `ctr` of another version says that versions differ.'),
+    ('Plugins', 'Our plugins are listed under the types and ids of containerd where they have one (`snapshotter.v1`/`overlayfs`), under their own where not.',
+     'So clients find what they look for and people see what is there.'),
+    ('Garbage', 'What no root, lease or label holds goes about a second after a change; containerd waits for a hundred changes.',
+     'Space comes back when it is given up. Clients that take leases, as all of containerd\'s library do, see no difference; `ctr snapshots view` and '
+     '`ctr content ingest` take none.'),
+    ('Ingests', 'An ingest whose digest or size proves wrong at its commit is gone; containerd keeps it.', 'It can never be committed as what it was begun for.'),
+    ('Content.Read', '`offset` of an answer is the place in the blob; containerd counts from 0 wherever the reading began.', 'As the message describes it.'),
+    ('Content.Write', 'One answer follows a COMMIT; containerd sends it twice.', 'Clients read one.'),
+    ('Filters', 'The words about a filter that cannot be parsed are our own.', 'Nothing but people reads them.'),
+    ('Errors of tasks', 'They begin with `container <id>:`, where containerd says `failed to create shim task:`.', 'They name the object.'),
+    ('Events', 'A subscriber that is more than 8 MiB behind has its stream ended with RESOURCE_EXHAUSTED; containerd holds all of it in memory.',
+     'A client learns that it has lost something, and a daemon does not grow without end.'),
+    ('Lists', 'A list that does not fit into 16 MiB is refused by name of the streaming call; containerd sends what the client then cannot take.',
+     'The message says what to do.'),
+    ('Requests', 'Strings that are not UTF-8, or hold a NUL, are refused by every method.', 'containerd 2 does so, 1.6 did not.'),
+    ('Sandbox Controller', 'Only Platform is there.', 'No runtime of ours runs sandboxes as such yet.'),
+    ('Mounts', 'Activate answers NOT_IMPLEMENTED for every mount.', 'So does containerd for mounts that the system can make, and ours all are.'),
+]
