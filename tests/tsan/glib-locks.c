@@ -133,3 +133,29 @@ g_thread_pool_push (GThreadPool *pool, gpointer item, GError **error)
   __tsan_release (item);
   return real (pool, item, error);
 }
+
+/* Counted boxes: what was written to one before its last reference went is seen by whoever frees it. */
+
+typedef void (*ReleaseFunc) (gpointer box, GDestroyNotify clear);
+
+static __thread GDestroyNotify clear_of_box;
+
+static void
+clear_box (gpointer box)
+{
+  GDestroyNotify clear = clear_of_box;
+
+  __tsan_acquire (box);
+  if (clear != NULL)
+    clear (box);
+}
+
+void
+g_atomic_rc_box_release_full (gpointer box, GDestroyNotify clear)
+{
+  REAL (ReleaseFunc, "g_atomic_rc_box_release_full");
+
+  __tsan_release (box);
+  clear_of_box = clear;
+  real (box, clear_box);
+}
