@@ -392,6 +392,9 @@ core_load (Core *self, GError **error)
 
       plugin->core = self;
       plugin->manifest = g_ptr_array_steal_index (manifests, 0);
+      if (plugin->manifest->isolate && plugin->manifest->masked_by == NULL && plugin->manifest->error == NULL
+          && !self->options->hosting)
+        isolate_plugin (self, plugin->manifest, &plugin->manifest->error);
       plugin->config = manifest_get_config (plugin->manifest);
       host_init (plugin);
       g_ptr_array_add (self->plugins, plugin);

@@ -70,6 +70,7 @@ typedef struct
   guint max_queue;
   guint idle_seconds;  /* 0: never leaves */
   gboolean checking;   /* frontends do not listen */
+  gboolean hosting;    /* this is gantry-plugin-host: Isolate= has been followed already */
   GPtrArray *settings; /* of Setting: the daemon's own */
   GPtrArray *warnings; /* of utf8: about the configuration file */
 } Options;
@@ -127,6 +128,10 @@ void core_conclude (Plugin *plugin, State state, const char *reason);
 void core_trace (Core *self, const char *format, ...) G_GNUC_PRINTF (2, 3);
 /** Runs @func (@data) in the main context, never at once. From any thread. */
 void core_post (Core *self, GSourceFunc func, gpointer data);
+
+/* isolate.c */
+/** Puts the proxy of @manifest, which says Isolate=process, in its place. */
+gboolean isolate_plugin (Core *core, Manifest *manifest, GError **error);
 
 /* graph.c */
 typedef enum

@@ -291,6 +291,12 @@ apply_needs (Manifest *self, Source *source, const char *value, GError **error)
   return TRUE;
 }
 
+void
+manifest_set_config (Manifest *self, const char *key, const char *value, const char *origin)
+{
+  set_config (self, key, value, g_strdup (origin));
+}
+
 static gboolean
 apply_plugin_key (Manifest *self, Source *source, const char *key, GError **error)
 {
@@ -332,9 +338,12 @@ apply_plugin_key (Manifest *self, Source *source, const char *key, GError **erro
                          : value[0] == 'w' ? ON_FAILURE_WARN
                                            : ON_FAILURE_IGNORE;
     }
-  else if (strcmp (key, "Isolate") == 0 && strcmp (value, "no") != 0)
-    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
-                         "%s: Isolate=%s is not implemented; only \"no\" is", source->path, value);
+  else if (strcmp (key, "Isolate") == 0)
+    {
+      if (strcmp (value, "no") != 0 && strcmp (value, "process") != 0)
+        return bad_value (source, key, value, "no or process", error);
+      self->isolate = value[0] == 'p';
+    }
   return TRUE;
 }
 

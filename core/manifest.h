@@ -42,6 +42,7 @@ typedef struct
   GPtrArray *config; /* of Setting */
   int rank;
   OnFailure on_failure;
+  gboolean isolate; /* Isolate=process */
   char *masked_by; /* (nullable): the file that masks it; nothing else is then known */
   GError *error;   /* (nullable): why it can't be used */
 } Manifest;
@@ -59,6 +60,9 @@ GPtrArray *manifests_load (const char *const *dirs, const char *const *overrides
 
 /** [Config] as a{ss}. Returns: (transfer full). */
 GVariant *manifest_get_config (Manifest *self);
+
+/** Sets a key of [Config], said to come from @origin. */
+void manifest_set_config (Manifest *self, const char *key, const char *value, const char *origin);
 
 /** The module of @self, if it may be loaded: a file that only root (or we) can change. A name without a
  * directory is looked up in @plugindir. Returns: (transfer full): its path, or NULL with @error. */

@@ -196,6 +196,7 @@ fill_options (Options *options, const CommandLine *line)
   options->io_threads = 4;
   options->runtime_threads = 4;
   options->max_queue = 8192;
+  options->hosting = TRUE;
   options->settings = g_ptr_array_new ();
   options->warnings = g_ptr_array_new ();
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "peer.h"
 
+#include "child.h"
+
 #define PROBE_MS          1000
 #define PROBE_TIMEOUT_MS  5000
 #define MAX_FAILURES      3
@@ -17,6 +19,7 @@ struct _Peer
   guint timeout_ms;
   GrpcChannel *channel;
   GrpcMetadata *metadata;
+  PeerChild *child; /* or NULL: somebody else starts it */
 
   GMutex lock;
   guint failures;    /* under lock: in a row */
@@ -177,6 +180,7 @@ peer_new (const GantryHost *host, GError **error)
   GrpcChannelSettings settings = { 0 };
   guint64 seconds;
   const char *address = gantry_host_get_config_string (host, "Address", NULL);
+  const char *exec = gantry_host_get_config_string (host, "Exec", NULL);
 
   g_mutex_init (&self->lock);
   self->host = host;
@@ -202,6 +206,8 @@ peer_new (const GantryHost *host, GError **error)
       gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "Namespace= is not printable ASCII");
       return NULL;
     }
+  if (exec != NULL && (self->child = peer_child_new (host, exec, error)) == NULL)
+    return NULL;
   g_mutex_lock (&self->lock);
   self->probing = TRUE;
   probe (self);
@@ -223,6 +229,7 @@ peer_free (Peer *self)
     }
   g_mutex_unlock (&self->lock);
   grpc_channel_free (self->channel);
+  peer_child_free (self->child);
   g_clear_pointer (&self->metadata, grpc_metadata_unref);
   g_mutex_clear (&self->lock);
   g_free (self->address);

@@ -17,7 +17,7 @@
 typedef struct _Peer Peer;
 
 /** Configuration keys that a peer reads. */
-#define PEER_CONFIG_KEYS "Address", "Timeout", "Namespace", "Name"
+#define PEER_CONFIG_KEYS "Address", "Exec", "Timeout", "Namespace", "Name"
 
 /** Does not wait for a connection. Errors: NOT_IMPLEMENTED (no Address=), INVALID_ARGUMENT (configuration). */
 Peer *peer_new (const GantryHost *host, GError **error);

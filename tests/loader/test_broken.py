@@ -121,15 +121,17 @@ def test_incomplete_manifest(lab, key):
     ("Needs", "org.example.one.v1:a/b", 5, "a type, perhaps with :ID, and ? (optional) or * (many) behind it"),
     ("Rank", "first", 5, "a number from -100000 to 100000"),
     ("OnFailure", "panic", 5, "fail, warn or ignore"),
+    ("Isolate", "vm", 5, "no or process"),
 ])
 def test_bad_value(lab, key, value, line, expected):
     lab.add("broken", "one", **{key: value})
     assert failed(lab) == f"{lab.dir}/usr/broken.plugin:{line}: {key}={value} is not {expected}"
 
 
-def test_isolate_is_not_implemented(lab):
+def test_isolate_without_a_proxy(lab):
     lab.add("broken", "one", Isolate="process")
-    assert failed(lab) == f'{lab.dir}/usr/broken.plugin: Isolate=process is not implemented; only "no" is'
+    assert failed(lab) == (f"{lab.dir}/usr/broken.plugin: Isolate=process is there for snapshotters, content stores and differs, and for "
+                           "one interface alone")
 
 
 def test_manifest_claims_too_much(lab):

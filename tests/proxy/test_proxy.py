@@ -164,11 +164,16 @@ def test_our_snapshotter_serves_containerd(work, image):
 class Gantry:
     """gantryd with a manifest of its own besides the build tree's."""
 
-    def __init__(self, work, manifest):
+    def __init__(self, work, manifest=None, isolate=None):
         self.dir = work
         shutil.copytree(f"{BUILD}/plugins.d", f"{work}/plugins.d")
-        with open(f"{work}/plugins.d/snapshotter-far.plugin", "w", encoding="utf-8") as file:
-            file.write(manifest)
+        if manifest is not None:
+            with open(f"{work}/plugins.d/snapshotter-far.plugin", "w", encoding="utf-8") as file:
+                file.write(manifest)
+        if isolate is not None:
+            os.mkdir(f"{work}/plugins.d/{isolate}.plugin.d")
+            with open(f"{work}/plugins.d/{isolate}.plugin.d/isolate.conf", "w", encoding="utf-8") as file:
+                file.write("[Plugin]\nIsolate=process\n")
         self.address = f"unix:path={work}/s/gantry.sock"
         self.log = open(f"{work}/log", "ab")
         self.process = subprocess.Popen(
@@ -240,3 +245,48 @@ def test_a_peer_comes_goes_hangs_and_comes_back(work):
     assert gantry.ctr("snapshots", "--snapshotter", "far", "usage", "one").returncode == 0
     gantry.stop()
     host.stop()
+
+
+def hosts_of(work):
+    """Pids of gantry-plugin-host below @work."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+        except OSError:
+            continue
+        if words[0].endswith(b"gantry-plugin-host") and any(word.startswith(work.encode()) for word in words):
+            found.append(int(pid))
+    return found
+
+
+@needs_containerd
+def test_isolated(work, image):
+    """Isolate=process: an image is unpacked and run by a snapshotter in a process of its own, and that may die."""
+    gantry = Gantry(work, isolate="snapshotter-overlay")
+    wait_for(lambda: hosts_of(work), "nothing was started")
+    one = f"one-{os.getpid()}"
+
+    def run():
+        return gantry.ctr("run", "--rm", "--snapshotter", "overlayfs", name, one, "echo", "hello")
+
+    def status():
+        return gantry.run("plugin", "inspect", "snapshotter-overlay").stdout
+
+    wait_for(lambda: "no answer from" not in status(), status)
+    imported = gantry.ctr("images", "import", "--snapshotter", "overlayfs", image)
+    assert imported.returncode == 0, imported
+    name = gantry.ctr("images", "ls", "-q").stdout.split()[0]
+    done = run()
+    assert done.stdout == "hello\n", done
+    assert os.listdir(f"{work}/r/isolated/snapshotter-overlay/snapshotter-overlay")
+    assert not os.path.exists(f"{work}/r/snapshotter-overlay")
+    (before,) = hosts_of(work)
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: hosts_of(work) not in ([], [before]), "it is not started again")
+    wait_for(lambda: run().stdout == "hello\n", "it is not taken up again")
+    # It goes with the daemon, however that ends.
+    gantry.process.kill()
+    gantry.process.wait()
+    wait_for(lambda: not hosts_of(work), "it outlives the daemon")
