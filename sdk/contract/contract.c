@@ -17,7 +17,8 @@ static const GantryContractSuite *const suites[] = {
   &gantry_contract_verifier,       &gantry_contract_jobs,
   &gantry_contract_frontend,       &gantry_contract_introspection,
   &gantry_contract_store,          &gantry_contract_runtime,
-  &gantry_contract_differ,         NULL,
+  &gantry_contract_differ,         &gantry_contract_registry,
+  NULL,
 };
 
 typedef struct

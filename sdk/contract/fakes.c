@@ -10,6 +10,7 @@
 #include "fake-introspection.h"
 #include "fake-jobs.h"
 #include "fake-metadata.h"
+#include "fake-registry.h"
 #include "fake-runtime.h"
 #include "fake-snapshot-index.h"
 #include "fake-snapshotter.h"
@@ -52,6 +53,7 @@ DEFINE_FAKE (event_log, GantryEventLog)
 DEFINE_FAKE (jobs, GantryJobs)
 DEFINE_FAKE (frontend, GantryFrontend)
 DEFINE_FAKE (introspection, GantryIntrospection)
+DEFINE_FAKE (registry, GantryRegistry)
 DEFINE_FAKE (store, GantryStore)
 DEFINE_FAKE (runtime, GantryRuntime)
 DEFINE_FAKE (snapshot_index, GantrySnapshotIndex)
@@ -91,6 +93,7 @@ static const Kind kinds[] = {
   { GANTRY_JOBS_TYPE, make_jobs, end_jobs },
   { GANTRY_FRONTEND_TYPE, make_frontend, end_frontend },
   { GANTRY_INTROSPECTION_TYPE, make_introspection, end_introspection },
+  { GANTRY_REGISTRY_TYPE, make_registry, end_registry },
   { GANTRY_STORE_TYPE, make_store, end_store },
   { GANTRY_RUNTIME_TYPE, make_runtime, end_runtime },
   { GANTRY_SNAPSHOT_INDEX_TYPE, make_snapshot_index, end_snapshot_index },
