@@ -92,6 +92,8 @@ probe (SnapDirs *self, GError **error)
   static const char *const names[] = { "probe", "probe/lower", "probe/upper", "probe/work", "probe/merged" };
   g_autofree char *options = g_strdup_printf ("lowerdir=%s/probe/lower,upperdir=%s/probe/upper,workdir=%s/probe/work",
                                               self->path, self->path, self->path);
+  /* Without it the unmount would write all that is dirty on the file system below, and the start would wait for that. */
+  g_autofree char *quick = g_strconcat (options, ",volatile", NULL);
   g_autofree char *target = g_strconcat (self->path, "/probe/merged", NULL);
   int saved_errno = 0;
 
@@ -100,7 +102,7 @@ probe (SnapDirs *self, GError **error)
   for (gsize i = 0; i < G_N_ELEMENTS (names); i++)
     if (mkdirat (self->fd, names[i], 0700) < 0)
       return gantry_throw_errno (error, errno, "making %s/%s", self->path, names[i]);
-  if (mount ("overlay", target, "overlay", 0, options) < 0)
+  if (mount ("overlay", target, "overlay", 0, quick) < 0 && mount ("overlay", target, "overlay", 0, options) < 0)
     saved_errno = errno;
   else
     umount2 (target, MNT_DETACH);
