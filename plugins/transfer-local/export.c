@@ -4,9 +4,8 @@
  * that `docker load` reads it too. Blobs are copied as they are, so digests stay; the same images give the
  * same archive, byte for byte. */
 #include "transfer-local.h"
+#include "archive-lib.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -538,7 +537,7 @@ export_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, const 
 
   if (names[0] == NULL)
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "name at least one image to export");
-  ok = check_options (held, &export, &docker, error)
+  ok = check_options (held, &export, &docker, error) && archive_lib_load (error)
        && gantry_store_open_content (self->store, ns, NULL, NULL, &content, cancellable, error);
   if (ok)
     {

@@ -4,9 +4,8 @@
  * v1.2). Blobs go into the content store while the tar is read; documents, which may stand anywhere in it,
  * are kept until the end. */
 #include "tree.h"
+#include "archive-lib.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -591,7 +590,8 @@ import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd
                     .cancellable = cancellable };
   gboolean ok;
 
-  if (!check_options (held, error) || !lease_begin (self, ns, &lease, cancellable, error)
+  if (!check_options (held, error) || !archive_lib_load (error)
+      || !lease_begin (self, ns, &lease, cancellable, error)
       || !gantry_store_open_content (self->store, ns, lease.id, NULL, &content, cancellable, error))
     return FALSE;
   import.content = content;
