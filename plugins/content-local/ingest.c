@@ -14,6 +14,7 @@
 
 #define MAX_META 8192
 #define REHASH_CHUNK (1024 * 1024)
+#define WRITE_BACK (8 * 1024 * 1024)
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (EVP_MD_CTX, EVP_MD_CTX_free)
 
@@ -28,6 +29,7 @@ typedef struct {
   char *expected;
   guint64 total;
   guint64 offset;
+  guint64 written_back; /* what the disk has been told to begin with */
   gint64 started_ns;
   EVP_MD_CTX *hash;
   int fd;
@@ -94,6 +96,16 @@ ingest_unref (GantryIngest *ingest)
   g_free (self);
 }
 
+/* Lets the disk begin with what has come, so that little is left for the sync of the commit. */
+static void
+write_back (Ingest *self)
+{
+  if (self->offset - self->written_back < WRITE_BACK)
+    return;
+  sync_file_range (self->fd, (off_t)self->written_back, (off_t)(self->offset - self->written_back), SYNC_FILE_RANGE_WRITE);
+  self->written_back = self->offset;
+}
+
 static gboolean
 ingest_write (GantryIngest *ingest, gconstpointer data, gsize length, GCancellable *cancellable, GError **error)
 {
@@ -114,6 +126,7 @@ ingest_write (GantryIngest *ingest, gconstpointer data, gsize length, GCancellab
   if (EVP_DigestUpdate (self->hash, data, length) != 1)
     return gantry_throw (error, GANTRY_ERROR_INTERNAL, "ingest %s: hashing failed", self->ref);
   self->offset += length;
+  write_back (self);
   return TRUE;
 }
 
@@ -160,6 +173,7 @@ rehash (Ingest *self, guint64 length, GCancellable *cancellable, GError **error)
   if (lseek (self->fd, (off_t) length, SEEK_SET) < 0)
     return gantry_throw_errno (error, errno, "ingest %s", self->ref);
   self->offset = length;
+  self->written_back = length;
   return TRUE;
 }
 

@@ -5,9 +5,16 @@
  * they are committed. What can't be unpacked so (differ.h, "rebase") is unpacked again in its turn. */
 #include "layers.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
+
+#include <fdio.h>
 
 #define USUAL_ROOT "755:0:0"
+/* Layers below this are made durable together, as many as are ready: of an image with many small ones, syncs
+ * would take most of the time. */
+#define SYNC_ALONE (8 * 1024 * 1024)
 
 typedef enum
 {
@@ -26,8 +33,9 @@ typedef struct
   gboolean there; /* somebody was faster */
   gboolean arrived;
   gboolean on_parent; /* unpacked on the layers below, not to be rebased */
-  LayerState state;   /* of the work ahead */
-  char *key;          /* (nullable): the active snapshot */
+  char *unsynced; /* (nullable): where its files are that are not durable yet; with lock once it is applied */
+  LayerState state; /* of the work ahead */
+  char *key;        /* (nullable): the active snapshot */
   GantryDescriptor *diff;
   GError *error;
 } Layer;
@@ -120,6 +128,44 @@ on_progress (guint64 bytes, gpointer user_data)
   progress_bytes (layer->layers->progress, descriptor_of (layer)->digest, bytes);
 }
 
+/* The directory that is written through @mounts, or NULL if they do not tell. */
+static char *
+written_directory (GPtrArray *mounts)
+{
+  GantryMount *mount = mounts->len == 1 ? g_ptr_array_index (mounts, 0) : NULL;
+
+  if (mount != NULL && strcmp (mount->type, "bind") == 0)
+    return g_strdup (mount->source);
+  for (gsize i = 0; mount != NULL && mount->options != NULL && mount->options[i] != NULL; i++)
+    if (g_str_has_prefix (mount->options[i], "upperdir="))
+      return g_strdup (mount->options[i] + strlen ("upperdir="));
+  return NULL;
+}
+
+/* Makes the layer's files durable, and with them those of every layer that is ready: they are on one file
+ * system. */
+static gboolean
+sync_files (Layer *layer, GError **error)
+{
+  Layers *self = layer->layers;
+  g_autoptr (GPtrArray) covered = g_ptr_array_new ();
+  gantry_autofd int fd = -1;
+
+  if (layer->unsynced == NULL)
+    return TRUE;
+  g_mutex_lock (&self->lock);
+  for (guint i = layer->index; i < self->n; i++)
+    if (i == layer->index || (self->layers[i].state == LAYER_APPLIED && self->layers[i].unsynced != NULL))
+      g_ptr_array_add (covered, &self->layers[i]);
+  g_mutex_unlock (&self->lock);
+  fd = open (layer->unsynced, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0 || syncfs (fd) < 0)
+    return gantry_throw_errno (error, errno, "syncing the files in %s", layer->unsynced);
+  for (guint i = 0; i < covered->len; i++)
+    g_clear_pointer (&((Layer *)g_ptr_array_index (covered, i))->unsynced, g_free);
+  return TRUE;
+}
+
 /* Applies the layer to the new snapshot @layer->key. */
 static gboolean
 apply_to (Layer *layer, GPtrArray *mounts, gboolean rebase, GCancellable *cancellable, GError **error)
@@ -135,6 +181,11 @@ apply_to (Layer *layer, GPtrArray *mounts, gboolean rebase, GCancellable *cancel
   g_variant_dict_init (&options, NULL);
   if (rebase)
     g_variant_dict_insert (&options, "rebase", "b", TRUE);
+  g_clear_pointer (&layer->unsynced, g_free);
+  if (descriptor->blob_size < SYNC_ALONE)
+    layer->unsynced = written_directory (mounts);
+  if (layer->unsynced != NULL)
+    g_variant_dict_insert (&options, "sync", "b", FALSE);
   progress_item (self->progress, descriptor->digest, "unpacking", descriptor->blob_size, FALSE);
   if (!gantry_differ_apply (differ, descriptor, self->content, mounts, g_variant_dict_end (&options),
                             on_progress, layer, &layer->diff, cancellable, error))
@@ -272,6 +323,8 @@ commit (Layer *layer, const char *parent, GCancellable *cancellable, GError **er
   Layers *self = layer->layers;
   g_autoptr (GError) local = NULL;
 
+  if (!sync_files (layer, error))
+    return FALSE;
   if (gantry_snapshotter_commit (self->snapshotter, layer->chain, layer->key, parent, NULL, cancellable,
                                  &local))
     {
@@ -456,6 +509,7 @@ layers_free (Layers *self)
   for (guint i = 0; i < self->n; i++)
     {
       g_free (self->layers[i].chain);
+      g_free (self->layers[i].unsynced);
       g_clear_error (&self->layers[i].error);
     }
   g_free (self->layers);
