@@ -26,6 +26,10 @@ def in_order(root, files):
     return done
 
 
+# Every message, for tests.
+ALL = '\n#define PROTOS_N_MESSAGES {n}\nextern const ProtobufCMessageDescriptor *const protos_messages[PROTOS_N_MESSAGES]{end};\n'
+
+
 def without_includes(text):
     return re.sub(r'^#include (?!<protobuf-c).*\n', '', text, flags=re.M)
 
@@ -40,8 +44,10 @@ def main():
         stems = [pathlib.Path(scratch) / re.sub(r'\.proto$', '.pb-c', f) for f in files]
         headers = [without_includes(stem.with_suffix('.pb-c.h').read_text()) for stem in stems]
         bodies = [without_includes(stem.with_suffix('.pb-c.c').read_text()) for stem in stems]
-    pathlib.Path(out_h).write_text('\n'.join(headers))
-    pathlib.Path(out_c).write_text(f'#include "{pathlib.Path(out_h).name}"\n' + '\n'.join(bodies))
+    messages = re.findall(r'^extern const ProtobufCMessageDescriptor (\w+);', '\n'.join(headers), re.M)
+    pathlib.Path(out_h).write_text('\n'.join(headers) + ALL.format(n=len(messages), end=''))
+    pathlib.Path(out_c).write_text(f'#include "{pathlib.Path(out_h).name}"\n' + '\n'.join(bodies)
+                                   + ALL.format(n=len(messages), end=f" = {{ {', '.join('&' + one for one in messages)} }}").replace('extern ', ''))
 
 
 main()

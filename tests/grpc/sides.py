@@ -74,7 +74,8 @@ class Side:
             self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
         log = self.read_log()
-        assert self.name != 'gantry' or (self.process.returncode == 0 and 'AddressSanitizer' not in log and 'runtime error' not in log
+        assert self.name != 'gantry' or (self.process.returncode == 0 and 'ERROR: AddressSanitizer' not in log and 'runtime error:' not in log
+                                         and 'WARNING: ThreadSanitizer' not in log and 'ERROR: LeakSanitizer' not in log
                                          and 'CRITICAL' not in log), log
         mounts = pathlib.Path('/proc/self/mounts').read_text()
         for line in reversed(mounts.splitlines()):
