@@ -15,6 +15,7 @@
 #include "fake-snapshot-index.h"
 #include "fake-snapshotter.h"
 #include "fake-store.h"
+#include "fake-tasks.h"
 #include "fake-verifier.h"
 
 typedef struct
@@ -84,6 +85,19 @@ end_metadata (gpointer instance)
   gantry_fake_metadata_free (instance);
 }
 
+static gpointer
+make_tasks (GantryFakes *set)
+{
+  return gantry_fake_tasks_new (gantry_fakes_get (set, GANTRY_METADATA_TYPE),
+                                gantry_fakes_get (set, GANTRY_RUNTIME_TYPE));
+}
+
+static void
+end_tasks (gpointer instance)
+{
+  gantry_fake_tasks_free (instance);
+}
+
 static const Kind kinds[] = {
   { GANTRY_CONTENT_TYPE, make_content, end_content },
   { GANTRY_DIFFER_TYPE, make_differ, end_differ },
@@ -96,6 +110,7 @@ static const Kind kinds[] = {
   { GANTRY_REGISTRY_TYPE, make_registry, end_registry },
   { GANTRY_STORE_TYPE, make_store, end_store },
   { GANTRY_RUNTIME_TYPE, make_runtime, end_runtime },
+  { GANTRY_TASKS_TYPE, make_tasks, end_tasks },
   { GANTRY_SNAPSHOT_INDEX_TYPE, make_snapshot_index, end_snapshot_index },
   { GANTRY_SNAPSHOTTER_TYPE, make_snapshotter, end_snapshotter },
   { GANTRY_VERIFIER_TYPE, make_verifier, end_verifier },

@@ -19,3 +19,4 @@ extern const GantryContractSuite gantry_contract_introspection;
 extern const GantryContractSuite gantry_contract_store;
 extern const GantryContractSuite gantry_contract_runtime;
 extern const GantryContractSuite gantry_contract_differ;
+extern const GantryContractSuite gantry_contract_tasks;
