@@ -590,6 +590,8 @@ import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd
                     .cancellable = cancellable };
   gboolean ok;
 
+  if (g_cancellable_set_error_if_cancelled (cancellable, error))
+    return FALSE;
   if (!check_options (held, error) || !archive_lib_load (error)
       || !lease_begin (self, ns, &lease, cancellable, error)
       || !gantry_store_open_content (self->store, ns, lease.id, NULL, &content, cancellable, error))

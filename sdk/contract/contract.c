@@ -27,6 +27,7 @@ static const GantryContractSuite *const suites[] = {
   &gantry_contract_store,
   &gantry_contract_tasks,
   &gantry_contract_verifier,
+  &gantry_contract_transfer,
   NULL,
 };
 /* clang-format on */

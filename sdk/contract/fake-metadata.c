@@ -126,6 +126,7 @@ check_change (GantryChange *change, GError **error)
   return check_name (record->kind, record->id, error)
          && (change->new_id == NULL || check_name (record->kind, change->new_id, error))
          && (strcmp (record->kind, GANTRY_KIND_NAMESPACE) == 0
+             || strcmp (record->kind, GANTRY_KIND_INTENT) == 0
              || check_name (GANTRY_KIND_NAMESPACE, record->ns, error))
          && check_mask ((const char *const *)change->mask, error)
          && gantry_fake_labels_check (record->labels, NULL, error);

@@ -16,6 +16,7 @@
 #include "fake-snapshotter.h"
 #include "fake-store.h"
 #include "fake-tasks.h"
+#include "fake-transfer.h"
 #include "fake-verifier.h"
 
 typedef struct
@@ -98,6 +99,18 @@ end_tasks (gpointer instance)
   gantry_fake_tasks_free (instance);
 }
 
+static gpointer
+make_transfer (GantryFakes *set)
+{
+  return gantry_fake_transfer_new (gantry_fakes_get (set, GANTRY_METADATA_TYPE));
+}
+
+static void
+end_transfer (gpointer instance)
+{
+  gantry_fake_transfer_free (instance);
+}
+
 static const Kind kinds[] = {
   { GANTRY_CONTENT_TYPE, make_content, end_content },
   { GANTRY_DIFFER_TYPE, make_differ, end_differ },
@@ -111,6 +124,7 @@ static const Kind kinds[] = {
   { GANTRY_STORE_TYPE, make_store, end_store },
   { GANTRY_RUNTIME_TYPE, make_runtime, end_runtime },
   { GANTRY_TASKS_TYPE, make_tasks, end_tasks },
+  { GANTRY_TRANSFER_TYPE, make_transfer, end_transfer },
   { GANTRY_SNAPSHOT_INDEX_TYPE, make_snapshot_index, end_snapshot_index },
   { GANTRY_SNAPSHOTTER_TYPE, make_snapshotter, end_snapshotter },
   { GANTRY_VERIFIER_TYPE, make_verifier, end_verifier },

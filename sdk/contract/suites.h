@@ -20,3 +20,4 @@ extern const GantryContractSuite gantry_contract_store;
 extern const GantryContractSuite gantry_contract_runtime;
 extern const GantryContractSuite gantry_contract_differ;
 extern const GantryContractSuite gantry_contract_tasks;
+extern const GantryContractSuite gantry_contract_transfer;

@@ -3,7 +3,7 @@
  * Transfer
  * --------
  * Moves images: between archives, registries, content and snapshots. Every call runs as a job that the caller made (jobs.h): its
- * progress goes there, and cancelling the job ends it. The caller finishes the job.
+ * progress goes there, and cancelling the job ends it: the caller passes the job's own cancellable. The caller finishes the job.
  *
  *     gantry_jobs_create (jobs, "import", ns, token, uid, &job, …)
  *     gantry_transfer_import (transfer, job, ns, fd, options, &names, …)
