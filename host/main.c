@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <core.h>
+#include <gantry/content.h>
 #include <gantry/snapshotter.h>
 #include <log.h>
 
@@ -47,6 +48,7 @@ static const struct
   const char *type;
   gboolean (*serve) (GrpcServer *server, gpointer instance, GError **error);
 } interfaces[] = {
+  { GANTRY_CONTENT_TYPE, host_serve_content },
   { GANTRY_SNAPSHOTTER_TYPE, host_serve_snapshotter },
 };
 

@@ -569,3 +569,9 @@ grpc_call_get_status (GrpcCall *self)
 {
   return self->status;
 }
+
+gboolean
+grpc_call_is_answered (GrpcCall *self)
+{
+  return self->has_status;
+}

@@ -330,6 +330,7 @@ typedef struct
 
   GMutex lock;
   GCond cond;
+  gboolean answered;
   gboolean over; /* under lock */
   GError *error; /* under lock */
 } Unary;
@@ -363,6 +364,7 @@ unary_closed_sync (GrpcCall *call, const GError *error, gpointer data)
 
   g_mutex_lock (&unary->lock);
   unary->error = make_unary_error (call, unary, error);
+  unary->answered = grpc_call_is_answered (call);
   unary->over = TRUE;
   g_cond_signal (&unary->cond);
   g_mutex_unlock (&unary->lock);
@@ -410,8 +412,8 @@ cancel_call (GCancellable *cancellable, gpointer data)
 }
 
 GBytes *
-grpc_channel_call (GrpcChannel *self, const char *path, const GrpcMetadata *metadata, GBytes *request,
-                   guint timeout_ms, GCancellable *cancellable, GError **error)
+grpc_channel_call_full (GrpcChannel *self, const char *path, const GrpcMetadata *metadata, GBytes *request,
+                        guint timeout_ms, GCancellable *cancellable, gboolean *ret_answered, GError **error)
 {
   Unary unary = { 0 };
   g_autoptr (GrpcCall) call = new_call (self, path, metadata, timeout_ms, &sync_handlers, &unary, NULL);
@@ -432,11 +434,21 @@ grpc_channel_call (GrpcChannel *self, const char *path, const GrpcMetadata *meta
     g_cancellable_disconnect (cancellable, cancel_id);
   g_mutex_clear (&unary.lock);
   g_cond_clear (&unary.cond);
+  *ret_answered = unary.answered;
   if (unary.error == NULL)
     return unary.reply;
   g_clear_pointer (&unary.reply, g_bytes_unref);
   g_propagate_error (error, unary.error);
   return NULL;
+}
+
+GBytes *
+grpc_channel_call (GrpcChannel *self, const char *path, const GrpcMetadata *metadata, GBytes *request,
+                   guint timeout_ms, GCancellable *cancellable, GError **error)
+{
+  gboolean answered;
+
+  return grpc_channel_call_full (self, path, metadata, request, timeout_ms, cancellable, &answered, error);
 }
 
 void

@@ -197,6 +197,9 @@ void grpc_call_cancel (GrpcCall *self);
 /** What came with the status, once on_closed runs. Returns: (transfer none) (nullable). */
 const GrpcMetadata *grpc_call_get_trailers (GrpcCall *self);
 
+/** Whether the server sent a status, once on_closed runs: otherwise the end was made here. */
+gboolean grpc_call_is_answered (GrpcCall *self);
+
 /** The status code as it came, once on_closed runs. */
 int grpc_call_get_status (GrpcCall *self);
 

@@ -45,6 +45,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (GrpcChannel, grpc_channel_free)
 GBytes *grpc_channel_call (GrpcChannel *self, const char *path, const GrpcMetadata *metadata, GBytes *request, guint timeout_ms,
                            GCancellable *cancellable, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/** The same, and *@ret_answered (out): whether an error is the server's status and not for want of one. */
+GBytes *grpc_channel_call_full (GrpcChannel *self, const char *path, const GrpcMetadata *metadata, GBytes *request, guint timeout_ms,
+                                GCancellable *cancellable, gboolean *ret_answered, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /** The end of grpc_channel_call_async (), on a worker. @reply: (nullable) (transfer none): with @error NULL. */
 typedef void (*GrpcReply) (GBytes *reply, const GError *error, gpointer data);
 

@@ -141,12 +141,12 @@ probe (Peer *self)
 
 /* What a call's end says of the peer. */
 static void
-note_end (Peer *self, const GError *error)
+note_end (Peer *self, const GError *error, gboolean answered)
 {
   g_mutex_lock (&self->lock);
-  if (!is_silence (error))
+  if (answered || !is_silence (error))
     {
-      if (error == NULL || error->code != GANTRY_ERROR_CANCELLED)
+      if (answered || error == NULL || error->code != GANTRY_ERROR_CANCELLED)
         set_up (self);
     }
   else if (++self->failures >= MAX_FAILURES || error->code == GANTRY_ERROR_UNAVAILABLE)
@@ -252,12 +252,13 @@ peer_call (Peer *self, const char *path, const ProtobufCMessage *request,
   g_autoptr (GBytes) bytes = wire_pack (request);
   g_autoptr (GBytes) answer = NULL;
   g_autoptr (GError) local = NULL;
+  gboolean answered;
 
   if (!check_up (self, error))
     return NULL;
-  answer = grpc_channel_call (self->channel, path, self->metadata, bytes, self->timeout_ms * timeout_factor,
-                              cancellable, &local);
-  note_end (self, local);
+  answer = grpc_channel_call_full (self->channel, path, self->metadata, bytes,
+                                   self->timeout_ms * timeout_factor, cancellable, &answered, &local);
+  note_end (self, local, answered);
   if (answer != NULL)
     return wire_unpack (reply, answer, error);
   g_propagate_error (error, g_steal_pointer (&local));
@@ -316,6 +317,20 @@ peer_open (Peer *self, const char *path, const ProtobufCMessageDescriptor *reply
 }
 
 void
+peer_stream_close (PeerStream *self)
+{
+  gint64 until = g_get_monotonic_time () + (gint64)self->peer->timeout_ms * 1000;
+  gboolean in_time = TRUE;
+
+  grpc_call_close_send (self->call);
+  grpc_call_request (self->call, 1); /* so that nothing stands before the end */
+  g_mutex_lock (&self->lock);
+  while (!self->over && in_time)
+    in_time = g_cond_wait_until (&self->cond, &self->lock, until);
+  g_mutex_unlock (&self->lock);
+}
+
+void
 peer_stream_free (PeerStream *self)
 {
   if (self == NULL)
@@ -337,6 +352,17 @@ static void
 cancel_stream (GCancellable *cancellable, gpointer data)
 {
   grpc_call_cancel (((PeerStream *)data)->call);
+}
+
+static gboolean
+is_answered (PeerStream *self)
+{
+  gboolean over;
+
+  g_mutex_lock (&self->lock);
+  over = self->over;
+  g_mutex_unlock (&self->lock);
+  return over && grpc_call_is_answered (self->call);
 }
 
 /* Waits for the next message, at most one deadline. Returns: NULL at the end, with @error or without. */
@@ -384,7 +410,7 @@ peer_read (Peer *self, const char *path, const ProtobufCMessage *request,
       g_autoptr (GBytes) message = next_message (stream, cancellable, &local);
       gpointer unpacked;
 
-      note_end (self, local);
+      note_end (self, local, local != NULL && is_answered (stream));
       if (message == NULL)
         break;
       unpacked = wire_unpack (reply, message, &local);
@@ -407,7 +433,7 @@ peer_stream_exchange (PeerStream *self, const ProtobufCMessage *request, GCancel
 
   grpc_call_send (self->call, bytes, NULL); /* if it is over, next_message () says why */
   message = next_message (self, cancellable, &local);
-  note_end (self->peer, local);
+  note_end (self->peer, local, local != NULL && is_answered (self));
   if (message != NULL)
     return wire_unpack (self->reply, message, error);
   if (local != NULL)

@@ -46,6 +46,8 @@ typedef struct _PeerStream PeerStream;
 PeerStream *peer_open (Peer *self, const char *path, const ProtobufCMessageDescriptor *reply, GError **error);
 /** Sends @request and waits for one reply. Returns: (transfer full). */
 gpointer peer_stream_exchange (PeerStream *self, const ProtobufCMessage *request, GCancellable *cancellable, GError **error);
-/** Accepts NULL. */
+/** Says that nothing more is sent and waits until the other end is done with it, so that what it held is free again; at most a deadline. */
+void peer_stream_close (PeerStream *self);
+/** Gives up what is not over. Accepts NULL. */
 void peer_stream_free (PeerStream *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PeerStream, peer_stream_free)

@@ -99,6 +99,7 @@ static gboolean
 proxy_update (GantrySnapshotter *self, const char *key, GVariant *labels, const char *const *mask,
               GantrySnapshotInfo **ret_info, GCancellable *cancellable, GError **error)
 {
+  g_autoptr (GVariant) kept = gantry_variant_keep (labels);
   g_autoptr (Scratch) scratch = scratch_new ();
   PB (UpdateSnapshotRequest) request = CONTAINERD__SERVICES__SNAPSHOTS__V1__UPDATE_SNAPSHOT_REQUEST__INIT;
   PB (Info) info = CONTAINERD__SERVICES__SNAPSHOTS__V1__INFO__INIT;
@@ -109,7 +110,7 @@ proxy_update (GantrySnapshotter *self, const char *key, GVariant *labels, const 
 
   mask = mask != NULL ? mask : all;
   info.name = (char *)key;
-  wire_labels_out (scratch, labels, DESCRIPTOR (info__labels_entry), &info.n_labels, &info.labels);
+  wire_labels_out (scratch, kept, DESCRIPTOR (info__labels_entry), &info.n_labels, &info.labels);
   paths.n_paths = g_strv_length ((char **)mask);
   paths.paths = (char **)mask;
   request.snapshotter = name_of (self);
@@ -168,6 +169,7 @@ static gboolean
 proxy_prepare (GantrySnapshotter *self, const char *key, const char *parent, GVariant *labels,
                GPtrArray **ret_mounts, GCancellable *cancellable, GError **error)
 {
+  g_autoptr (GVariant) kept = gantry_variant_keep (labels);
   g_autoptr (Scratch) scratch = scratch_new ();
   PB (PrepareSnapshotRequest) request = CONTAINERD__SERVICES__SNAPSHOTS__V1__PREPARE_SNAPSHOT_REQUEST__INIT;
   PB (PrepareSnapshotResponse) * reply;
@@ -175,7 +177,7 @@ proxy_prepare (GantrySnapshotter *self, const char *key, const char *parent, GVa
   request.snapshotter = name_of (self);
   request.key = (char *)key;
   request.parent = WIRE_TEXT (parent);
-  wire_labels_out (scratch, labels, DESCRIPTOR (prepare_snapshot_request__labels_entry), &request.n_labels,
+  wire_labels_out (scratch, kept, DESCRIPTOR (prepare_snapshot_request__labels_entry), &request.n_labels,
                    &request.labels);
   reply = peer_call (peer_of (self), PATH ("Prepare"), &request.base, DESCRIPTOR (prepare_snapshot_response),
                      LONG, cancellable, error);
@@ -191,6 +193,7 @@ static gboolean
 proxy_view (GantrySnapshotter *self, const char *key, const char *parent, GVariant *labels,
             GPtrArray **ret_mounts, GCancellable *cancellable, GError **error)
 {
+  g_autoptr (GVariant) kept = gantry_variant_keep (labels);
   g_autoptr (Scratch) scratch = scratch_new ();
   PB (ViewSnapshotRequest) request = CONTAINERD__SERVICES__SNAPSHOTS__V1__VIEW_SNAPSHOT_REQUEST__INIT;
   PB (ViewSnapshotResponse) * reply;
@@ -198,7 +201,7 @@ proxy_view (GantrySnapshotter *self, const char *key, const char *parent, GVaria
   request.snapshotter = name_of (self);
   request.key = (char *)key;
   request.parent = WIRE_TEXT (parent);
-  wire_labels_out (scratch, labels, DESCRIPTOR (view_snapshot_request__labels_entry), &request.n_labels,
+  wire_labels_out (scratch, kept, DESCRIPTOR (view_snapshot_request__labels_entry), &request.n_labels,
                    &request.labels);
   reply = peer_call (peer_of (self), PATH ("View"), &request.base, DESCRIPTOR (view_snapshot_response), LONG,
                      cancellable, error);
@@ -229,6 +232,7 @@ static gboolean
 proxy_commit (GantrySnapshotter *self, const char *name, const char *key, const char *parent,
               GVariant *labels, GCancellable *cancellable, GError **error)
 {
+  g_autoptr (GVariant) kept = gantry_variant_keep (labels);
   g_autoptr (Scratch) scratch = scratch_new ();
   PB (CommitSnapshotRequest) request = CONTAINERD__SERVICES__SNAPSHOTS__V1__COMMIT_SNAPSHOT_REQUEST__INIT;
 
@@ -242,7 +246,7 @@ proxy_commit (GantrySnapshotter *self, const char *name, const char *key, const 
   request.name = (char *)name;
   request.key = (char *)key;
   request.parent = WIRE_TEXT (parent);
-  wire_labels_out (scratch, labels, DESCRIPTOR (commit_snapshot_request__labels_entry), &request.n_labels,
+  wire_labels_out (scratch, kept, DESCRIPTOR (commit_snapshot_request__labels_entry), &request.n_labels,
                    &request.labels);
   return call_empty (self, PATH ("Commit"), &request.base, LONG, cancellable, error);
 }

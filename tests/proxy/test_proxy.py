@@ -121,6 +121,13 @@ def test_our_snapshotter_in_a_host(work, case):
     host.stop()
 
 
+@pytest.mark.parametrize("case", cases_of("content"))
+def test_our_content_in_a_host(work, case):
+    host = Host(work, "content-local")
+    assert_passes(contract("content-proxy", "content", host.socket, f"/content/proxy/{case}", name="local"), case)
+    host.stop()
+
+
 # Two cases are not asked of it: containerd 1.6 has other codes for a parent that is active and for a filter that is none.
 @needs_containerd
 @pytest.mark.parametrize("case", ["life", "files", "view", "mounts", "exists", "remove", "usage", "labels", "deep", "threads"])
@@ -262,9 +269,10 @@ def hosts_of(work):
 
 
 @needs_containerd
-def test_isolated(work, image):
-    """Isolate=process: an image is unpacked and run by a snapshotter in a process of its own, and that may die."""
-    gantry = Gantry(work, isolate="snapshotter-overlay")
+@pytest.mark.parametrize("plugin", ["snapshotter-overlay", "content-local"])
+def test_isolated(work, image, plugin):
+    """Isolate=process: an image is imported, unpacked and run with a plugin in a process of its own, and that may die."""
+    gantry = Gantry(work, isolate=plugin)
     wait_for(lambda: hosts_of(work), "nothing was started")
     one = f"one-{os.getpid()}"
 
@@ -272,7 +280,7 @@ def test_isolated(work, image):
         return gantry.ctr("run", "--rm", "--snapshotter", "overlayfs", name, one, "echo", "hello")
 
     def status():
-        return gantry.run("plugin", "inspect", "snapshotter-overlay").stdout
+        return gantry.run("plugin", "inspect", plugin).stdout
 
     wait_for(lambda: "no answer from" not in status(), status)
     imported = gantry.ctr("images", "import", "--snapshotter", "overlayfs", image)
@@ -280,8 +288,8 @@ def test_isolated(work, image):
     name = gantry.ctr("images", "ls", "-q").stdout.split()[0]
     done = run()
     assert done.stdout == "hello\n", done
-    assert os.listdir(f"{work}/r/isolated/snapshotter-overlay/snapshotter-overlay")
-    assert not os.path.exists(f"{work}/r/snapshotter-overlay")
+    assert os.listdir(f"{work}/r/isolated/{plugin}/{plugin}")
+    assert not os.path.exists(f"{work}/r/{plugin}") or not os.listdir(f"{work}/r/{plugin}")
     (before,) = hosts_of(work)
     os.kill(before, signal.SIGKILL)
     wait_for(lambda: hosts_of(work) not in ([], [before]), "it is not started again")

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * containerd.services.content.v1.Content over one content store; Write is in content-write.c.
+ */
+#include "host.h"
+
+#include <unistd.h>
+
+#include <gantry/content.h>
+#include <wireconv.h>
+
+#define PB(name)         Containerd__Services__Content__V1__##name
+#define DESCRIPTOR(name) (&containerd__services__content__v1__##name##__descriptor)
+
+#define CHUNK (512 * 1024)
+#define BLOCK 100 /* infos in a message of List */
+
+static PB (Info) * info_out (Scratch *scratch, GantryContentInfo *info)
+{
+  PB (Info) *message = scratch_message (scratch, DESCRIPTOR (info));
+
+  message->digest = WIRE_TEXT (info->digest);
+  message->size = (gint64)info->blob_size;
+  message->created_at = wire_time_out (scratch, info->created_ns);
+  message->updated_at = wire_time_out (scratch, info->updated_ns);
+  wire_labels_out (scratch, info->labels, DESCRIPTOR (info__labels_entry), &message->n_labels,
+                   &message->labels);
+  return message;
+}
+
+/* The answers of Info and Update have the same single field. */
+static GBytes *
+reply_info (GantryContentInfo *info)
+{
+  g_autoptr (Scratch) scratch = scratch_new ();
+  PB (InfoResponse) reply = CONTAINERD__SERVICES__CONTENT__V1__INFO_RESPONSE__INIT;
+
+  reply.info = info_out (scratch, info);
+  return wire_pack (&reply.base);
+}
+
+/* A NULL-terminated list of the strings of a message. Returns: (transfer container). */
+static GPtrArray *
+list_in (size_t n, char **texts)
+{
+  GPtrArray *list = g_ptr_array_new ();
+
+  for (size_t i = 0; i < n; i++)
+    g_ptr_array_add (list, texts[i]);
+  g_ptr_array_add (list, NULL);
+  return list;
+}
+
+static const char *const *
+list_or_null (GPtrArray *list)
+{
+  return list->len > 1 ? (const char *const *)list->pdata : NULL;
+}
+
+static GBytes *
+get_info (GrpcCall *call, GBytes *bytes, gpointer data, GError **error)
+{
+  PB (InfoRequest) *request = wire_unpack (DESCRIPTOR (info_request), bytes, error);
+  g_autoptr (GantryContentInfo) info = NULL;
+  gboolean ok
+      = request != NULL
+        && gantry_content_info (data, request->digest, &info, grpc_call_get_cancellable (call), error);
+
+  wire_message_free (request);
+  return ok ? reply_info (info) : NULL;
+}
+
+static GBytes *
+update (GrpcCall *call, GBytes *bytes, gpointer data, GError **error)
+{
+  PB (UpdateRequest) *request = wire_unpack (DESCRIPTOR (update_request), bytes, error);
+  g_autoptr (GantryContentInfo) info = NULL;
+  g_autoptr (GPtrArray) mask = NULL;
+  gboolean ok = FALSE;
+
+  if (request != NULL && request->info == NULL)
+    gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "an update names no blob");
+  else if (request != NULL)
+    {
+      mask = list_in (request->update_mask != NULL ? request->update_mask->n_paths : 0,
+                      request->update_mask != NULL ? request->update_mask->paths : NULL);
+      ok = gantry_content_update (data, request->info->digest,
+                                  wire_labels_in (request->info->n_labels, request->info->labels),
+                                  list_or_null (mask), &info, grpc_call_get_cancellable (call), error);
+    }
+  wire_message_free (request);
+  return ok ? reply_info (info) : NULL;
+}
+
+static GBytes *
+delete_one (GrpcCall *call, GBytes *bytes, gpointer data, GError **error)
+{
+  PB (DeleteContentRequest) *request = wire_unpack (DESCRIPTOR (delete_content_request), bytes, error);
+  gboolean ok = request != NULL
+                && gantry_content_remove (data, request->digest, grpc_call_get_cancellable (call), error);
+
+  wire_message_free (request);
+  return ok ? g_bytes_new (NULL, 0) : NULL;
+}
+
+static PB (Status) * status_out (Scratch *scratch, GantryIngestStatus *status)
+{
+  PB (Status) *message = scratch_message (scratch, DESCRIPTOR (status));
+
+  message->ref = WIRE_TEXT (status->ref);
+  message->offset = (gint64)status->offset;
+  message->total = (gint64)status->total;
+  message->expected = WIRE_TEXT (status->expected_digest);
+  message->started_at = wire_time_out (scratch, status->started_ns);
+  message->updated_at = wire_time_out (scratch, status->updated_ns);
+  return message;
+}
+
+static GBytes *
+get_status (GrpcCall *call, GBytes *bytes, gpointer data, GError **error)
+{
+  PB (StatusRequest) *request = wire_unpack (DESCRIPTOR (status_request), bytes, error);
+  PB (StatusResponse) reply = CONTAINERD__SERVICES__CONTENT__V1__STATUS_RESPONSE__INIT;
+  g_autoptr (Scratch) scratch = scratch_new ();
+  g_autoptr (GantryIngestStatus) status = NULL;
+  gboolean ok = request != NULL
+                && gantry_content_ingest_status (data, request->ref, &status,
+                                                 grpc_call_get_cancellable (call), error);
+
+  wire_message_free (request);
+  if (!ok)
+    return NULL;
+  reply.status = status_out (scratch, status);
+  return wire_pack (&reply.base);
+}
+
+static GBytes *
+list_statuses (GrpcCall *call, GBytes *bytes, gpointer data, GError **error)
+{
+  PB (ListStatusesRequest) *request = wire_unpack (DESCRIPTOR (list_statuses_request), bytes, error);
+  PB (ListStatusesResponse) reply = CONTAINERD__SERVICES__CONTENT__V1__LIST_STATUSES_RESPONSE__INIT;
+  g_autoptr (Scratch) scratch = scratch_new ();
+  g_autoptr (GPtrArray) statuses = NULL;
+  g_autoptr (GPtrArray) filters = request != NULL ? list_in (request->n_filters, request->filters) : NULL;
+  gboolean ok = request != NULL
+                && gantry_content_list_ingests (data, list_or_null (filters), &statuses,
+                                                grpc_call_get_cancellable (call), error);
+
+  wire_message_free (request);
+  if (!ok)
+    return NULL;
+  reply.n_statuses = statuses->len;
+  reply.statuses = scratch_alloc (scratch, sizeof (gpointer) * (statuses->len + 1));
+  for (guint i = 0; i < statuses->len; i++)
+    reply.statuses[i] = status_out (scratch, g_ptr_array_index (statuses, i));
+  return wire_pack (&reply.base);
+}
+
+static GBytes *
+abort_one (GrpcCall *call, GBytes *bytes, gpointer data, GError **error)
+{
+  PB (AbortRequest) *request = wire_unpack (DESCRIPTOR (abort_request), bytes, error);
+  gboolean ok = request != NULL
+                && gantry_content_abort_ingest (data, request->ref, grpc_call_get_cancellable (call), error);
+
+  wire_message_free (request);
+  return ok ? g_bytes_new (NULL, 0) : NULL;
+}
+
+/* List */
+
+typedef struct
+{
+  GPtrArray *messages;
+  GPtrArray *infos; /* of the message that is being filled */
+} List;
+
+static void
+end_block (List *self)
+{
+  g_autoptr (Scratch) scratch = scratch_new ();
+  PB (ListContentResponse) reply = CONTAINERD__SERVICES__CONTENT__V1__LIST_CONTENT_RESPONSE__INIT;
+
+  if (self->infos->len == 0)
+    return;
+  reply.n_info = self->infos->len;
+  reply.info = scratch_alloc (scratch, sizeof (gpointer) * reply.n_info);
+  for (guint i = 0; i < self->infos->len; i++)
+    reply.info[i] = info_out (scratch, g_ptr_array_index (self->infos, i));
+  g_ptr_array_add (self->messages, wire_pack (&reply.base));
+  g_ptr_array_set_size (self->infos, 0);
+}
+
+static gboolean
+on_blob (GantryContentInfo *info, gpointer data)
+{
+  List *self = data;
+
+  g_ptr_array_add (self->infos, gantry_content_info_ref (info));
+  if (self->infos->len == BLOCK)
+    end_block (self);
+  return TRUE;
+}
+
+static void
+list (GrpcCall *call, GBytes *bytes, gpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  PB (ListContentRequest) *request = wire_unpack (DESCRIPTOR (list_content_request), bytes, &error);
+  g_autoptr (GPtrArray) filters = request != NULL ? list_in (request->n_filters, request->filters) : NULL;
+  g_autoptr (GPtrArray) infos = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_content_info_unref);
+  List self = { g_ptr_array_new_with_free_func ((GDestroyNotify)g_bytes_unref), infos };
+  gboolean ok = request != NULL
+                && gantry_content_walk (data, list_or_null (filters), on_blob, &self,
+                                        grpc_call_get_cancellable (call), &error);
+
+  wire_message_free (request);
+  if (ok)
+    {
+      end_block (&self);
+      host_send_all (call, self.messages);
+      return;
+    }
+  g_ptr_array_unref (self.messages);
+  grpc_call_finish (call, error);
+}
+
+/* Read */
+
+typedef struct
+{
+  int fd;
+  gint64 at, end;
+  guint8 *buffer;
+} Read;
+
+static void
+read_free (gpointer data)
+{
+  Read *self = data;
+
+  close (self->fd);
+  g_free (self->buffer);
+  g_free (self);
+}
+
+static gboolean
+read_chunk (Read *self, GBytes **ret_message, GError **error)
+{
+  PB (ReadContentResponse) reply = CONTAINERD__SERVICES__CONTENT__V1__READ_CONTENT_RESPONSE__INIT;
+  gssize n = pread (self->fd, self->buffer, (gsize)MIN (CHUNK, self->end - self->at), self->at);
+
+  if (n < 0)
+    return gantry_throw_errno (error, errno, "reading a blob");
+  if (n == 0)
+    return gantry_throw (error, GANTRY_ERROR_DATA_LOSS, "the blob is shorter than it was");
+  reply.offset = self->at;
+  reply.data.data = self->buffer;
+  reply.data.len = (gsize)n;
+  self->at += n;
+  *ret_message = wire_pack (&reply.base);
+  return TRUE;
+}
+
+static void
+read_more (GrpcCall *call, gpointer data)
+{
+  Read *self = data;
+  g_autoptr (GError) error = NULL;
+
+  while (self->at < self->end && grpc_call_is_writable (call))
+    {
+      g_autoptr (GBytes) message = NULL;
+
+      if (!read_chunk (self, &message, &error))
+        {
+          grpc_call_finish (call, error);
+          return;
+        }
+      if (!grpc_call_send (call, message, NULL))
+        return; /* it is over */
+    }
+  if (self->at == self->end)
+    grpc_call_finish (call, NULL);
+}
+
+static const GrpcCallHandlers read_handlers = { .on_writable = read_more };
+
+static gboolean
+open_read (Read *self, GantryContent *content, const PB (ReadContentRequest) * request,
+           GCancellable *cancellable, GError **error)
+{
+  guint64 size;
+
+  if (!gantry_content_open_blob (content, request->digest, &self->fd, &size, cancellable, error))
+    return FALSE;
+  if (request->offset < 0 || request->size < 0 || (guint64)request->offset > size)
+    return gantry_throw (error, GANTRY_ERROR_OUT_OF_RANGE,
+                         "offset %" G_GINT64_FORMAT " is past the end of %s", request->offset,
+                         request->digest);
+  self->at = request->offset;
+  self->end = (gint64)size;
+  if (request->size > 0 && request->size < self->end - self->at)
+    self->end = self->at + request->size;
+  self->buffer = g_malloc (CHUNK);
+  return TRUE;
+}
+
+static void
+read_blob (GrpcCall *call, GBytes *bytes, gpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  PB (ReadContentRequest) *request = wire_unpack (DESCRIPTOR (read_content_request), bytes, &error);
+  Read *self = g_new0 (Read, 1);
+  gboolean ok;
+
+  self->fd = -1;
+  ok = request != NULL && open_read (self, data, request, grpc_call_get_cancellable (call), &error);
+  wire_message_free (request);
+  if (!ok)
+    {
+      read_free (self);
+      grpc_call_finish (call, error);
+      return;
+    }
+  grpc_call_set_handlers (call, &read_handlers, self, read_free);
+  read_more (call, self);
+}
+
+static const GrpcMethod methods[] = {
+  { .name = "Info", .unary = get_info },
+  { .name = "Update", .unary = update },
+  { .name = "List", .start = list },
+  { .name = "Delete", .unary = delete_one },
+  { .name = "Read", .start = read_blob },
+  { .name = "Status", .unary = get_status },
+  { .name = "ListStatuses", .unary = list_statuses },
+  { .name = "Write", .open = host_write_content },
+  { .name = "Abort", .unary = abort_one },
+};
+
+gboolean
+host_serve_content (GrpcServer *server, gpointer instance, GError **error)
+{
+  return grpc_server_add_service (server, "containerd.services.content.v1.Content", methods,
+                                  G_N_ELEMENTS (methods), instance, NULL, error);
+}
