@@ -291,11 +291,28 @@ run (Tool *tool, char *argv[], GError **error)
   return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "no command %s", name);
 }
 
+/* What asks the caller: @user_data is "USER:PASSWORD", or "" for a caller without credentials. */
+static gboolean
+answer (const char *host, const char *reference, const char *const *challenges,
+        GantryCredentials **ret_credentials, gpointer user_data, GCancellable *cancellable, GError **error)
+{
+  g_auto (GStrv) parts = g_strsplit (user_data, ":", 2);
+
+  fprintf (stderr, "asked for %s, %s: %s\n", host, reference,
+           challenges != NULL && challenges[0] != NULL ? challenges[0] : "no challenge");
+  if (strcmp (user_data, "fail") == 0)
+    return gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED, "the caller does not say who it is");
+  if (parts[0] != NULL && parts[1] != NULL)
+    *ret_credentials
+        = gantry_credentials_new (GANTRY_CREDENTIALS_PASSWORD, parts[0], parts[1], "the question");
+  return TRUE;
+}
+
 typedef struct
 {
   GVariantDict config, options;
   GVariantBuilder headers;
-  const char *user, *secret;
+  const char *user, *secret, *ask;
   GantryCredentialsKind kind;
   gboolean memory, has_headers;
   guint cancel_ms;
@@ -308,6 +325,8 @@ set (Settings *settings, const char *key, const char *value)
     g_variant_dict_insert (&settings->config, key, "s", value);
   else if (strcmp (key, "user") == 0)
     settings->user = value;
+  else if (strcmp (key, "ask") == 0)
+    settings->ask = value;
   else if (strcmp (key, "memory") == 0)
     settings->memory = TRUE;
   else if (strcmp (key, "cancel-ms") == 0)
@@ -397,6 +416,11 @@ main (int argc, char *argv[])
   if (settings.secret != NULL)
     credentials = gantry_credentials_new (settings.kind, settings.user, settings.secret, "the call");
   tool.access = gantry_registry_access_new (credentials, g_variant_dict_end (&settings.options));
+  if (settings.ask != NULL)
+    {
+      tool.access->ask = answer;
+      tool.access->ask_data = (gpointer)settings.ask;
+    }
   host = gantry_fake_host_new (argv[2],
                                as_config (g_variant_ref_sink (g_variant_dict_end (&settings.config))));
   host->verbose = TRUE;

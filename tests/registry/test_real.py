@@ -156,6 +156,23 @@ def test_credentials_from_files(tool, basic_registry, tmp_path):
     assert tool.bad("resolve", name, AuthFiles=tmp_path / "auth.json").startswith("PermissionDenied: ")
 
 
+def test_caller_is_asked(tool, basic_registry, token_registry):
+    """Once a host and open repository, with the challenge; nobody is asked where none is needed."""
+    for registry in (basic_registry, token_registry):
+        name = f"{registry.name}/a/asked"
+        data = os.urandom(1000)
+        push_image(tool, name, data, user=USER, password=PASSWORD)
+        result = tool("parts", name, digest_of(data), len(data), tool.directory / "out", 5, ask=f"{USER}:{PASSWORD}")
+        assert result.returncode == 0 and (tool.directory / "out").read_bytes() == data
+        asked = [line for line in result.stderr.decode().splitlines() if line.startswith("asked for")]
+        assert len(asked) == 1 and asked[0].startswith(f"asked for {registry.name}, {name}:latest: B"), asked
+        assert tool.bad("resolve", f"{name}:1", ask="").startswith("Unauthenticated: ")
+        assert "the caller does not say who it is" in tool.bad("resolve", f"{name}:1", ask="fail")
+        # What the call itself says comes first.
+        result = tool("resolve", f"{name}:1", ask="fail", user=USER, password=PASSWORD)
+        assert result.returncode == 0 and b"asked" not in result.stderr
+
+
 def write_helper(directory, name, script):
     path = directory / f"docker-credential-{name}"
     path.write_text("#!/bin/sh\n" + script)
