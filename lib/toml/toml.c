@@ -463,6 +463,9 @@ read_float (const char *digits, double *ret_number)
     }
   if (whole == 0 || (at[0] == '0' && whole > 1))
     return FALSE;
+  /* Without either it would be an integer, and is too large for one. */
+  if (at[whole] != '.' && at[whole] != 'e' && at[whole] != 'E')
+    return FALSE;
   at += whole;
   if (*at == '.')
     {
