@@ -413,6 +413,19 @@ metadata_get (GantryMetadata *metadata, const char *kind, const char *ns, const 
   return TRUE;
 }
 
+/* The size of a blob as a filter compares it: valid until the next call of this thread. */
+static const char *
+size_text (GantryRecord *record)
+{
+  static __thread char text[32];
+  guint64 size = 0;
+
+  if (record->fields == NULL || !g_variant_lookup (record->fields, "size", "t", &size))
+    return NULL;
+  g_snprintf (text, sizeof text, "%" G_GUINT64_FORMAT, size);
+  return text;
+}
+
 static const char *
 record_field (char **path, gpointer object)
 {
@@ -422,8 +435,10 @@ record_field (char **path, gpointer object)
 
   if (strcmp (path[0], "labels") == 0 && path[1] != NULL)
     return gantry_labels_lookup (record->labels, path[1]);
-  if (strcmp (path[0], "id") == 0 || strcmp (path[0], "name") == 0)
+  if (strcmp (path[0], "id") == 0 || strcmp (path[0], "name") == 0 || strcmp (path[0], "digest") == 0)
     return record->id;
+  if (strcmp (path[0], "size") == 0)
+    return size_text (record);
   if (strcmp (path[0], "target") != 0 || path[1] == NULL)
     return gantry_record_get_string (record, path[0]);
   /* The strings belong to the record's fields. */
