@@ -192,7 +192,7 @@ start_and_end (Core *core, Plugin *plugin, const char *scratch, int *ret_status)
   guint left;
 
   core_start (core);
-  while (!core->settled)
+  while (!core->settled && !core->stopping)
     g_main_context_iteration (core->context, TRUE);
   *ret_status = plugin->state == STATE_SKIPPED ? TRIAL_SKIPPED : TRIAL_OK;
   if (plugin->state == STATE_OK)
@@ -424,7 +424,9 @@ run_suite (Plugin *plugin, const char *runner, const char *type)
       g_ptr_array_add (argv, g_strdup ("--config"));
       g_ptr_array_add (argv, g_strdup_printf ("%s=%s", setting->key, setting->value));
     }
-  g_ptr_array_add (argv, g_strdup (plugin->file));
+  g_ptr_array_add (argv, g_strdup ("--module-dir"));
+  g_ptr_array_add (argv, g_strdup (plugin->core->options->plugindir));
+  g_ptr_array_add (argv, g_strdup (plugin->manifest->path));
   g_ptr_array_add (argv, NULL);
   if (!g_spawn_sync (NULL, (char **)argv->pdata, NULL, G_SPAWN_DEFAULT, NULL, NULL, &output, &errors, &status,
                      &error))

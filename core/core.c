@@ -104,6 +104,7 @@ static void
 check_fatal (Plugin *plugin)
 {
   if (plugin->manifest->on_failure != ON_FAILURE_FAIL || plugin->core->stopping || plugin->core->fatal
+      || plugin->core->options->checking
       || plugin->manifest->masked_by != NULL || plugin->state == STATE_OK
       || (plugin->state == STATE_SKIPPED && (plugin->retrying || (plugin->lacks_need && plugin->awaits))))
     return;

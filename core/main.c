@@ -20,6 +20,7 @@
 typedef struct
 {
   char **plugins_dirs;
+  char *module_dir;
   char *root;
   char *state;
   char *config;
@@ -249,7 +250,7 @@ make_options (const CommandLine *line, Options *options, GError **error)
   options->plugins_dirs
       = line->plugins_dirs != NULL ? g_strdupv (line->plugins_dirs) : default_plugins_dirs ();
   options->overrides = all_overrides (line);
-  options->plugindir = g_strdup (GANTRY_PLUGINDIR);
+  options->plugindir = g_strdup (line->module_dir != NULL ? line->module_dir : GANTRY_PLUGINDIR);
   options->idle_seconds = line->on_demand ? (guint)CLAMP (line->idle_timeout, 1, 86400) : 0;
   if (!g_path_is_absolute (options->root) || !g_path_is_absolute (options->state))
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "Root=%s and State=%s must be absolute paths",
@@ -407,7 +408,9 @@ main (int argc, char **argv)
   g_auto (Options) options = { 0 };
   const GOptionEntry entries[] = {
     { "plugins-dir", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &line.plugins_dirs,
-      "Read manifests from here only (repeatable)", "DIR" },
+      "Read manifests from here only: directories, or single files (repeatable)", "DIR" },
+    { "module-dir", 0, 0, G_OPTION_ARG_FILENAME, &line.module_dir,
+      "Look for modules that a manifest names without a directory here [" GANTRY_PLUGINDIR "]", "DIR" },
     { "root", 0, 0, G_OPTION_ARG_FILENAME, &line.root,
       "Keep everything below this directory [/var/lib/gantry]", "DIR" },
     { "state", 0, 0, G_OPTION_ARG_FILENAME, &line.state, "Keep what a boot forgets here [/run/gantry]",

@@ -89,6 +89,7 @@ read_manifest (BenchModule *self, const char *path, const char *module_dir, GErr
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest %s lacks Module, Provides or Id",
                          path);
   self->rank = g_key_file_get_integer (file, "Plugin", "Rank", NULL);
+  self->in_memory = g_key_file_get_boolean (file, "Plugin", "X-InMemory", NULL);
   self->provides = g_strsplit_set (provides, " ;,", -1);
   if (strchr (module, '/') != NULL)
     self->path = g_steal_pointer (&module);
@@ -314,7 +315,7 @@ start_subject (Bench *self, const char *type)
   if (part != NULL)
     {
       self->fixture.instance = find_interface (part, type, NULL);
-      self->fixture.restart = bench_restart;
+      self->fixture.restart = self->plan->subject->in_memory ? NULL : bench_restart;
     }
   else if (gantry_error_is (error, GANTRY_ERROR_NOT_IMPLEMENTED))
     self->fixture.skip = self->skip = g_strdup (error->message);

@@ -15,6 +15,8 @@ gantry_trees_init (void)
 {
   private_namespace = geteuid () == 0 && unshare (CLONE_NEWNS) == 0
                       && mount (NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+  gantry_fake_trees_lock ();
+  gantry_fake_trees_unlock ();
 }
 
 static gboolean
