@@ -17,6 +17,7 @@
 
 #define TRIAL_SECONDS 120
 #define NO_SUITE      77 /* what gantry-contract exits with */
+#define NOT_RUN       2
 #define MAX_CALLS     16 /* of one host slot that are made to fail, one after the other */
 
 /* Exit statuses of a trial besides signals. */
@@ -402,34 +403,54 @@ tell_tap (const char *name, const char *type, const char *tap, const char *error
   return failed;
 }
 
-/* The contract suite of one interface. What the plugin needs comes from the SDK's fakes. */
-static int
-run_suite (Plugin *plugin, const char *runner, const char *type)
+/* The command line of gantry-contract. What the plugin needs comes from the other plugins, if @others, else
+ * from the SDK's fakes. Returns: (transfer full) (element-type utf8). */
+static GPtrArray *
+make_command (Plugin *plugin, const char *runner, const char *type, gboolean others)
 {
-  const char *name = plugin->manifest->name;
-  g_autoptr (GPtrArray) argv = g_ptr_array_new_with_free_func (g_free);
-  g_autoptr (GError) error = NULL;
-  g_autofree char *output = NULL, *errors = NULL;
-  int status;
+  GPtrArray *argv = g_ptr_array_new_with_free_func (g_free);
+  char **dirs = plugin->core->options->plugins_dirs;
 
   g_ptr_array_add (argv, g_strdup (runner));
-  g_ptr_array_add (argv, g_strdup ("--interface"));
-  g_ptr_array_add (argv, g_strdup (type));
-  g_ptr_array_add (argv, g_strdup ("--id"));
-  g_ptr_array_add (argv, g_strdup (plugin->manifest->id));
+  g_ptr_array_add (argv, g_strdup_printf ("--interface=%s", type));
+  g_ptr_array_add (argv, g_strdup_printf ("--id=%s", plugin->manifest->id));
+  g_ptr_array_add (argv, g_strdup_printf ("--module-dir=%s", plugin->core->options->plugindir));
   for (guint i = 0; i < plugin->manifest->config->len; i++)
     {
       Setting *setting = g_ptr_array_index (plugin->manifest->config, i);
 
-      g_ptr_array_add (argv, g_strdup ("--config"));
-      g_ptr_array_add (argv, g_strdup_printf ("%s=%s", setting->key, setting->value));
+      g_ptr_array_add (argv, g_strdup_printf ("--config=%s=%s", setting->key, setting->value));
     }
-  g_ptr_array_add (argv, g_strdup ("--module-dir"));
-  g_ptr_array_add (argv, g_strdup (plugin->core->options->plugindir));
+  for (gsize i = 0; others && dirs[i] != NULL; i++)
+    if (g_file_test (dirs[i], G_FILE_TEST_IS_DIR))
+      g_ptr_array_add (argv, g_strdup_printf ("--plugins-dir=%s", dirs[i]));
   g_ptr_array_add (argv, g_strdup (plugin->manifest->path));
   g_ptr_array_add (argv, NULL);
-  if (!g_spawn_sync (NULL, (char **)argv->pdata, NULL, G_SPAWN_DEFAULT, NULL, NULL, &output, &errors, &status,
-                     &error))
+  return argv;
+}
+
+/* The contract suite of one interface. */
+static int
+run_suite (Plugin *plugin, const char *runner, const char *type)
+{
+  const char *name = plugin->manifest->name;
+  g_autoptr (GPtrArray) with_others = make_command (plugin, runner, type, TRUE);
+  g_autoptr (GPtrArray) with_fakes = make_command (plugin, runner, type, FALSE);
+  g_autoptr (GError) error = NULL;
+  g_autofree char *output = NULL, *errors = NULL;
+  int status = 0;
+
+  if (g_spawn_sync (NULL, (char **)with_others->pdata, NULL, G_SPAWN_DEFAULT, NULL, NULL, &output, &errors,
+                    &status, &error)
+      && WIFEXITED (status) && WEXITSTATUS (status) == NOT_RUN)
+    {
+      /* One of the others can't be loaded, which is not this one's fault. */
+      g_clear_pointer (&output, g_free);
+      g_clear_pointer (&errors, g_free);
+      g_spawn_sync (NULL, (char **)with_fakes->pdata, NULL, G_SPAWN_DEFAULT, NULL, NULL, &output, &errors,
+                    &status, &error);
+    }
+  if (error != NULL)
     {
       printf ("FAIL %s: contract: %s\n", name, error->message);
       return 1;
@@ -532,6 +553,7 @@ int
 check_run (Options *options, const char *path)
 {
   g_autoptr (GPtrArray) dirs = g_ptr_array_new ();
+  char **given = options->plugins_dirs;
   Target target = { options, path };
   int status;
 
@@ -543,6 +565,7 @@ check_run (Options *options, const char *path)
   g_ptr_array_add (dirs, NULL);
   options->plugins_dirs = (char **)dirs->pdata;
   status = inspect_in_child (check_all, &target);
+  options->plugins_dirs = given;
   if (status > 128)
     printf ("FAIL a module of %s crashed while it was opened (signal %d)\n", path, status - 128);
   return status;
