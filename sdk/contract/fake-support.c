@@ -247,3 +247,11 @@ gantry_fake_filter_match (GantryFakeFilter *self, GantryFakeField field, gpointe
     }
   return self->alternatives->len == 0;
 }
+
+char *
+gantry_fake_digest (gconstpointer data, gsize length)
+{
+  g_autofree char *hex = g_compute_checksum_for_data (G_CHECKSUM_SHA256, data, length);
+
+  return g_strconcat ("sha256:", hex, NULL);
+}

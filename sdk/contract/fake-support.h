@@ -21,6 +21,9 @@ gboolean gantry_fake_name_check (const char *what, const char *name, GError **er
 /** Sets CANCELLED if @cancellable is. */
 gboolean gantry_fake_check_cancelled (GCancellable *cancellable, GError **error);
 
+/** "sha256:<hex>" of @data. Returns: (transfer full). */
+char *gantry_fake_digest (gconstpointer data, gsize length);
+
 typedef struct _GantryFakeFilter GantryFakeFilter;
 
 /** The value of the field @path[0] (of "labels": of the key @path[1]) of @object, or NULL. */
