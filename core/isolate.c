@@ -14,7 +14,6 @@ static const struct
   const char *proxy;
 } proxies[] = {
   { "org.gantry.content.v1", "content-proxy" },
-  { "org.gantry.differ.v1", "differ-proxy" },
   { "org.gantry.snapshotter.v1", "snapshotter-proxy" },
 };
 
@@ -104,7 +103,7 @@ isolate_plugin (Core *core, Manifest *manifest, GError **error)
 
   if (proxy == NULL)
     return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
-                         "%s: Isolate=process is there for snapshotters, content stores and differs, and for "
+                         "%s: Isolate=process is there for snapshotters and content stores, and for "
                          "one interface alone",
                          manifest->path);
   host = find_host (error);

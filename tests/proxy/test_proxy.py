@@ -171,9 +171,12 @@ def test_our_snapshotter_serves_containerd(work, image):
 class Gantry:
     """gantryd with a manifest of its own besides the build tree's."""
 
-    def __init__(self, work, manifest=None, isolate=None):
+    def __init__(self, work, manifest=None, isolate=None, more=None):
         self.dir = work
         shutil.copytree(f"{BUILD}/plugins.d", f"{work}/plugins.d")
+        for name, source in (more or {}).items():
+            with open(source, encoding="utf-8") as old, open(f"{work}/plugins.d/{name}.plugin", "w", encoding="utf-8") as new:
+                new.write(old.read())
         if manifest is not None:
             with open(f"{work}/plugins.d/snapshotter-far.plugin", "w", encoding="utf-8") as file:
                 file.write(manifest)
@@ -193,7 +196,8 @@ class Gantry:
                               timeout=120)
 
     def ctr(self, *args):
-        return subprocess.run(["ctr", "-a", f"{self.dir}/s/grpc.sock", *args], capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run(["ctr", "-a", f"{self.dir}/s/grpc.sock", *args], capture_output=True, text=True, check=False, timeout=120,
+                              errors="replace")
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -252,6 +256,38 @@ def test_a_peer_comes_goes_hangs_and_comes_back(work):
     assert gantry.ctr("snapshots", "--snapshotter", "far", "usage", "one").returncode == 0
     gantry.stop()
     host.stop()
+
+
+@needs_containerd
+def test_content_and_diffs_in_containerd(work, image):
+    """A Gantry whose blobs lie in containerd's store and whose layers containerd applies and makes: nothing of that is its own."""
+    containerd = Containerd(work)
+
+    def far(module, interface):
+        with open(f"{work}/{module}", "w", encoding="utf-8") as file:
+            file.write(f"[Plugin]\nModule={BUILD}/plugins/{module}.so\nProvides=org.gantry.{interface}.v1\nId=far\nRank=200\n"
+                       f"OnFailure=fail\n[Config]\nAddress={containerd.socket}\nNamespace=far\n")
+        return f"{work}/{module}"
+
+    manifests = {"content-far": far("content-proxy", "content"), "differ-far": far("differ-proxy", "differ"),
+                 "content-local": "/dev/null", "differ-archive": "/dev/null"}
+    gantry = Gantry(work, more=manifests)
+    try:
+        imported = gantry.ctr("images", "import", "--snapshotter", "overlayfs", image)
+        assert imported.returncode == 0, imported
+        name = gantry.ctr("images", "ls", "-q").stdout.split()[0]
+        one = f"one-{os.getpid()}"
+        done = gantry.ctr("run", "--snapshotter", "overlayfs", name, one, "sh", "-c", "echo hello | tee /new")
+        assert done.stdout == "hello\n", done
+        ours = gantry.ctr("content", "ls", "-q").stdout.split()
+        theirs = containerd.ctr("-n", "far", "content", "ls", "-q").stdout.split()
+        assert ours and sorted(ours) == sorted(theirs)
+        layer = gantry.ctr("snapshots", "--snapshotter", "overlayfs", "diff", one)
+        assert layer.returncode == 0 and layer.stdout, layer
+        assert gantry.ctr("containers", "rm", one).returncode == 0
+    finally:
+        gantry.stop()
+        containerd.stop()
 
 
 def hosts_of(work):
