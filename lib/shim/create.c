@@ -136,17 +136,22 @@ put_options (ShimRuntime *self, PbBuffer *body, GVariant *options)
 static gboolean
 call_create (Task *task, GantryTaskCreate *create, guint32 *ret_pid, GCancellable *cancellable, GError **error)
 {
+  gboolean native = task->runtime->native;
+  g_autoptr (GantryStdio) translated
+      = native || create->stdio == NULL ? NULL : relay_stdio (task, "", create->stdio, error);
+  GantryStdio *stdio = native ? create->stdio : translated;
   g_autoptr (GBytes) reply = NULL;
   PbBuffer body = { 0 };
 
+  if (create->stdio != NULL && stdio == NULL)
+    return FALSE;
   pb_put_string (&body, 2, task->bundle);
   put_mounts (&body, create->mounts);
-  pb_put_varint (&body, 4, create->stdio != NULL && create->stdio->terminal);
-  shim_put_stdio (&body, 5, create->stdio);
+  pb_put_varint (&body, 4, stdio != NULL && stdio->terminal);
+  shim_put_stdio (&body, 5, stdio);
   pb_put_string (&body, 8, create->checkpoint);
   put_options (task->runtime, &body, create->options);
-  if (!task_call (task, SHIM_TASK_SERVICE, "Create", NULL, &body, create->stdio != NULL ? create->stdio->fds : NULL, &reply,
-                  cancellable, error))
+  if (!task_call (task, SHIM_TASK_SERVICE, "Create", NULL, &body, stdio != NULL ? stdio->fds : NULL, &reply, cancellable, error))
     return FALSE;
   *ret_pid = shim_read_pid (reply);
   return TRUE;
@@ -166,6 +171,15 @@ reach_shim (Task *task, GVariant *options, GError **error)
   return task_start_shim (task, options, error) && task_connect (task, error);
 }
 
+/* What containerd's shims find in a bundle besides its configuration. */
+static gboolean
+prepare_bundle (Task *task, GError **error)
+{
+  gantry_autofd int rootfs_fd = gantry_open_dir_at (task->dir_fd, "rootfs", 0711, error);
+
+  return rootfs_fd >= 0 && shim_log_open (task, error);
+}
+
 static gboolean
 create_in_shim (Task *task, GantryTaskCreate *create, guint32 *ret_pid, GCancellable *cancellable, GError **error)
 {
@@ -173,7 +187,7 @@ create_in_shim (Task *task, GantryTaskCreate *create, guint32 *ret_pid, GCancell
   const void *spec = g_bytes_get_data (create->spec, &length);
 
   return gantry_replace_file_at (task->dir_fd, "config.json", spec, length, 0600, FALSE, error)
-         && reach_shim (task, create->options, error) && call_create (task, create, ret_pid, cancellable, error)
+         && (task->runtime->native || prepare_bundle (task, error)) && reach_shim (task, create->options, error) && call_create (task, create, ret_pid, cancellable, error)
          && gantry_replace_file_at (task->dir_fd, TASK_MADE, "", 0, 0600, FALSE, error);
 }
 

@@ -14,6 +14,8 @@ reconnect (Task *task)
 {
   gboolean has;
 
+  if (!task->runtime->native && !shim_log_open (task, NULL))
+    return FALSE;
   if (!task_connect (task, NULL) || !task_call (task, SHIM_TASK_SERVICE, "Connect", NULL, NULL, NULL, NULL, NULL, NULL))
     return FALSE;
   g_mutex_lock (&task->runtime->lock);

@@ -112,6 +112,7 @@ shim_runtime_new (const GantryHost *host, const char *shim, gboolean native, GEr
   self->shim = g_strdup (shim);
   self->host = host;
   self->bundles_fd = -1;
+  self->events_fd = -1;
   g_mutex_init (&self->lock);
   self->tasks = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify)task_unref);
   self->context = g_main_context_new ();
@@ -133,6 +134,16 @@ quit_loop (gpointer data)
 {
   g_main_loop_quit (data);
   return G_SOURCE_REMOVE;
+}
+
+/* Their sources hold the tasks. */
+static void
+close_logs (ShimRuntime *self)
+{
+  g_autoptr (GList) tasks = g_hash_table_get_values (self->tasks);
+
+  for (GList *at = tasks; at != NULL; at = at->next)
+    shim_log_close (at->data);
 }
 
 /* What is left belongs to calls whose answer nobody reads any more. */
@@ -166,6 +177,8 @@ shim_runtime_free (ShimRuntime *self)
       g_source_attach (source, self->context);
       g_thread_join (self->thread);
     }
+  events_server_stop (self);
+  close_logs (self);
   g_hash_table_unref (self->tasks);
   close_links (self);
   g_hash_table_unref (self->links);

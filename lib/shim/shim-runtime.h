@@ -31,6 +31,8 @@ typedef struct {
   char *oci_runtime;     /* native: the OCI runtime's program unless the options name one */
   char *path;            /* of our directory */
   char *events_address;  /* not native: where shims send events */
+  GSource *events_source;
+  int events_fd;
   int bundles_fd;
   GMainContext *context; /* of the thread that reads from shims */
   GMainLoop *loop;
@@ -70,6 +72,9 @@ typedef struct {
   Link *link; /* (nullable): its shim is gone */
   gboolean removed;
   GPtrArray *processes; /* of Proc, init first; with the runtime's lock */
+  GPtrArray *copies;    /* not native: streams of processes that have not started; with the runtime's lock */
+  GSource *log_source;  /* not native */
+  int log_fd;
 } Task;
 
 /** Makes the runtime; @shim (copied) is the program. Nothing is recovered yet. Errors: of the directories. */
@@ -129,6 +134,22 @@ Link *link_ref (Link *self);
 gboolean task_connect (Task *self, GError **error);
 /** Watches for the end of a process of a shim that is not native. */
 void task_await_exit (Task *self, const char *exec_id);
+
+/* events-server.c */
+gboolean events_server_start (ShimRuntime *self, GError **error);
+void events_server_stop (ShimRuntime *self);
+
+/* relay.c */
+/** The streams of a process in the words of a shim that takes no descriptors. Returns: (transfer full), or NULL. Errors:
+ * INVALID_ARGUMENT, of making FIFOs. */
+GantryStdio *relay_stdio (Task *task, const char *exec_id, GantryStdio *stdio, GError **error);
+/** Begins to copy: the shim has the FIFOs open. */
+void relay_start (Task *task, const char *exec_id);
+void relay_free (gpointer copy);
+
+/* shim-log.c */
+gboolean shim_log_open (Task *self, GError **error);
+void shim_log_close (Task *self);
 
 /* metrics.c */
 /** The dictionary that stats () promises, from containerd's StatsResponse. Returns: (transfer full). Errors: INTERNAL, NOT_IMPLEMENTED. */

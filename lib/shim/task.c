@@ -28,6 +28,8 @@ task_new (ShimRuntime *runtime, const char *ns, const char *id, int dir_fd)
   self->id = g_strdup (id);
   self->bundle = g_strdup_printf ("%s/bundles/%s/%s", runtime->path, ns, id);
   self->dir_fd = dir_fd;
+  self->log_fd = -1;
+  self->copies = g_ptr_array_new_with_free_func (relay_free);
   self->processes = g_ptr_array_new_with_free_func (proc_free);
   return self;
 }
@@ -46,6 +48,8 @@ task_unref (Task *self)
     return;
   link_unref (self->link);
   gantry_fd_clear (&self->dir_fd);
+  gantry_fd_clear (&self->log_fd);
+  g_ptr_array_unref (self->copies);
   g_ptr_array_unref (self->processes);
   g_free (self->ns);
   g_free (self->id);
@@ -180,6 +184,7 @@ task_forget (Task *self)
   gpointer stolen_key = NULL, stolen = NULL;
   gantry_autofd int ns_fd = gantry_open_beneath (runtime->bundles_fd, self->ns, O_RDONLY | O_DIRECTORY, 0);
 
+  shim_log_close (self);
   if (ns_fd >= 0 && !gantry_remove_tree_at (ns_fd, self->id, &error))
     gantry_host_log (runtime->host, GANTRY_LOG_WARNING, "the bundle of container %s stays: %s", self->id, error->message);
   g_mutex_lock (&runtime->lock);

@@ -31,6 +31,8 @@ shim_start (GantryRuntime *runtime, const char *ns, const char *id, const char *
   g_mutex_unlock (&self->lock);
   if (process == NULL)
     return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "process %s does not exist", exec_id);
+  if (!self->native)
+    relay_start (task, exec_id);
   if (!self->native && exec_id != NULL && exec_id[0] != '\0')
     task_await_exit (task, exec_id);
   if (ret_process != NULL)
@@ -45,6 +47,7 @@ shim_exec (GantryRuntime *runtime, const char *ns, const char *id, const char *e
   ShimRuntime *self = (ShimRuntime *) runtime;
   g_autoptr (Task) task = shim_runtime_lookup (self, ns, id, error);
   g_autoptr (GantryProcess) described = NULL;
+  g_autoptr (GantryStdio) translated = NULL;
   PbBuffer body = { 0 };
   gsize any;
 
@@ -55,6 +58,12 @@ shim_exec (GantryRuntime *runtime, const char *ns, const char *id, const char *e
                          exec_id != NULL ? exec_id : "");
   if (!shim_runtime_check_object (process, "process", exec_id, error))
     return FALSE;
+  if (!self->native && stdio != NULL)
+    {
+      stdio = translated = relay_stdio (task, exec_id, stdio, error);
+      if (stdio == NULL)
+        return FALSE;
+    }
   pb_put_varint (&body, 3, stdio != NULL && stdio->terminal);
   shim_put_stdio (&body, 4, stdio);
   any = pb_begin (&body, 7);
@@ -337,6 +346,8 @@ shim_attach (GantryRuntime *runtime, const char *ns, const char *id, const char 
 {
   g_autoptr (Task) task = shim_runtime_lookup ((ShimRuntime *) runtime, ns, id, error);
 
+  if (task != NULL && !task->runtime->native)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "the shim of container %s does not keep its streams", id);
   return task != NULL
          && task_call (task, SHIM_OWN_SERVICE, "Attach", exec_id, NULL, fds, NULL, cancellable, error);
 }

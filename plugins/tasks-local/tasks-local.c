@@ -43,25 +43,30 @@ key_of (const char *ns, const char *id, const char *exec_id)
   return g_strconcat (ns, "/", id, "/", exec_id != NULL ? exec_id : "", NULL);
 }
 
-/* "io.containerd.runc.v2" and nothing at all are our runc. */
+/* Which runtime a name means: the one of that id; else containerd's names of its runc and of our shim are our runc. Nothing at all is the
+ * one that ranks highest. */
 static GantryRuntime *
 find_runtime (TasksLocal *self, const char *name, GError **error)
 {
   g_autoptr (GPtrArray) bindings = gantry_host_lookup_all (self->host, GANTRY_RUNTIME_TYPE, error);
+  gboolean runc = name != NULL
+                  && (g_str_has_prefix (name, "io.containerd.runc.") || strcmp (name, "io.containerd.gantry.v1") == 0);
+  GantryRuntime *found = NULL;
 
   if (bindings == NULL)
     return NULL;
-  if (name != NULL && g_str_has_prefix (name, "io.containerd.runc."))
-    name = "runc";
   for (guint i = 0; i < bindings->len; i++)
     {
       GantryBinding *binding = g_ptr_array_index (bindings, i);
 
       if (name == NULL || name[0] == '\0' || strcmp (binding->id, name) == 0)
         return binding->instance;
+      if (runc && strcmp (binding->id, "runc") == 0)
+        found = binding->instance;
     }
-  gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "there is no runtime %s; see `gantry plugin list`", name != NULL ? name : "");
-  return NULL;
+  if (found == NULL)
+    gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "there is no runtime %s; see `gantry plugin list`", name != NULL ? name : "");
+  return found;
 }
 
 /* Says whether it is the container or only its task that is not there. */

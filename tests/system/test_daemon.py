@@ -14,7 +14,10 @@ from conftest import BUILD
 def test_every_plugin_is_ok(daemon):
     plugins = daemon.json("plugin", "list")
     assert len(plugins) >= 12
-    assert {one["name"]: one["reason"] for one in plugins if one["state"] != "ok"} == {}
+    wrong = {one["name"]: one["reason"] for one in plugins if one["state"] != "ok"}
+    if shutil.which("containerd-shim-runc-v2") is None:
+        assert "is not installed" in wrong.pop("runtime-shim")
+    assert wrong == {}
 
 
 def test_second_instance_says_who_has_the_root(daemon):
