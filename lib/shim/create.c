@@ -108,7 +108,7 @@ put_any (PbBuffer *body, guint32 field, const char *type, gconstpointer data, gs
   pb_end (body, any);
 }
 
-/* The caller's options. For a native shim with our own root, which comes last and so wins: the OCI runtime's state must be where we look
+/* The caller's options. For a shim of runc's with our own root, which comes last and so wins: the OCI runtime's state must be where we look
  * for it. */
 static void
 put_options (ShimRuntime *self, PbBuffer *body, GVariant *options)
@@ -117,7 +117,7 @@ put_options (ShimRuntime *self, PbBuffer *body, GVariant *options)
   g_autofree char *root = g_build_filename (self->path, "runc", NULL);
   PbBuffer message = { 0 };
 
-  if (!self->native)
+  if (!self->of_runc)
     {
       if (bytes != NULL)
         put_any (body, 10, gantry_any_get_type_url (options), g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes));

@@ -182,6 +182,13 @@ relay_stdio (Task *task, const char *exec_id, GantryStdio *stdio, GError **error
       made[i] = translate (task, exec_id, i, stdio, error);
       ok = made[i] != NULL;
     }
+  /* containerd's shim can do without all streams, or without stdin, but not without one of the outputs. */
+  for (int i = 1; ok && i < 3 && !stdio->terminal; i++)
+    if (made[i][0] == '\0' && (made[0][0] != '\0' || made[3 - i][0] != '\0'))
+      {
+        g_free (made[i]);
+        made[i] = g_strdup ("/dev/null");
+      }
   if (ok)
     translated = gantry_stdio_new (made[0], made[1], stdio->terminal ? NULL : made[2], stdio->terminal, NULL);
   for (int i = 0; i < 3; i++)

@@ -109,6 +109,7 @@ shim_runtime_new (const GantryHost *host, const char *shim, gboolean native, GEr
 
   self->runtime.vtable = &shim_runtime_vtable;
   self->native = native;
+  self->of_runc = native || strstr (shim, "containerd-shim-runc-") != NULL;
   self->shim = g_strdup (shim);
   self->host = host;
   self->bundles_fd = -1;

@@ -7,7 +7,7 @@
  *
  * Below the plugin's directory in --state:
  *     bundles/<namespace>/<id>/   config.json; rootfs; address (where its shim listens); exit.<exec id> (how a process ended: native)
- *     runc/<namespace>/           the OCI runtime's own state (native)
+ *     runc/<namespace>/           the OCI runtime's own state (of runc's shims)
  *     s/                          the shims' sockets (native)
  */
 #pragma once
@@ -27,6 +27,7 @@ typedef struct {
   GantryRuntime runtime;
   const GantryHost *host;
   gboolean native;
+  gboolean of_runc;      /* native, or containerd's: its options are containerd.runc.v1.Options */
   char *shim;            /* its program */
   char *oci_runtime;     /* native: the OCI runtime's program unless the options name one */
   char *path;            /* of our directory */

@@ -116,11 +116,24 @@ task_read_exit (Task *self, const char *exec_id, guint32 *ret_status, gint64 *re
   return *ret_exited != 0;
 }
 
+/* A shim that is not native has one code for all that the OCI runtime finds wrong: which it is stands in the words. */
+static void
+classify (GError *error)
+{
+  if (error == NULL || !gantry_error_is (error, GANTRY_ERROR_UNKNOWN))
+    return;
+  if (strstr (error->message, "executable file not found") != NULL || strstr (error->message, "no such file or directory") != NULL)
+    error->code = GANTRY_ERROR_NOT_FOUND;
+  else if (strstr (error->message, "permission denied") != NULL)
+    error->code = GANTRY_ERROR_PERMISSION_DENIED;
+}
+
 gboolean
 task_call (Task *task, const char *service, const char *method, const char *exec_id, PbBuffer *rest, GUnixFDList *fds,
            GBytes **ret_reply, GCancellable *cancellable, GError **error)
 {
   PbBuffer body = { 0 };
+  GError *local = NULL;
   gboolean ok;
   Link *link;
 
@@ -141,7 +154,11 @@ task_call (Task *task, const char *service, const char *method, const char *exec
       body.failed |= rest->failed;
       pb_clear (rest);
     }
-  ok = connection_call (link->connection, service, method, &body, fds, ret_reply, cancellable, error);
+  ok = connection_call (link->connection, service, method, &body, fds, ret_reply, cancellable, &local);
+  if (!ok && !task->runtime->native)
+    classify (local);
+  if (!ok)
+    g_propagate_error (error, local);
   link_unref (link);
   return ok;
 }

@@ -5,6 +5,20 @@
 
 #include <string.h>
 
+/* Asked here because shims differ in what they say to it. */
+static gboolean
+check_startable (Task *task, const char *exec_id, GError **error)
+{
+  gboolean started;
+  Proc *proc;
+
+  g_mutex_lock (&task->runtime->lock);
+  proc = task_find (task, exec_id);
+  started = proc != NULL && proc->status != GANTRY_TASK_CREATED && proc->status != GANTRY_TASK_UNKNOWN;
+  g_mutex_unlock (&task->runtime->lock);
+  return !started || gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "process was started already");
+}
+
 static gboolean
 shim_start (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id,
             GantryProcess **ret_process, GCancellable *cancellable, GError **error)
@@ -15,7 +29,7 @@ shim_start (GantryRuntime *runtime, const char *ns, const char *id, const char *
   g_autoptr (GBytes) reply = NULL;
   Proc *proc;
 
-  if (task == NULL
+  if (task == NULL || !check_startable (task, exec_id, error)
       || !task_call (task, SHIM_TASK_SERVICE, "Start", exec_id, NULL, NULL, &reply, cancellable, error))
     return FALSE;
   g_mutex_lock (&self->lock);
