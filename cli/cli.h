@@ -133,6 +133,8 @@ int cli_registry (int argc, char **argv);
 
 /** Pulls @reference with the options of run and shows the progress. Returns: an exit status. */
 int cli_pull_missing (const char *reference, const char *platform, const char *snapshotter);
+int cli_image_usage (int argc, char **argv);
+int cli_image_prune (int argc, char **argv);
 int cli_pull (int argc, char **argv);
 int cli_push (int argc, char **argv);
 

@@ -362,6 +362,8 @@ cli_image (int argc, char **argv)
     { "label", image_label, "Set labels" },
     { "verify", cli_image_verify, "Say whether the policy allows it" },
     { "sign", cli_image_sign, "Sign it" },
+    { "usage", cli_image_usage, "What images take on disk" },
+    { "prune", cli_image_prune, "Forget those that no container uses" },
     { "rm", image_rm, "Forget it" },
   };
 

@@ -139,6 +139,53 @@ gantry_image_inspect_finish (GantryImage *self, GAsyncResult *result, GError **e
 }
 
 /**
+ * gantry_image_get_usage:
+ * @self: the image
+ * @cancellable: (nullable): ends the call
+ * @error: why not
+ *
+ * Asks what the image takes on disk.
+ *
+ * Returns: (transfer full): a{sv}: "blobs" a(st), "blob-bytes" t, "snapshots" a(sstt), "snapshot-bytes" t
+ */
+GVariant *
+gantry_image_get_usage (GantryImage *self, GCancellable *cancellable, GError **error)
+{
+  return _gantry_object_call_value (self, "Image", "GetUsage", NULL, NULL, cancellable, error);
+}
+
+/**
+ * gantry_image_get_usage_async:
+ * @self: the image
+ * @cancellable: (nullable): ends the call
+ * @callback: called when there is an answer
+ * @user_data: for @callback
+ *
+ * As gantry_image_get_usage(), without blocking.
+ */
+void
+gantry_image_get_usage_async (GantryImage *self, GCancellable *cancellable, GAsyncReadyCallback callback,
+                              gpointer user_data)
+{
+  _gantry_object_call_async (self, "Image", "GetUsage", NULL, NULL, gantry_image_get_usage_async, cancellable,
+                             callback, user_data);
+}
+
+/**
+ * gantry_image_get_usage_finish:
+ * @self: the image
+ * @result: the callback's
+ * @error: why not
+ *
+ * Returns: (transfer full): a{sv}: "blobs" a(st), "blob-bytes" t, "snapshots" a(sstt), "snapshot-bytes" t
+ */
+GVariant *
+gantry_image_get_usage_finish (GantryImage *self, GAsyncResult *result, GError **error)
+{
+  return _gantry_object_finish_value (self, gantry_image_get_usage_async, result, error);
+}
+
+/**
  * gantry_image_unpack:
  * @self: the image
  * @options: (nullable): a{sv}
@@ -354,8 +401,9 @@ gantry_image_remove_finish (GantryImage *self, GAsyncResult *result, GError **er
 GVariant *
 gantry_image_verify (GantryImage *self, GVariant *options, GCancellable *cancellable, GError **error)
 {
-  return _gantry_object_call_value (self, "Image", "Verify", g_variant_new ("(@a{sv})", _gantry_options (options)),
-                                    NULL, cancellable, error);
+  return _gantry_object_call_value (self, "Image", "Verify",
+                                    g_variant_new ("(@a{sv})", _gantry_options (options)), NULL, cancellable,
+                                    error);
 }
 
 /**
@@ -372,8 +420,8 @@ void
 gantry_image_verify_async (GantryImage *self, GVariant *options, GCancellable *cancellable,
                            GAsyncReadyCallback callback, gpointer user_data)
 {
-  _gantry_object_call_async (self, "Image", "Verify", g_variant_new ("(@a{sv})", _gantry_options (options)), NULL,
-                             gantry_image_verify_async, cancellable, callback, user_data);
+  _gantry_object_call_async (self, "Image", "Verify", g_variant_new ("(@a{sv})", _gantry_options (options)),
+                             NULL, gantry_image_verify_async, cancellable, callback, user_data);
 }
 
 /**
@@ -404,8 +452,9 @@ gantry_image_verify_finish (GantryImage *self, GAsyncResult *result, GError **er
 GVariant *
 gantry_image_sign (GantryImage *self, GVariant *options, GCancellable *cancellable, GError **error)
 {
-  return _gantry_object_call_value (self, "Image", "Sign", g_variant_new ("(@a{sv})", _gantry_options (options)),
-                                    NULL, cancellable, error);
+  return _gantry_object_call_value (self, "Image", "Sign",
+                                    g_variant_new ("(@a{sv})", _gantry_options (options)), NULL, cancellable,
+                                    error);
 }
 
 /**
@@ -420,10 +469,10 @@ gantry_image_sign (GantryImage *self, GVariant *options, GCancellable *cancellab
  */
 void
 gantry_image_sign_async (GantryImage *self, GVariant *options, GCancellable *cancellable,
-                           GAsyncReadyCallback callback, gpointer user_data)
+                         GAsyncReadyCallback callback, gpointer user_data)
 {
-  _gantry_object_call_async (self, "Image", "Sign", g_variant_new ("(@a{sv})", _gantry_options (options)), NULL,
-                             gantry_image_sign_async, cancellable, callback, user_data);
+  _gantry_object_call_async (self, "Image", "Sign", g_variant_new ("(@a{sv})", _gantry_options (options)),
+                             NULL, gantry_image_sign_async, cancellable, callback, user_data);
 }
 
 /**

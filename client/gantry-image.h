@@ -17,6 +17,10 @@ void gantry_image_inspect_async (GantryImage *self, const char *platform, GCance
                                  GAsyncReadyCallback callback, gpointer user_data);
 GVariant *gantry_image_inspect_finish (GantryImage *self, GAsyncResult *result, GError **error);
 
+GVariant *gantry_image_get_usage (GantryImage *self, GCancellable *cancellable, GError **error);
+void gantry_image_get_usage_async (GantryImage *self, GCancellable *cancellable, GAsyncReadyCallback callback,
+                                   gpointer user_data);
+GVariant *gantry_image_get_usage_finish (GantryImage *self, GAsyncResult *result, GError **error);
 GantryJob *gantry_image_unpack (GantryImage *self, GVariant *options, GCancellable *cancellable,
                                 GError **error);
 void gantry_image_unpack_async (GantryImage *self, GVariant *options, GCancellable *cancellable,

@@ -29,6 +29,17 @@ inspect (Call *call, GVariant **ret_reply, GError **error)
 }
 
 static gboolean
+get_usage (Call *call, GVariant **ret_reply, GError **error)
+{
+  g_autoptr (GVariant) usage = NULL;
+
+  if (!gantry_transfer_usage (call->self->transfer, call->ns, call->id, &usage, NULL, error))
+    return FALSE;
+  *ret_reply = g_variant_new ("(@a{sv})", usage);
+  return TRUE;
+}
+
+static gboolean
 tag (Call *call, GVariant **ret_reply, GError **error)
 {
   g_autoptr (GantryRecord) record = get_image_record (call, error);
@@ -70,7 +81,7 @@ CallFunc
 image_find (const char *method)
 {
   static const Method methods[] = {
-    { "Inspect", inspect }, { "Unpack", unpack_image }, { "Tag", tag }, { "SetLabels", set_image_labels }, { "Remove", remove_image },
+    { "Inspect", inspect }, { "GetUsage", get_usage }, { "Unpack", unpack_image }, { "Tag", tag }, { "SetLabels", set_image_labels }, { "Remove", remove_image },
     { "Verify", verify_image }, { "Sign", sign_image },
   };
 

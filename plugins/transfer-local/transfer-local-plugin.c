@@ -69,6 +69,7 @@ static const GantryTransferVtable vtable = {
   .inspect = inspect,
   .pull = pull_image,
   .push = push_image,
+  .usage = usage_image,
 };
 
 static void

@@ -77,6 +77,12 @@ typedef struct {
   gboolean (*push) (GantryTransfer *self, GantryJob *job, const char *ns, const char *name, const char *reference,
                     GantryRegistryAccess *access, GVariant *options, GantryDescriptor **ret_target, GCancellable *cancellable,
                     GError **error);
+
+  /** What the image @name takes here: *@ret_usage: (transfer full): a{sv}: "blobs" a(st) (digest, bytes; of every platform that is here),
+   * "blob-bytes" t, "snapshots" a(sstt) (snapshotter, name, bytes, inodes; without what containers wrote), "snapshot-bytes" t. Blocks: on
+   * local I/O. Errors: NOT_FOUND, INVALID_ARGUMENT, DATA_LOSS. Since: 1.0 */
+  gboolean (*usage) (GantryTransfer *self, const char *ns, const char *name, GVariant **ret_usage, GCancellable *cancellable,
+                     GError **error);
 } GantryTransferVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -132,6 +138,14 @@ gantry_transfer_push (GantryTransfer *self, GantryJob *job, const char *ns, cons
 {
   GANTRY_REQUIRE_SLOT (self, GantryTransferVtable, push, FALSE);
   return self->vtable->push (self, job, ns, name, reference, access, options, ret_target, cancellable, error);
+}
+
+static inline gboolean
+gantry_transfer_usage (GantryTransfer *self, const char *ns, const char *name, GVariant **ret_usage,
+                       GCancellable *cancellable, GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryTransferVtable, usage, FALSE);
+  return self->vtable->usage (self, ns, name, ret_usage, cancellable, error);
 }
 
 G_END_DECLS

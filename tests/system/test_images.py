@@ -206,3 +206,24 @@ def test_interrupt_cancels_an_import(daemon):
     os.close(theirs)
     assert process.returncode == 1 and b"cancel" in errors.lower(), errors
     assert daemon.out("check") == "" and daemon.json("image", "ls") == []
+
+
+def test_usage_and_prune(busybox, image, tmp_path):
+    busybox.run("image", "import", f"{image}/docker.tar")
+    busybox.run("image", "tag", "busybox", "example.com/again:1")
+    usage = {one["name"]: one for one in busybox.json("image", "usage")}
+    one, other = usage["docker.io/library/busybox:latest"], usage["example.com/docker:1"]
+    layer = os.path.getsize(f"{image}/oci.tar") // 2
+    assert one["blob-bytes"] > layer and one["snapshot-bytes"] > layer and len(one["snapshots"]) == 1
+    assert one["snapshots"] == other["snapshots"] and one["own-bytes"] == 0, "another name holds all of it, too"
+    assert 0 < other["own-bytes"] < other["blob-bytes"] + other["snapshot-bytes"], "a manifest of its own, the layer perhaps"
+    busybox.run("run", "-d", "--name", "user", "example.com/docker:1", "sleep", "1000")
+    assert busybox.out("image", "prune") == "" and len(busybox.json("image", "ls")) == 3
+    assert busybox.out("image", "prune", "-a", "--dry-run").split() == ["docker.io/library/busybox:latest", "example.com/again:1"]
+    busybox.run("image", "prune", "-a", "-f", "name~=again")
+    assert len(busybox.json("image", "ls")) == 2
+    busybox.run("image", "prune", "-a")
+    assert [left["name"] for left in busybox.json("image", "ls")] == ["example.com/docker:1"]
+    assert busybox.out("exec", "user", "echo", "well") == "well"
+    busybox.run("rm", "-f", "user")
+    assert busybox.out("image", "prune", "-a") == "example.com/docker:1" and busybox.out("check") == ""
