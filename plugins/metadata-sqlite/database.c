@@ -21,6 +21,7 @@ typedef struct {
   GDestroyNotify destroy; /* set for queued writes that nobody waits for */
   gboolean durable;
   gboolean waited;
+  GCond ended; /* of its own: a wake-up for all at every write and batch would cost more than the write */
   gboolean done;
   gboolean ok;
   GError *error;
@@ -31,7 +32,7 @@ struct _Database {
   guint64 max_events;
 
   GMutex lock;
-  GCond cond; /* a write was queued, or a batch is done */
+  GCond cond; /* a write was queued: for the writer thread alone */
   GQueue queue;
   gboolean closing;
   GThread *thread;
@@ -202,7 +203,11 @@ connection_new (Database *database, gboolean writer, GError **error)
     }
   sqlite3_busy_timeout (self->handle, 10000);
   if (!connection_exec (self, "PRAGMA cache_size=-1024", error)
-      || (writer && !connection_exec (self, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL", error)))
+      || (writer
+          && !connection_exec (self,
+                               "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-4096;"
+                               " PRAGMA wal_autocheckpoint=8192",
+                               error)))
     return NULL;
   return g_steal_pointer (&self);
 }
@@ -376,11 +381,12 @@ writer_main (gpointer data)
           Write *write = g_ptr_array_index (batch, i);
 
           write->done = TRUE;
-          if (!write->waited)
+          if (write->waited)
+            g_cond_signal (&write->ended);
+          else
             write_free (write);
         }
       g_ptr_array_set_size (batch, 0);
-      g_cond_broadcast (&self->cond);
     }
   g_mutex_unlock (&self->lock);
   return NULL;
@@ -395,7 +401,7 @@ enqueue (Database *self, Write *write, GError **error)
     return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "more than %d writes are waiting for the metadata database",
                          MAX_QUEUE);
   g_queue_push_tail (&self->queue, write);
-  g_cond_broadcast (&self->cond);
+  g_cond_signal (&self->cond);
   return TRUE;
 }
 
@@ -404,6 +410,7 @@ database_write (Database *self, gboolean durable, WriteFunc func, gpointer data,
 {
   Write write = { .func = func, .data = data, .durable = durable, .waited = TRUE };
 
+  g_cond_init (&write.ended);
   /* Once it is queued it is quick and its outcome must be known, so only the way in can be cancelled. */
   if (g_cancellable_set_error_if_cancelled (cancellable, error))
     return FALSE;
@@ -411,11 +418,13 @@ database_write (Database *self, gboolean durable, WriteFunc func, gpointer data,
   if (!enqueue (self, &write, error))
     {
       g_mutex_unlock (&self->lock);
+      g_cond_clear (&write.ended);
       return FALSE;
     }
   while (!write.done)
-    g_cond_wait (&self->cond, &self->lock);
+    g_cond_wait (&write.ended, &self->lock);
   g_mutex_unlock (&self->lock);
+  g_cond_clear (&write.ended);
   if (!write.ok)
     g_propagate_error (error, write.error);
   return write.ok;
