@@ -23,6 +23,15 @@ typedef struct {
 
 TasksLocal *tasks_local_new (const GantryHost *host, GError **error);
 void tasks_local_free (TasksLocal *self);
+/** The runtime that has the task of @id. Returns: (transfer none), or NULL: NOT_FOUND, of the container or of its task. */
+GantryRuntime *tasks_local_runtime_of (TasksLocal *self, const char *ns, const char *id, GError **error);
+
+/* containers.c: the slots of these names */
+
+gboolean tasks_create_container (GantryTasks *tasks, const char *ns, const char *id, const char *image_name, GVariant *options,
+                                 GantryRecord **ret_record, GCancellable *cancellable, GError **error);
+gboolean tasks_delete_container (GantryTasks *tasks, const char *ns, const char *id, gboolean remove_snapshot, gboolean force,
+                                 GCancellable *cancellable, GError **error);
 
 /* announce.c */
 
