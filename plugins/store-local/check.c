@@ -9,6 +9,7 @@
 typedef struct {
   StoreLocal *self;
   gboolean repair;
+  gboolean sweep; /* only what no record names is looked at */
   GPtrArray *problems;
   GHashTable *known;  /* of backend names that records have */
   GPtrArray *broken;  /* of GantryRecord: their backend lacks them */
@@ -104,12 +105,12 @@ check_content (Check *check, GCancellable *cancellable, GError **error)
   if (content == NULL)
     return FALSE;
   g_rw_lock_writer_lock (&check->self->blobs_lock);
-  ok = gantry_content_check (content, check->repair, &own, cancellable, &local);
+  ok = check->sweep || gantry_content_check (content, check->repair, &own, cancellable, &local);
   ok = append_own (check, ok, own, local, error)
        && gantry_metadata_list (check->self->metadata, GANTRY_KIND_CONTENT, NULL, NULL, NULL, 0, check_blob_record, check,
                                 cancellable, error)
        && gantry_content_walk (content, NULL, check_blob, check, cancellable, error);
-  for (guint i = 0; ok && i < check->broken->len; i++)
+  for (guint i = 0; ok && !check->sweep && i < check->broken->len; i++)
     report_blob (check, content, g_ptr_array_index (check->broken, i));
   for (guint i = 0; ok && i < check->unknown->len; i++)
     {
@@ -195,7 +196,7 @@ check_snapshotters (Check *check, GPtrArray *bindings, GCancellable *cancellable
       GPtrArray *infos = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_snapshot_info_unref);
       g_auto (GStrv) own = NULL;
       GError *local = NULL;
-      gboolean ok = gantry_snapshotter_check (binding->instance, check->repair, &own, cancellable, &local);
+      gboolean ok = check->sweep || gantry_snapshotter_check (binding->instance, check->repair, &own, cancellable, &local);
 
       g_ptr_array_add (lists, infos);
       if (!append_own (check, ok, own, local, error)
@@ -207,7 +208,7 @@ check_snapshotters (Check *check, GPtrArray *bindings, GCancellable *cancellable
       || !gantry_metadata_list (check->self->metadata, GANTRY_KIND_SNAPSHOT, NULL, NULL, NULL, 0, check_snapshot_record, check,
                                 cancellable, error))
     return FALSE;
-  for (guint i = 0; i < check->broken->len; i++)
+  for (guint i = 0; !check->sweep && i < check->broken->len; i++)
     {
       GantryRecord *record = g_ptr_array_index (check->broken, i);
       g_autoptr (GantryRecord) still = NULL;
@@ -221,24 +222,46 @@ check_snapshotters (Check *check, GPtrArray *bindings, GCancellable *cancellable
   return TRUE;
 }
 
+static gboolean
+run (Check *check, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GPtrArray) unknown = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GPtrArray) broken = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_record_unref);
+  g_autoptr (GHashTable) known = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  g_autoptr (GPtrArray) snapshotters = gantry_host_lookup_all (check->self->host, GANTRY_SNAPSHOTTER_TYPE, error);
+
+  check->unknown = unknown;
+  check->broken = broken;
+  check->known = known;
+  return snapshotters != NULL && check_snapshotters (check, snapshotters, cancellable, error)
+         && check_content (check, cancellable, error);
+}
+
 gboolean
 store_check (GantryStore *store, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error)
 {
   StoreLocal *self = (StoreLocal *) store;
   g_auto (GStrv) database = NULL;
   g_autoptr (GPtrArray) problems = g_ptr_array_new_with_free_func (g_free);
-  g_autoptr (GPtrArray) unknown = g_ptr_array_new_with_free_func (g_free);
-  g_autoptr (GPtrArray) broken = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_record_unref);
-  g_autoptr (GHashTable) known = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
-  g_autoptr (GPtrArray) snapshotters = gantry_host_lookup_all (self->host, GANTRY_SNAPSHOTTER_TYPE, error);
-  Check check = { self, repair, problems, known, broken, unknown };
+  Check check = { .self = self, .repair = repair, .problems = problems };
 
-  if (snapshotters == NULL || !collector_drain (self, cancellable, error)
-      || !check_snapshotters (&check, snapshotters, cancellable, error) || !check_content (&check, cancellable, error)
+  if (!collector_drain (self, cancellable, error) || !run (&check, cancellable, error)
       || !(repair ? gantry_metadata_repair : gantry_metadata_verify) (self->metadata, &database, cancellable, error))
     return FALSE;
   append (&check, database);
   g_ptr_array_add (problems, NULL);
   *ret_problems = (char **) g_ptr_array_free (g_steal_pointer (&problems), FALSE);
   return TRUE;
+}
+
+gboolean
+store_sweep (StoreLocal *self, GError **error)
+{
+  g_autoptr (GPtrArray) removed = g_ptr_array_new_with_free_func (g_free);
+  Check check = { .self = self, .repair = TRUE, .sweep = TRUE, .problems = removed };
+  gboolean ok = run (&check, NULL, error);
+
+  for (guint i = 0; i < removed->len; i++)
+    gantry_host_log (self->host, GANTRY_LOG_INFO, "after the boot: %s", (const char *) g_ptr_array_index (removed, i));
+  return ok;
 }

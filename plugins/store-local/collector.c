@@ -5,10 +5,16 @@
 #include "store-local.h"
 
 #include <string.h>
+#include <sys/stat.h>
+
+#include <fdio.h>
 
 #define BATCH 64
 /* Leases and images may expire without anybody changing anything. */
 #define INTERVAL_SECONDS 300
+/* As long as containerd keeps one that no lease holds. */
+#define INGEST_HOURS 24
+#define SWEPT "swept"
 
 static gboolean
 remove_one (StoreLocal *self, GantryGarbage *garbage, GCancellable *cancellable, GError **error)
@@ -121,13 +127,48 @@ collector_collect (GantryStore *store, gboolean dry_run, GPtrArray **ret_garbage
   return TRUE;
 }
 
+/* Once a boot, which the state directory does not outlive. */
+static gboolean
+sweep_after_boot (StoreLocal *self, GError **error)
+{
+  int dir_fd = gantry_host_get_dir_fd (self->host, GANTRY_DIR_RUN, error);
+  struct stat st;
+
+  if (dir_fd < 0)
+    return FALSE;
+  return fstatat (dir_fd, SWEPT, &st, AT_SYMLINK_NOFOLLOW) == 0
+         || (store_sweep (self, error) && gantry_replace_file_at (dir_fd, SWEPT, "", 0, 0600, FALSE, error));
+}
+
+/* Ingests that nobody has gone on with. One that has a writer stays. */
+static gboolean
+abort_abandoned (StoreLocal *self, GError **error)
+{
+  GantryContent *content = store_local_content (self, NULL, error);
+  g_autoptr (GPtrArray) statuses = NULL;
+  gint64 oldest = gantry_now_ns () - INGEST_HOURS * 3600 * (gint64) 1000000000;
+
+  if (content == NULL || !gantry_content_list_ingests (content, NULL, &statuses, NULL, error))
+    return FALSE;
+  for (guint i = 0; i < statuses->len; i++)
+    {
+      GantryIngestStatus *status = g_ptr_array_index (statuses, i);
+
+      if (status->updated_ns < oldest)
+        gantry_content_abort_ingest (content, status->ref, NULL, NULL);
+    }
+  return TRUE;
+}
+
 static void
 run_collection (gpointer data, gpointer unused)
 {
   StoreLocal *self = data;
-  g_autoptr (GError) error = NULL;
+  g_autoptr (GError) error = NULL, local = NULL;
   guint64 hint = gantry_metadata_get_garbage_hint (self->metadata);
 
+  if (!sweep_after_boot (self, &local) || !abort_abandoned (self, &local))
+    gantry_host_log (self->host, GANTRY_LOG_WARNING, "cleaning up failed and will be tried again: %s", local->message);
   if (!collector_collect (&self->store, FALSE, NULL, NULL, &error))
     gantry_host_log (self->host, GANTRY_LOG_WARNING, "collecting garbage failed and will be tried again: %s", error->message);
   g_mutex_lock (&self->lock);

@@ -51,6 +51,9 @@ gboolean intents_resolve (StoreLocal *self, GError **error);
 /* check.c */
 gboolean store_check (GantryStore *store, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error);
 
+/** Removes what no record names, as a power failure may leave it. */
+gboolean store_sweep (StoreLocal *self, GError **error);
+
 /* collector.c */
 gboolean collector_collect (GantryStore *store, gboolean dry_run, GPtrArray **ret_garbage, GCancellable *cancellable,
                             GError **error);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """gantry check: each kind of thing is damaged, told, repaired, and not told again."""
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -133,4 +134,29 @@ def test_a_task_without_a_container(busybox):
         time.sleep(0.05)
     assert not os.path.exists(f"/proc/{pid}")
     busybox.run("gc", "run")
+    assert check(busybox).stdout == b""
+
+
+def test_a_boot_and_a_day(busybox):
+    """What a power failure left goes after the boot, and an ingest that nobody went on with after a day."""
+    ingest = f"{busybox.dir}/r/content-local/ingest"
+    busybox.stop()
+    shutil.rmtree(f"{busybox.dir}/s")
+    with open(f"{blobs(busybox)}/{'c' * 64}", "w", encoding="utf-8") as file:
+        file.write("x")
+    for name, ref, age in (("d" * 64, "default/old", 25), ("e" * 64, "default/new", 23)):
+        stem = hashlib.sha256(ref.encode()).hexdigest()
+        with open(f"{ingest}/{stem}.meta", "w", encoding="utf-8") as file:
+            file.write(f"[Ingest]\nRef={ref}\nTotal=0\nStarted=1\n")
+        with open(f"{ingest}/{stem}.data", "w", encoding="utf-8") as file:
+            file.write(name)
+        os.utime(f"{ingest}/{stem}.data", (time.time() - age * 3600,) * 2)
+    busybox.start()
+    kept = hashlib.sha256(b"default/new").hexdigest()
+    deadline = time.monotonic() + 60
+    while (os.path.exists(f"{blobs(busybox)}/{'c' * 64}") or len(os.listdir(ingest)) > 2) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not os.path.exists(f"{blobs(busybox)}/{'c' * 64}")
+    assert sorted(os.listdir(ingest)) == [f"{kept}.data", f"{kept}.meta"]
+    assert busybox.out("run", "--rm", "busybox", "echo", "well") == "well"
     assert check(busybox).stdout == b""
