@@ -70,17 +70,51 @@ view_info (GantryContent *content, const char *digest, GantryContentInfo **ret_i
 }
 
 typedef struct {
+  GantryFilter *filter; /* (nullable): metadata has filtered */
   GantryContentFunc func;
   gpointer user_data;
+  char size[24];
 } Walk;
+
+typedef struct {
+  Walk *walk;
+  GantryContentInfo *info;
+} Match;
+
+static const char *
+info_field (const char *const *path, guint n_path, gpointer object)
+{
+  Match *match = object;
+
+  if (n_path == 2 && strcmp (path[0], "labels") == 0)
+    return gantry_labels_lookup (match->info->labels, path[1]);
+  if (n_path != 1)
+    return NULL;
+  if (strcmp (path[0], "digest") == 0)
+    return match->info->digest;
+  if (strcmp (path[0], "size") != 0)
+    return NULL;
+  g_snprintf (match->walk->size, sizeof match->walk->size, "%" G_GUINT64_FORMAT, match->info->blob_size);
+  return match->walk->size;
+}
 
 static gboolean
 on_record (GantryRecord *record, gpointer user_data)
 {
   Walk *walk = user_data;
   g_autoptr (GantryContentInfo) info = info_from_record (record);
+  Match match = { walk, info };
 
-  return walk->func (info, walk->user_data);
+  return (walk->filter != NULL && !gantry_filter_match (walk->filter, info_field, &match)) || walk->func (info, walk->user_data);
+}
+
+static gboolean
+names_size (const char *const *filters)
+{
+  for (gsize i = 0; filters != NULL && filters[i] != NULL; i++)
+    if (strstr (filters[i], "size") != NULL)
+      return TRUE;
+  return FALSE;
 }
 
 static gboolean
@@ -88,10 +122,19 @@ view_walk (GantryContent *content, const char *const *filters, GantryContentFunc
            GCancellable *cancellable, GError **error)
 {
   View *self = (View *) content;
-  Walk walk = { func, user_data };
+  g_autoptr (GantryFilter) filter = NULL;
+  Walk walk = { NULL, func, user_data, "" };
 
-  return gantry_metadata_list (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, filters, NULL, 0, on_record, &walk,
-                               cancellable, error);
+  /* A size is not text to metadata; the rest it can look up. */
+  if (names_size (filters))
+    {
+      filter = gantry_filter_new (filters, error);
+      if (filter == NULL)
+        return FALSE;
+      walk.filter = filter;
+    }
+  return gantry_metadata_list (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, filter != NULL ? NULL : filters, NULL, 0,
+                               on_record, &walk, cancellable, error);
 }
 
 static gboolean

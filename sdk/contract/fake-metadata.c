@@ -227,6 +227,27 @@ namespace_is_empty (FakeState *state, const char *ns)
   return TRUE;
 }
 
+/* Whether a snapshot stands on the snapshot @parent: "<snapshotter>/<name>". */
+static gboolean
+has_children (FakeState *state, GantryRecord *parent)
+{
+  gsize length = strcspn (parent->id, "/");
+  GHashTableIter iter;
+  gpointer value;
+
+  g_hash_table_iter_init (&iter, state->records);
+  while (g_hash_table_iter_next (&iter, NULL, &value))
+    {
+      GantryRecord *record = value;
+
+      if (strcmp (record->kind, GANTRY_KIND_SNAPSHOT) == 0 && strcmp (record->ns, parent->ns) == 0
+          && strncmp (record->id, parent->id, length + 1) == 0 && parent->id[length] == '/'
+          && g_strcmp0 (gantry_record_get_string (record, "parent"), parent->id + length + 1) == 0)
+        return TRUE;
+    }
+  return FALSE;
+}
+
 static gboolean
 change_lease (FakeState *state, const char *ns, const char *lease, GantryRecord *record, gboolean add,
               GError **error)
@@ -272,6 +293,8 @@ check_old (FakeState *state, GantryChange *change, GantryRecord *old, GError **e
       && !namespace_is_empty (state, given->id))
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "namespace \"%s\" must be empty",
                          given->id);
+  if (change->change == GANTRY_CHANGE_DELETE && strcmp (given->kind, GANTRY_KIND_SNAPSHOT) == 0 && has_children (state, given))
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "cannot remove snapshot with child: failed precondition");
   return TRUE;
 }
 
