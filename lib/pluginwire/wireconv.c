@@ -49,7 +49,6 @@ GVariant *
 wire_labels_in (size_t n, gpointer entries)
 {
   WireEntry **all = entries;
-  g_autoptr (GVariantDict) dict = NULL;
   GVariantBuilder builder;
 
   if (n == 0)
