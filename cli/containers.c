@@ -131,40 +131,6 @@ cli_top (int argc, char **argv)
 }
 
 int
-cli_stats (int argc, char **argv)
-{
-  int status;
-  g_autoptr (GantryContainer) container
-      = only_container (&argc, &argv, "stats", "Shows what a container uses.", NULL, &status);
-  g_autoptr (GPtrArray) rows = cli_new_table ();
-  g_autoptr (GVariant) stats = NULL;
-  GError *error = NULL;
-  GVariantIter iter;
-  const char *key;
-  GVariant *value;
-
-  if (container == NULL)
-    return status;
-  stats = gantry_container_get_stats (container, NULL, &error);
-  if (stats == NULL)
-    return cli_fail_error (error);
-  if (cli.json)
-    {
-      cli_print_json (stats);
-      return 0;
-    }
-  g_variant_iter_init (&iter, stats);
-  while (g_variant_iter_loop (&iter, "{&sv}", &key, &value))
-    {
-      g_autofree char *text = g_variant_print (value, FALSE);
-
-      cli_add_row (rows, "%s\t%s", key, text);
-    }
-  cli_print_table (rows);
-  return 0;
-}
-
-int
 cli_wait (int argc, char **argv)
 {
   int status;

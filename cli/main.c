@@ -20,7 +20,7 @@ static const CliVerb verbs[] = {
   { "rm", cli_rm, "Remove containers" },
   { "ps", cli_ps, "List containers" },
   { "top", cli_top, "List the processes of a container" },
-  { "stats", cli_stats, "Show what a container uses" },
+  { "stats", cli_stats, "Show what containers use" },
   { "wait", cli_wait, "Wait until a container has ended and print its status" },
   { "inspect", cli_inspect, "Show all that is known of a container" },
   { "pull", cli_pull, "Fetch an image from a registry (image pull)" },

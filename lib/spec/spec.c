@@ -3,9 +3,11 @@
  * The whole spec: root, mounts, namespaces, resources, devices. */
 #include "spec-private.h"
 
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 static const struct { const char *name; const char *type; } known_options[] = {
   { "args", "as" },          { "entrypoint", "as" },    { "env", "as" },           { "user", "s" },
@@ -113,10 +115,21 @@ add_mounts (JsonBuilder *builder, GVariantDict *options, gboolean privileged, GE
   return ok;
 }
 
+/* In a unified hierarchy a container sees its own part of it as the whole, as the field has it; in cgroup v1 its mounts show just that part
+ * without a namespace. */
 static gboolean
-add_namespaces (JsonBuilder *builder, GVariantDict *options, GError **error)
+has_unified_cgroups (void)
 {
-  static const char *const own[] = { "pid", "ipc", "uts", "mount" };
+  struct statfs fs;
+
+  return statfs ("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+static gboolean
+add_namespaces (JsonBuilder *builder, GVariantDict *options, gboolean privileged, GError **error)
+{
+  static const char *const own[] = { "pid", "ipc", "uts", "mount", "cgroup" };
+  gsize n_own = G_N_ELEMENTS (own) - (has_unified_cgroups () && !privileged ? 0 : 1);
   const char *network = "private";
   gboolean host;
 
@@ -126,7 +139,7 @@ add_namespaces (JsonBuilder *builder, GVariantDict *options, GError **error)
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "network \"%s\" is not private, host, none or a path", network);
   json_builder_set_member_name (builder, "namespaces");
   json_builder_begin_array (builder);
-  for (gsize i = 0; i < G_N_ELEMENTS (own); i++)
+  for (gsize i = 0; i < n_own; i++)
     {
       json_builder_begin_object (builder);
       json_builder_set_member_name (builder, "type");
@@ -328,7 +341,7 @@ add_linux (JsonBuilder *builder, const char *ns, const char *id, GVariantDict *o
   json_builder_begin_object (builder);
   json_builder_set_member_name (builder, "cgroupsPath");
   json_builder_add_string_value (builder, path);
-  ok = ok && add_namespaces (builder, options, error);
+  ok = ok && add_namespaces (builder, options, privileged, error);
   if (ok)
     {
       add_resources (builder, options, devices, privileged);

@@ -5,6 +5,7 @@
  * in the bundle. */
 #include "shim.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static bool
@@ -48,10 +49,23 @@ parse (int argc, char **argv, const char **command)
   return true;
 }
 
+/* What the service manager said to the daemon is not for us: runc and crun would wait for a container to say READY=1. */
+static void
+forget_service_manager (void)
+{
+  static const char *const names[]
+      = { "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES" };
+
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    unsetenv (names[i]);
+}
+
 int
 main (int argc, char **argv)
 {
   const char *command = NULL;
+
+  forget_service_manager ();
 
   if (!parse (argc, argv, &command))
     return 2;

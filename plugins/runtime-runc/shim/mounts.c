@@ -107,6 +107,8 @@ clone_bind (const Mount *mount, uint64_t set)
   return fd;
 }
 
+#define MAX_FSCONFIG 256
+
 /* overlay's lowerdir may be longer than fsconfig's 256 bytes a value: then the layers are given one by one (kernel 6.5: "lowerdir+"),
  * or, on older kernels, in one page by mount (2). */
 static bool
@@ -124,7 +126,7 @@ configure (int fs, const char *option)
     }
   memcpy (key, option, (size_t) (equals - option));
   key[equals - option] = '\0';
-  if (strcmp (key, "lowerdir") == 0)
+  if (strcmp (key, "lowerdir") == 0 && strlen (equals + 1) >= MAX_FSCONFIG)
     {
       char *copy = strdup (equals + 1), *rest = copy, *layer;
       bool ok = copy != NULL;
