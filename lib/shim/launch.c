@@ -96,6 +96,8 @@ spawn (Task *task, const char *const *argv, char **env, const int fds[3], pid_t 
 static gboolean
 run (Task *task, const char *const *argv, int input, Ran *ran, GError **error)
 {
+  /* What the service manager said to us is not for a shim: runc and crun would wait for a container to say READY=1. */
+  static const char *const ours[] = { "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES" };
   g_auto (GStrv) env = g_get_environ ();
   int pipes[2][2] = { { -1, -1 }, { -1, -1 } };
   gboolean ok = pipe2 (pipes[0], O_CLOEXEC) == 0 && pipe2 (pipes[1], O_CLOEXEC) == 0;
@@ -103,6 +105,8 @@ run (Task *task, const char *const *argv, int input, Ran *ran, GError **error)
 
   ran->output = g_byte_array_new ();
   ran->complaint = g_byte_array_new ();
+  for (gsize i = 0; i < G_N_ELEMENTS (ours); i++)
+    env = g_environ_unsetenv (env, ours[i]);
   env = g_environ_setenv (env, "TTRPC_ADDRESS", task->runtime->events_address != NULL ? task->runtime->events_address : "", TRUE);
   if (!ok)
     gantry_throw_errno (error, errno, "starting the shim %s", argv[0]);
