@@ -203,6 +203,29 @@ def test_cancelled_pull_goes_on_where_it_ended(daemon, registry, tmp_path):
     assert daemon.out("check") == ""
 
 
+def test_what_nobody_goes_on_with_expires(daemon, registry, tmp_path):
+    reference = push_layers(registry, tmp_path, "given-up:1", layers_of(4, 24 << 20))
+    process = subprocess.Popen([*daemon.client(), "--format", "json", "pull", reference], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for line in process.stderr:
+        if json.loads(line).get("Bytes", 0) > 0:
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    ingest = f"{daemon.dir}/r/content-local/ingest"
+    daemon.run("gc", "run")
+    left = os.listdir(ingest)
+    assert left
+    for name in left:
+        os.utime(f"{ingest}/{name}", (time.time() - 25 * 3600,) * 2)
+    # The daemon looks after its start, and every few minutes.
+    daemon.stop()
+    daemon.start()
+    deadline = time.monotonic() + 60
+    while os.listdir(ingest):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_killed_daemon_goes_on_where_it_ended(daemon, registry, tmp_path):
     """kill -9 at a random instant of a pull of 8 layers."""
     seed = int(os.environ.get("GANTRY_SEED", random.randrange(1 << 30)))
