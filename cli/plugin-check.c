@@ -88,7 +88,6 @@ plugin_check (int argc, char **argv)
                                      "Serve what it needs from the manifests there (repeatable)", "DIR" },
                                    { NULL } };
   g_autofree char *manifests = NULL;
-  g_autofree char *daemon = cli_find_daemon (&manifests);
   g_autoptr (JsonNode) node = json_node_new (JSON_NODE_ARRAY);
   JsonArray *findings = json_array_new ();
   int worst = 0;
@@ -101,6 +100,7 @@ plugin_check (int argc, char **argv)
                   "  gantry plugin check ./content-mine.plugin",
                   entries, FALSE))
     return CLI_USAGE;
+  g_free (cli_find_daemon (&manifests));
   if (argc < 2)
     worst = check_target (source.dirs != NULL ? source.dirs[0] : manifests != NULL ? manifests : GANTRY_MANIFESTDIR, &source,
                           cli.json ? findings : NULL);

@@ -117,10 +117,11 @@ check_fatal (Plugin *plugin)
 void
 core_conclude (Plugin *plugin, State state, const char *reason)
 {
-  g_autofree char *old = g_steal_pointer (&plugin->reason);
+  char *old = plugin->reason; /* @reason may be of it */
 
   plugin->state = state;
   plugin->reason = g_strdup (reason);
+  g_free (old);
   tell_outcome (plugin);
   check_fatal (plugin);
 }
