@@ -300,7 +300,7 @@ def test_plugin_verbs(daemon):
 
     table = daemon.out("plugin", "list").splitlines()
     assert table[0].split() == ["PLUGIN", "TYPE", "ID", "VERSION", "ABI", "STATE", "INIT", "FILE", "REASON"] and len(table) > 10
-    assert all(" ok " in line for line in table[1:])
+    assert all(" ok " in line or ("-proxy" in line and "no Address= is set" in line) for line in table[1:]), table
     text = daemon.out("plugin", "inspect", "snapshotter-overlay")
     assert "org.gantry.snapshot-index.v1 (one): metadata-sqlite" in text and "build-id" in text
     text = daemon.out("plugin", "graph")
@@ -310,7 +310,11 @@ def test_plugin_verbs(daemon):
     assert {"api-dbus", "snapshotter-overlay", "tasks-local"} <= stops and "content-local" not in stops
     dot = daemon.out("plugin", "graph", "--dot")
     assert dot.startswith("digraph") and '"tasks-local" -> "runtime-runc"' in dot
-    assert offline("plugin", "graph", "--offline").splitlines() == text.splitlines()
+    # From the files alone nobody knows that a proxy without a socket will be skipped.
+    def names(graph):
+        return [line.lstrip("│├└─ ") for line in graph.splitlines() if "-proxy" not in line]
+
+    assert names(offline("plugin", "graph", "--offline")) == names(text)
     assert "snapshotter-overlay" in offline("plugin", "list", "--offline")
     assert "declared by" in daemon.out("plugin", "trace") and "declared by" in offline("plugin", "trace", "--offline")
     assert daemon.run("plugin", "inspect", "nothing", check=False).returncode == 1
