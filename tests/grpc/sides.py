@@ -35,8 +35,8 @@ class Result:
 class Side:
     """One daemon and a directory of its own, which scenarios also use for files."""
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, name, *options):
+        self.name, self.options = name, options
         self.dir = tempfile.mkdtemp(prefix=f'{name[:4]}-grpc.')
         # User namespaces of containers must come through.
         os.chmod(self.dir, 0o711)
@@ -52,7 +52,7 @@ class Side:
             config.write_text(CONTAINERD_CONFIG.format(dir=self.dir))
             return ['containerd', '--config', str(config)]
         return [BUILD / 'core/gantryd', '--plugins-dir', BUILD / 'plugins.d', '--root', f'{self.dir}/r', '--state', f'{self.dir}/s',
-                '--log-level', 'info']
+                '--log-level', 'info', *[option.replace('@DIR@', self.dir) for option in self.options]]
 
     def start(self):
         os.makedirs(f'{self.dir}/s', exist_ok=True)

@@ -7,6 +7,7 @@ import os
 import pathlib
 import queue
 import shutil
+import socket
 import subprocess
 import tarfile
 import threading
@@ -97,6 +98,40 @@ def test_a_message_that_would_take_too_much_memory(client):
     """Two bytes each, some eighty when unpacked."""
     call = client.channel.unary_unary('/containerd.services.diff.v1.Diff/Apply')
     assert 'memory' in refused(grpc.StatusCode.RESOURCE_EXHAUSTED, call, b'\x12\x00' * (7 << 20), metadata=client.metadata())
+
+
+def test_more_addresses():
+    """Another socket with a mode and a group, and TCP because it was asked for."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    one = Side('gantry', f'--set=api-grpc.Addresses=unix:path=@DIR@/s/more.sock,mode=0666,gid=12;tcp:host=127.0.0.1,port={port}')
+    try:
+        one.start()
+        more = os.stat(f'{one.dir}/s/more.sock')
+        assert (more.st_mode & 0o777, more.st_gid) == (0o666, 12)
+        assert os.stat(one.address).st_mode & 0o777 == 0o660
+        for channel in (grpc.insecure_channel(f'unix:{one.dir}/s/more.sock'), grpc.insecure_channel(f'127.0.0.1:{port}')):
+            assert Client(one.address, 'x', channel=channel).version.Version().version.startswith('v2.')
+    finally:
+        one.stop()
+    assert not os.path.exists(f'{one.dir}/s/more.sock')
+
+
+@pytest.mark.parametrize('address', ['http://x', 'unix:path=relative', 'unix:path=/x,mode=9', 'unix:path=/x,odd=1', 'tcp:port=1',
+                                     'tcp:host=127.0.0.1,port=1,certificate=/x'])
+def test_an_address_that_is_none_is_told(address):
+    one = Side('gantry', f'--set=api-grpc.Addresses={address}')
+    process = subprocess.Popen(one.command(), stdout=one.log, stderr=one.log)
+    try:
+        deadline = time.monotonic() + 60
+        while f'address {address}' not in one.read_log():
+            assert time.monotonic() < deadline, one.read_log()
+            time.sleep(0.05)
+    finally:
+        process.terminate()
+        process.wait(60)
+        shutil.rmtree(one.dir)
 
 
 # Namespaces
