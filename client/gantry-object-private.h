@@ -26,6 +26,11 @@ gboolean _gantry_object_call_nothing (gpointer self, const char *interface, cons
 GVariant *_gantry_object_call_value (gpointer self, const char *interface, const char *method,
                                      GVariant *parameters, GUnixFDList *fds, GCancellable *cancellable,
                                      GError **error);
+/** Returns: (transfer full): the descriptor that comes with the reply, or -1. */
+int _gantry_object_call_fd (gpointer self, const char *interface, const char *method, GVariant *parameters,
+                            GCancellable *cancellable, GError **error);
+/** The same of a call by _gantry_object_call_async (). */
+int _gantry_object_finish_fd (gpointer self, gpointer tag, GAsyncResult *result, GError **error);
 /** @tag: the public async function, for checks. */
 void _gantry_object_call_async (gpointer self, const char *interface, const char *method,
                                 GVariant *parameters, GUnixFDList *fds, gpointer tag,

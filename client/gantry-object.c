@@ -139,9 +139,9 @@ strip (GError *error)
     g_dbus_error_strip_remote_error (error);
 }
 
-GVariant *
-_gantry_object_call (gpointer self, const char *interface, const char *method, GVariant *parameters,
-                     GUnixFDList *fds, GCancellable *cancellable, GError **error)
+static GVariant *
+call_sync (gpointer self, const char *interface, const char *method, GVariant *parameters, GUnixFDList *fds,
+           GUnixFDList **ret_fds, GCancellable *cancellable, GError **error)
 {
   GDBusConnection *connection = gantry_object_get_connection (self);
   g_autofree char *full = g_strconcat (BUS_NAME ".", interface, NULL);
@@ -150,7 +150,7 @@ _gantry_object_call (gpointer self, const char *interface, const char *method, G
       = g_dbus_connection_call_with_unix_fd_list_sync (connection, bus_name (connection),
                                                        gantry_object_get_path (self), full, method,
                                                        parameters, NULL, G_DBUS_CALL_FLAGS_NONE, G_MAXINT,
-                                                       fds, NULL, cancellable, &local);
+                                                       fds, ret_fds, cancellable, &local);
 
   if (reply == NULL)
     {
@@ -158,6 +158,13 @@ _gantry_object_call (gpointer self, const char *interface, const char *method, G
       g_propagate_error (error, g_steal_pointer (&local));
     }
   return reply;
+}
+
+GVariant *
+_gantry_object_call (gpointer self, const char *interface, const char *method, GVariant *parameters,
+                     GUnixFDList *fds, GCancellable *cancellable, GError **error)
+{
+  return call_sync (self, interface, method, parameters, fds, NULL, cancellable, error);
 }
 
 gboolean
@@ -191,10 +198,13 @@ on_called (GObject *object, GAsyncResult *result, gpointer data)
 {
   g_autoptr (GTask) task = data;
   GError *error = NULL;
+  GUnixFDList *fds = NULL;
   g_autoptr (GVariant) reply
-      = g_dbus_connection_call_with_unix_fd_list_finish (G_DBUS_CONNECTION (object), NULL, result, &error);
+      = g_dbus_connection_call_with_unix_fd_list_finish (G_DBUS_CONNECTION (object), &fds, result, &error);
 
   strip (error);
+  if (fds != NULL)
+    g_task_set_task_data (task, fds, g_object_unref);
   if (reply == NULL)
     g_task_return_error (task, error);
   else
@@ -230,6 +240,35 @@ _gantry_object_finish_nothing (gpointer self, gpointer tag, GAsyncResult *result
   g_autoptr (GVariant) value = _gantry_object_finish_value (self, tag, result, error);
 
   return value != NULL;
+}
+
+/* The only descriptor of @fds (nullable), or -1. */
+static int
+only_fd (GUnixFDList *fds, GError **error)
+{
+  if (fds != NULL && g_unix_fd_list_get_length (fds) == 1)
+    return g_unix_fd_list_get (fds, 0, error);
+  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED, "the daemon has passed no descriptor");
+  return -1;
+}
+
+int
+_gantry_object_call_fd (gpointer self, const char *interface, const char *method, GVariant *parameters,
+                        GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GUnixFDList) fds = NULL;
+  g_autoptr (GVariant) reply
+      = call_sync (self, interface, method, parameters, NULL, &fds, cancellable, error);
+
+  return reply != NULL ? only_fd (fds, error) : -1;
+}
+
+int
+_gantry_object_finish_fd (gpointer self, gpointer tag, GAsyncResult *result, GError **error)
+{
+  g_autoptr (GVariant) value = _gantry_object_finish_value (self, tag, result, error);
+
+  return value != NULL ? only_fd (g_task_get_task_data (G_TASK (result)), error) : -1;
 }
 
 char *

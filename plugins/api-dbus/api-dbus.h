@@ -122,6 +122,12 @@ gboolean unpack_image (Call *call, GVariant **ret_reply, GError **error);
 gboolean pull_image (Call *call, GVariant **ret_reply, GError **error);
 gboolean push_image (Call *call, GVariant **ret_reply, GError **error);
 
+/* content.c */
+gboolean list_content (Call *call, GVariant **ret_reply, GError **error);
+gboolean inspect_content (Call *call, GVariant **ret_reply, GError **error);
+gboolean open_blob (Call *call, GVariant **ret_reply, GError **error);
+gboolean remove_content (Call *call, GVariant **ret_reply, GError **error);
+
 /* registry-access.c */
 
 /** What @options say of how a registry is reached; the others are left in *@ret_rest (transfer full). *@ret_access: (transfer full)

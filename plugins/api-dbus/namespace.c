@@ -177,6 +177,10 @@ namespace_find (const char *method)
     { "CreateContainer", create_container },
     { "ListContainers", list_containers },
     { "GetContainer", get_container },
+    { "ListContent", list_content },
+    { "InspectContent", inspect_content },
+    { "OpenContent", open_blob },
+    { "RemoveContent", remove_content },
   };
 
   return find_in (methods, G_N_ELEMENTS (methods), method);
