@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -194,6 +195,7 @@ static void
 logger_exec (Process *process, const char *const *argv, int out, int err, int ready)
 {
   int fds[3] = { out, err, ready };
+  sigset_t none;
 
   for (int i = 0; i < 3; i++)
     fds[i] = fcntl (fds[i], F_DUPFD_CLOEXEC, 10);
@@ -202,6 +204,9 @@ logger_exec (Process *process, const char *const *argv, int out, int err, int re
       _exit (126);
   setenv ("CONTAINER_ID", process->container->id, 1);
   setenv ("CONTAINER_NAMESPACE", shim_namespace, 1);
+  /* The shim takes its signals from a descriptor; a program that waits for its children needs them. */
+  sigemptyset (&none);
+  sigprocmask (SIG_SETMASK, &none, NULL);
   execv (argv[0], (char *const *) argv);
   _exit (127);
 }
