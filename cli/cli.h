@@ -170,6 +170,9 @@ int session_follow (Session *session);
 /** The exit status for a process that could not be started, after a message. @error: (transfer full). */
 int session_start_failure (GError *error);
 
+/* convert.c */
+int cli_image_convert (int argc, char **argv);
+
 /* verify.c */
 int cli_image_verify (int argc, char **argv);
 int cli_image_sign (int argc, char **argv);

@@ -237,6 +237,63 @@ gantry_image_unpack_finish (GantryImage *self, GAsyncResult *result, GError **er
 }
 
 /**
+ * gantry_image_convert:
+ * @self: the image
+ * @name: of the image that it becomes; its own is allowed
+ * @options: (nullable): a{sv}
+ * @cancellable: (nullable): ends the call
+ * @error: why not
+ *
+ * Makes an OCI image of it, or one with layers that are compressed otherwise. Options: "compression" s
+ * ("zstd", "gzip", "none"), "platforms" as, "token" s.
+ *
+ * Returns: (transfer full): a job
+ */
+GantryJob *
+gantry_image_convert (GantryImage *self, const char *name, GVariant *options, GCancellable *cancellable,
+                      GError **error)
+{
+  return take_job (self,
+                   _gantry_object_call_value (self, "Image", "Convert",
+                                              g_variant_new ("(s@a{sv})", name, _gantry_options (options)),
+                                              NULL, cancellable, error));
+}
+
+/**
+ * gantry_image_convert_async:
+ * @self: the image
+ * @name: of the image that it becomes; its own is allowed
+ * @options: (nullable): a{sv}
+ * @cancellable: (nullable): ends the call
+ * @callback: called when there is an answer
+ * @user_data: for @callback
+ *
+ * As gantry_image_convert(), without blocking.
+ */
+void
+gantry_image_convert_async (GantryImage *self, const char *name, GVariant *options, GCancellable *cancellable,
+                            GAsyncReadyCallback callback, gpointer user_data)
+{
+  _gantry_object_call_async (self, "Image", "Convert",
+                             g_variant_new ("(s@a{sv})", name, _gantry_options (options)), NULL,
+                             gantry_image_convert_async, cancellable, callback, user_data);
+}
+
+/**
+ * gantry_image_convert_finish:
+ * @self: the image
+ * @result: the callback's
+ * @error: why not
+ *
+ * Returns: (transfer full): a job
+ */
+GantryJob *
+gantry_image_convert_finish (GantryImage *self, GAsyncResult *result, GError **error)
+{
+  return take_job (self, _gantry_object_finish_value (self, gantry_image_convert_async, result, error));
+}
+
+/**
  * gantry_image_tag:
  * @self: the image
  * @name: one more name for it

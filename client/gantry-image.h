@@ -44,14 +44,21 @@ void gantry_image_remove_async (GantryImage *self, GCancellable *cancellable, GA
                                 gpointer user_data);
 gboolean gantry_image_remove_finish (GantryImage *self, GAsyncResult *result, GError **error);
 
-GVariant *gantry_image_verify (GantryImage *self, GVariant *options, GCancellable *cancellable, GError **error);
+GVariant *gantry_image_verify (GantryImage *self, GVariant *options, GCancellable *cancellable,
+                               GError **error);
 void gantry_image_verify_async (GantryImage *self, GVariant *options, GCancellable *cancellable,
-                             GAsyncReadyCallback callback, gpointer user_data);
+                                GAsyncReadyCallback callback, gpointer user_data);
 GVariant *gantry_image_verify_finish (GantryImage *self, GAsyncResult *result, GError **error);
 
 GVariant *gantry_image_sign (GantryImage *self, GVariant *options, GCancellable *cancellable, GError **error);
 void gantry_image_sign_async (GantryImage *self, GVariant *options, GCancellable *cancellable,
-                             GAsyncReadyCallback callback, gpointer user_data);
+                              GAsyncReadyCallback callback, gpointer user_data);
 GVariant *gantry_image_sign_finish (GantryImage *self, GAsyncResult *result, GError **error);
+
+GantryJob *gantry_image_convert (GantryImage *self, const char *name, GVariant *options,
+                                 GCancellable *cancellable, GError **error);
+void gantry_image_convert_async (GantryImage *self, const char *name, GVariant *options,
+                                 GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
+GantryJob *gantry_image_convert_finish (GantryImage *self, GAsyncResult *result, GError **error);
 
 G_END_DECLS

@@ -224,3 +224,29 @@ push_image (Call *call, GVariant **ret_reply, GError **error)
     return FALSE;
   return begin_with (call, "push", do_push, g_steal_pointer (&names), -1, g_steal_pointer (&access), rest, ret_reply, error);
 }
+
+static gboolean
+do_convert (Work *work, GVariantDict *result, GError **error)
+{
+  g_autoptr (GantryDescriptor) target = NULL;
+
+  if (!gantry_transfer_convert (work->self->transfer, work->job, work->ns, work->names[0], work->names[1], work->options, &target,
+                                gantry_job_get_cancellable (work->job), error))
+    return FALSE;
+  g_variant_dict_insert (result, "name", "s", work->names[1]);
+  g_variant_dict_insert_value (result, "target", gantry_descriptor_to_variant (target));
+  return TRUE;
+}
+
+gboolean
+convert_image (Call *call, GVariant **ret_reply, GError **error)
+{
+  g_autoptr (GVariant) options = NULL;
+  g_auto (GStrv) names = g_new0 (char *, 3);
+  const char *new_name;
+
+  g_variant_get (call->parameters, "(&s@a{sv})", &new_name, &options);
+  names[0] = g_strdup (call->id);
+  names[1] = gantry_reference_normalize (new_name, error);
+  return names[1] != NULL && begin (call, "convert", do_convert, g_steal_pointer (&names), -1, options, ret_reply, error);
+}

@@ -165,6 +165,14 @@ typedef struct
   GCancellable *cancellable;
 } Output;
 
+/* The same, of a caller who wants to know how far it is. */
+typedef struct
+{
+  Output *output;
+  GantryDifferProgressFunc progress; /* (nullable) */
+  gpointer user_data;
+} Relay;
+
 static gboolean
 write_output (gconstpointer data, gsize length, gpointer user_data, GError **error)
 {
@@ -303,11 +311,92 @@ compare (GantryDiffer *differ, GPtrArray *lower, GPtrArray *upper, const char *m
   return TRUE;
 }
 
+/* Recompressing. */
+
+static GVariant *
+make_recompress_request (DifferArchive *self, PackCompression compression)
+{
+  g_auto (GVariantDict) request = G_VARIANT_DICT_INIT (NULL);
+
+  g_variant_dict_insert (&request, "operation", "s", "recompress");
+  g_variant_dict_insert (&request, "compression", "u", (guint32)compression);
+  add_limits (self, &request);
+  return g_variant_ref_sink (g_variant_dict_end (&request));
+}
+
+static gboolean
+relay_output (gconstpointer data, gsize length, gpointer user_data, GError **error)
+{
+  return write_output (data, length, ((Relay *)user_data)->output, error);
+}
+
+static void
+relay_progress (guint64 bytes, gpointer user_data)
+{
+  Relay *relay = user_data;
+
+  if (relay->progress != NULL)
+    relay->progress (bytes, relay->user_data);
+}
+
+static gboolean
+run_recompress (DifferArchive *self, GVariant *request, int blob_fd, Relay *relay, char **ret_diff_id,
+                GError **error)
+{
+  WorkerJob job = { .program = self->program,
+                    .request = request,
+                    .blob_fd = blob_fd,
+                    .data_func = relay_output,
+                    .progress_func = relay_progress,
+                    .user_data = relay };
+  guint64 size;
+
+  return gantry_ingest_truncate (relay->output->ingest, 0, relay->output->cancellable, error)
+         && worker_run (&job, ret_diff_id, &size, relay->output->cancellable, error);
+}
+
+static gboolean
+recompress (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, const char *media_type,
+            const char *ref, GantryDifferProgressFunc progress, gpointer user_data,
+            GantryDescriptor **ret_layer, char **ret_diff_id, GCancellable *cancellable, GError **error)
+{
+  DifferArchive *self = (DifferArchive *)differ;
+  g_autoptr (GantryIngest) ingest = NULL;
+  g_autoptr (GVariant) request = NULL;
+  g_autofree char *diff_id = NULL, *digest = NULL;
+  gantry_autofd int fd = -1;
+  PackCompression compression = PACK_PLAIN;
+  Output output = { .cancellable = cancellable };
+  Relay relay = { &output, progress, user_data };
+
+  if (!can_apply (differ, layer->media_type))
+    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "layers of media type %s can't be read",
+                         layer->media_type != NULL ? layer->media_type : "(none)");
+  if (!find_compression (media_type, &compression, error)
+      || !gantry_content_open_blob (content, layer->digest, &fd, NULL, cancellable, error)
+      || !gantry_content_open_ingest (content, ref, 0, NULL, &ingest, cancellable, error))
+    return FALSE;
+  request = make_recompress_request (self, compression);
+  output.ingest = ingest;
+  if (!run_recompress (self, request, fd, &relay, &diff_id, error)
+      || !commit_output (&output, content, NULL, diff_id, &digest, error))
+    {
+      g_clear_pointer (&ingest, gantry_ingest_unref);
+      /* As for compare. */
+      gantry_content_abort_ingest (content, ref, NULL, NULL);
+      return FALSE;
+    }
+  *ret_layer = gantry_descriptor_new (media_type, digest, output.size, NULL);
+  *ret_diff_id = g_steal_pointer (&diff_id);
+  return TRUE;
+}
+
 static const GantryDifferVtable vtable = {
   .size = sizeof vtable,
   .can_apply = can_apply,
   .apply = apply,
   .compare = compare,
+  .recompress = recompress,
 };
 
 GantryDiffer *

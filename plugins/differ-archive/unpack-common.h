@@ -37,7 +37,8 @@
 
 /* The descriptors that a worker starts with, besides 0 to 2. */
 #define UNPACK_SOCKET_FD 3
-#define UNPACK_BLOB_FD   4 /* the layer: read by apply, written by compare */
+#define UNPACK_BLOB_FD   4 /* the layer: read by apply and recompress, written by compare */
+#define UNPACK_OUTPUT_FD 5 /* of recompress: the new layer */
 
 /* How a new layer is compressed; "compression" (u) of a request. */
 typedef enum

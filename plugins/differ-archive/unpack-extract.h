@@ -25,4 +25,5 @@ typedef struct
  * *@ret_root_entry: whether it has an entry for its root directory. Errors: INVALID_ARGUMENT (broken or
  * hostile; names the entry), RESOURCE_EXHAUSTED, those of the file system. */
 gboolean unpack_extract (const UnpackTarget *target, UnpackStream *stream, char **ret_digest,
-                         guint64 *ret_size, gboolean *ret_root_entry, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+                         guint64 *ret_size, gboolean *ret_root_entry,
+                         GError **error) G_GNUC_WARN_UNUSED_RESULT;

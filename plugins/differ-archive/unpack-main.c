@@ -14,6 +14,7 @@
 
 #include "fdio.h"
 #include "pack-changes.h"
+#include "pack-encode.h"
 #include "pack-layer.h"
 #include "unpack-common.h"
 #include "unpack-extract.h"
@@ -260,6 +261,44 @@ compare (GVariant *request, const UnpackLimits *limits, GError **error)
 }
 
 static gboolean
+copy_tar (UnpackStream *stream, PackEncoder *encoder, GError **error)
+{
+  const guint8 *data;
+  gsize length;
+
+  do
+    if (!unpack_stream_next (stream, &data, &length, error)
+        || (length > 0 && !pack_encoder_write (encoder, data, length, error)))
+      return FALSE;
+  while (length > 0);
+  return TRUE;
+}
+
+/* The same tar in another compression. */
+static gboolean
+recompress (GVariant *request, const UnpackLimits *limits, GError **error)
+{
+  g_autoptr (UnpackStream) stream = NULL;
+  g_autoptr (PackEncoder) encoder = NULL;
+  g_autofree char *digest = NULL, *written = NULL;
+  guint32 compression = PACK_PLAIN;
+  guint64 size;
+
+  g_variant_lookup (request, "compression", "u", &compression);
+  if (!unpack_mount_isolate (error) || !unpack_mount_enter (error) || !unpack_sandbox_close (error))
+    return FALSE;
+  encoder = pack_encoder_new (UNPACK_OUTPUT_FD, compression, limits->max_bytes, error);
+  if (encoder == NULL)
+    return FALSE;
+  stream = unpack_stream_new (UNPACK_BLOB_FD, limits->max_bytes, answer_progress, NULL);
+  if (!copy_tar (stream, encoder, error) || !unpack_stream_finish (stream, &digest, &size, error)
+      || !pack_encoder_finish (encoder, &written, &size, error))
+    return FALSE;
+  answer (UNPACK_ANSWER_DONE, size, digest);
+  return TRUE;
+}
+
+static gboolean
 run (GError **error)
 {
   UnpackLimits limits = UNPACK_LIMITS_INIT;
@@ -276,6 +315,8 @@ run (GError **error)
     return apply (request, &limits, error);
   if (strcmp (operation, "compare") == 0)
     return compare (request, &limits, error);
+  if (strcmp (operation, "recompress") == 0)
+    return recompress (request, &limits, error);
   return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "the unpack worker has no operation \"%s\"",
                        operation);
 }

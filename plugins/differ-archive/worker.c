@@ -57,7 +57,7 @@ make_socket_pair (int ret_fds[2], GError **error)
 }
 
 static int
-spawn_with (const WorkerJob *job, int socket, int blob, pid_t *ret_pid)
+spawn_with (const WorkerJob *job, int socket, int blob, int output, pid_t *ret_pid)
 {
   char *argv[] = { (char *)"gantry-unpack", NULL };
   char *envp[] = { (char *)"LC_CTYPE=C.UTF-8", (char *)"ASAN_OPTIONS=detect_leaks=0",
@@ -77,7 +77,10 @@ spawn_with (const WorkerJob *job, int socket, int blob, pid_t *ret_pid)
     r |= posix_spawn_file_actions_addopen (&actions, 2, "/dev/null", O_WRONLY, 0);
   r |= posix_spawn_file_actions_adddup2 (&actions, socket, UNPACK_SOCKET_FD);
   r |= posix_spawn_file_actions_adddup2 (&actions, blob, UNPACK_BLOB_FD);
-  r |= posix_spawn_file_actions_addclosefrom_np (&actions, UNPACK_BLOB_FD + 1);
+  if (output >= 0)
+    r |= posix_spawn_file_actions_adddup2 (&actions, output, UNPACK_OUTPUT_FD);
+  r |= posix_spawn_file_actions_addclosefrom_np (&actions,
+                                                 output >= 0 ? UNPACK_OUTPUT_FD + 1 : UNPACK_OUTPUT_FD);
   r |= posix_spawnattr_setsigmask (&attr, &none);
   r |= posix_spawnattr_setsigdefault (&attr, &all);
   r |= posix_spawnattr_setflags (&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
@@ -88,32 +91,42 @@ spawn_with (const WorkerJob *job, int socket, int blob, pid_t *ret_pid)
   return r;
 }
 
+/* A pipe from the worker. Returns: (transfer full): its end of it, or -1. */
+static int
+make_data_pipe (Worker *self, GError **error)
+{
+  int pipes[2], theirs = -1;
+
+  if (pipe2 (pipes, O_CLOEXEC) == 0)
+    {
+      self->data = pipes[0];
+      theirs = move_fd (pipes[1]);
+    }
+  if (theirs < 0)
+    gantry_throw_errno (error, errno, "making a pipe for the unpack worker");
+  return theirs;
+}
+
 static gboolean
 start (Worker *self, GError **error)
 {
   int sockets[2] = { -1, -1 };
   gantry_autofd int theirs = -1;
   gantry_autofd int blob = -1;
+  gantry_autofd int output = -1;
   int r;
 
   if (!make_socket_pair (sockets, error))
     return FALSE;
   self->socket = sockets[0];
   theirs = sockets[1];
-  if (self->job->blob_fd >= 0)
-    blob = fcntl (self->job->blob_fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
-  else
-    {
-      int pipes[2];
-
-      if (pipe2 (pipes, O_CLOEXEC) < 0)
-        return gantry_throw_errno (error, errno, "making a pipe for the unpack worker");
-      self->data = pipes[0];
-      blob = move_fd (pipes[1]);
-    }
-  if (blob < 0)
+  if (self->job->data_func != NULL && (output = make_data_pipe (self, error)) < 0)
+    return FALSE;
+  if (self->job->blob_fd < 0)
+    blob = gantry_fd_steal (&output);
+  else if ((blob = fcntl (self->job->blob_fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD)) < 0)
     return gantry_throw_errno (error, errno, "passing the layer to the unpack worker");
-  r = spawn_with (self->job, theirs, blob, &self->pid);
+  r = spawn_with (self->job, theirs, blob, output, &self->pid);
   if (r != 0)
     return gantry_throw_errno (error, r, "starting the unpack worker %s", self->job->program);
   return TRUE;
@@ -262,8 +275,7 @@ reap (Worker *self, gboolean ok, GError **error)
 }
 
 gboolean
-worker_run (WorkerJob *job, char **ret_digest, guint64 *ret_size, GCancellable *cancellable,
-            GError **error)
+worker_run (WorkerJob *job, char **ret_digest, guint64 *ret_size, GCancellable *cancellable, GError **error)
 {
   g_auto (Worker) self = { .job = job, .socket = -1, .data = -1, .cancel_fd = -1 };
   GPollFD cancel_poll;

@@ -17,7 +17,7 @@ typedef struct
   const char *program;
   GVariant *request;                /* UNPACK_REQUEST_TYPE */
   int blob_fd;                      /* what it reads, or -1 */
-  WorkerDataFunc data_func;         /* what becomes of what it writes, if blob_fd is -1 */
+  WorkerDataFunc data_func;         /* (nullable): what becomes of what it writes; not if blob_fd is -1 */
   WorkerProgressFunc progress_func; /* (nullable) */
   gpointer user_data;
 

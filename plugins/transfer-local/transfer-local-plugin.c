@@ -70,6 +70,7 @@ static const GantryTransferVtable vtable = {
   .pull = pull_image,
   .push = push_image,
   .usage = usage_image,
+  .convert = convert_image,
 };
 
 static void

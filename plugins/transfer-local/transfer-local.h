@@ -77,8 +77,12 @@ gboolean pull_image (GantryTransfer *transfer, GantryJob *job, const char *ns, c
                      GantryRegistryAccess *access, GVariant *options, char **ret_name,
                      GantryDescriptor **ret_target, GCancellable *cancellable, GError **error);
 /* usage.c */
-gboolean usage_image (GantryTransfer *transfer, const char *ns, const char *name, GVariant **ret_usage, GCancellable *cancellable,
-                      GError **error);
+gboolean usage_image (GantryTransfer *transfer, const char *ns, const char *name, GVariant **ret_usage,
+                      GCancellable *cancellable, GError **error);
+/* convert.c */
+gboolean convert_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *name,
+                        const char *new_name, GVariant *options, GantryDescriptor **ret_target,
+                        GCancellable *cancellable, GError **error);
 /* push.c */
 gboolean push_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *name,
                      const char *reference, GantryRegistryAccess *access, GVariant *options,

@@ -142,12 +142,35 @@ transfer_inspect (GantryTransfer *transfer, const char *ns, const char *name, co
   return TRUE;
 }
 
+/* There is nothing in a fake's image to convert. */
+static gboolean
+transfer_convert (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *name,
+                  const char *new_name, GVariant *options, GantryDescriptor **ret_target,
+                  GCancellable *cancellable, GError **error)
+{
+  FakeTransfer *self = (FakeTransfer *)transfer;
+  g_autoptr (GantryRecord) record = NULL, copy = NULL;
+  g_autoptr (GantryChange) change = NULL;
+
+  if (!check_job (job, cancellable, error) || !check_options (options, error)
+      || !gantry_metadata_get (self->metadata, GANTRY_KIND_IMAGE, ns, name, &record, cancellable, error))
+    return FALSE;
+  copy = gantry_record_new (GANTRY_KIND_IMAGE, ns, new_name, record->labels, record->fields);
+  change = gantry_change_new (GANTRY_CHANGE_PUT, copy);
+  if (!gantry_metadata_apply_one (self->metadata, change, NULL, cancellable, error))
+    return FALSE;
+  if (ret_target != NULL)
+    *ret_target = gantry_record_get_target (record);
+  return TRUE;
+}
+
 static const GantryTransferVtable vtable = {
   .size = sizeof vtable,
   .import = transfer_import,
   .do_export = transfer_export,
   .unpack = transfer_unpack,
   .inspect = transfer_inspect,
+  .convert = transfer_convert,
 };
 
 GantryTransfer *

@@ -66,6 +66,7 @@ test_absent (GantryContractFixture *fixture)
   GantryTransfer *transfer = transfer_of (fixture);
   g_autoptr (GantryJob) job = make_job (fixture);
   GVariant *details = GANTRY_CONTRACT_UNTOUCHED;
+  GantryDescriptor *target = GANTRY_CONTRACT_UNTOUCHED;
   char *chain_id = GANTRY_CONTRACT_UNTOUCHED;
   int fd = make_file ("");
 
@@ -75,6 +76,11 @@ test_absent (GantryContractFixture *fixture)
                          gantry_transfer_unpack (transfer, job, NS, ABSENT, NULL, &chain_id, NULL, &error));
   CONTRACT_FAILS_NAMING (GANTRY_ERROR_NOT_FOUND, ABSENT,
                          gantry_transfer_export (transfer, job, NS, names, fd, NULL, NULL, &error));
+  CONTRACT_FAILS_NAMING (GANTRY_ERROR_NOT_FOUND, ABSENT,
+                         gantry_transfer_convert (transfer, job, NS, ABSENT, "example.com/new:1", NULL,
+                                                  &target, NULL, &error));
+  assert_no_image (fixture);
+  g_assert_true (target == GANTRY_CONTRACT_UNTOUCHED);
   g_assert_true (details == GANTRY_CONTRACT_UNTOUCHED);
   g_assert_true (chain_id == GANTRY_CONTRACT_UNTOUCHED);
   gantry_job_finish (job, NULL, NULL);
@@ -114,6 +120,9 @@ test_options (GantryContractFixture *fixture)
                          gantry_transfer_import (transfer_of (fixture), job, NS, fd, unknown, &names, NULL,
                                                  &error));
   g_assert_true (names == GANTRY_CONTRACT_UNTOUCHED);
+  CONTRACT_FAILS_NAMING (GANTRY_ERROR_INVALID_ARGUMENT, "no-such-option",
+                         gantry_transfer_convert (transfer_of (fixture), job, NS, ABSENT, ABSENT, unknown,
+                                                  NULL, NULL, &error));
   gantry_job_finish (job, NULL, NULL);
   close (fd);
 }

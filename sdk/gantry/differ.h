@@ -56,6 +56,15 @@ typedef struct {
   gboolean (*compare) (GantryDiffer *self, GPtrArray *lower, GPtrArray *upper, const char *media_type,
                        GantryContent *content, const char *ref, GVariant *labels, GVariant *options,
                        GantryDescriptor **ret_layer, GCancellable *cancellable, GError **error);
+
+  /** Writes the tar in the blob of @layer, read from @content, as one layer of @media_type, which may be compressed otherwise, into
+   * @content under the ingest @ref, and commits it with "containerd.io/uncompressed". @progress: (nullable).
+   * *@ret_layer: (transfer full). *@ret_diff_id: (transfer full): of the tar, which is the same. The entries are not looked at. Blocks: as
+   * long as it takes. Errors: NOT_IMPLEMENTED (media type), INVALID_ARGUMENT (the blob is broken), RESOURCE_EXHAUSTED, NOT_FOUND,
+   * CANCELLED. Since: 1.0 */
+  gboolean (*recompress) (GantryDiffer *self, GantryDescriptor *layer, GantryContent *content, const char *media_type, const char *ref,
+                          GantryDifferProgressFunc progress, gpointer user_data, GantryDescriptor **ret_layer, char **ret_diff_id,
+                          GCancellable *cancellable, GError **error);
 } GantryDifferVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -85,6 +94,16 @@ gantry_differ_compare (GantryDiffer *self, GPtrArray *lower, GPtrArray *upper, c
 {
   GANTRY_REQUIRE_SLOT (self, GantryDifferVtable, compare, FALSE);
   return self->vtable->compare (self, lower, upper, media_type, content, ref, labels, options, ret_layer, cancellable, error);
+}
+
+static inline gboolean
+gantry_differ_recompress (GantryDiffer *self, GantryDescriptor *layer, GantryContent *content, const char *media_type, const char *ref,
+                          GantryDifferProgressFunc progress, gpointer user_data, GantryDescriptor **ret_layer, char **ret_diff_id,
+                          GCancellable *cancellable, GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryDifferVtable, recompress, FALSE);
+  return self->vtable->recompress (self, layer, content, media_type, ref, progress, user_data, ret_layer, ret_diff_id, cancellable,
+                                   error);
 }
 
 G_END_DECLS

@@ -83,6 +83,15 @@ typedef struct {
    * local I/O. Errors: NOT_FOUND, INVALID_ARGUMENT, DATA_LOSS. Since: 1.0 */
   gboolean (*usage) (GantryTransfer *self, const char *ns, const char *name, GVariant **ret_usage, GCancellable *cancellable,
                      GError **error);
+
+  /** Makes the image @new_name (which may be @name) out of the image @name, with its labels: Docker schema 2 becomes OCI, and layers
+   * are compressed anew if that is asked for. DiffIDs and configs stay. @options: (nullable): a{sv}: "compression" s ("zstd", "gzip",
+   * "none"; default: as they are), "platforms" as (what is kept of an index; default: everything that is here).
+   * *@ret_target: (optional) (transfer full). Foreign layers and artifacts stay as they are. Until it returns nothing of it is visible.
+   * Blocks: as long as it takes. Errors: NOT_FOUND (image, blob, platform), INVALID_ARGUMENT, DATA_LOSS (a DiffID differs), NOT_IMPLEMENTED
+   * (no differ can), RESOURCE_EXHAUSTED, CANCELLED. Since: 1.0 */
+  gboolean (*convert) (GantryTransfer *self, GantryJob *job, const char *ns, const char *name, const char *new_name,
+                       GVariant *options, GantryDescriptor **ret_target, GCancellable *cancellable, GError **error);
 } GantryTransferVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -146,6 +155,14 @@ gantry_transfer_usage (GantryTransfer *self, const char *ns, const char *name, G
 {
   GANTRY_REQUIRE_SLOT (self, GantryTransferVtable, usage, FALSE);
   return self->vtable->usage (self, ns, name, ret_usage, cancellable, error);
+}
+
+static inline gboolean
+gantry_transfer_convert (GantryTransfer *self, GantryJob *job, const char *ns, const char *name, const char *new_name,
+                         GVariant *options, GantryDescriptor **ret_target, GCancellable *cancellable, GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryTransferVtable, convert, FALSE);
+  return self->vtable->convert (self, job, ns, name, new_name, options, ret_target, cancellable, error);
 }
 
 G_END_DECLS
