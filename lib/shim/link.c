@@ -118,8 +118,8 @@ on_exit_event (Task *task, const ShimEvent *event)
   task_note_exit (task, proc, (guint32) event->number[4], event->time[5]);
 }
 
-static void
-note_paused (Task *task, Proc *proc, gboolean paused)
+void
+task_note_paused (Task *task, Proc *proc, gboolean paused)
 {
   if (proc->status != (paused ? GANTRY_TASK_RUNNING : GANTRY_TASK_PAUSED))
     return;
@@ -140,10 +140,6 @@ on_task_event (Task *task, const ShimEvent *event)
     task_note_start (task, init, (guint32) event->number[2]);
   else if (strcmp (topic, "/tasks/exec-started") == 0 && exec != NULL)
     task_note_start (task, exec, (guint32) event->number[3]);
-  else if (strcmp (topic, "/tasks/paused") == 0 && init != NULL)
-    note_paused (task, init, TRUE);
-  else if (strcmp (topic, "/tasks/resumed") == 0 && init != NULL)
-    note_paused (task, init, FALSE);
   else if (strcmp (topic, "/tasks/oom") == 0 && init != NULL)
     task_tell (task, GANTRY_TASK_EVENT_OOM, init);
   else if (strcmp (topic, "/tasks/checkpointed") == 0 && init != NULL)

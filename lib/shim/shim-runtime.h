@@ -116,6 +116,8 @@ void task_tell (Task *self, GantryTaskEvent event, Proc *proc);
 /** Notes an exit and tells it, once. With the runtime's lock. */
 void task_note_exit (Task *self, Proc *proc, guint32 status, gint64 exited_ns);
 /** Notes a start and tells it, once. With the runtime's lock. */
+/** The init process froze or thawed. With the lock. */
+void task_note_paused (Task *task, Proc *proc, gboolean paused);
 void task_note_start (Task *self, Proc *proc, guint32 pid);
 /** Forgets a task and removes its bundle. */
 void task_forget (Task *self);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,8 @@
 #include <unistd.h>
 
 #define MAX_INPUTS 8
+/* How long a log program may take to be ready. containerd gives it as much. */
+#define LOGGER_TIMEOUT_MS 10000
 
 struct Stream {
   int hold;   /* keeps a FIFO open at our end, or the writing end of a kept stdin, or -1 */
@@ -211,6 +214,21 @@ logger_exec (Process *process, const char *const *argv, int out, int err, int re
   _exit (127);
 }
 
+/* Ready is a byte, or the pipe's end. */
+static bool
+wait_for_logger (int fd, const Process *process, Error *error)
+{
+  struct pollfd poll_fd = { fd, POLLIN, 0 };
+  int n;
+
+  do
+    n = poll (&poll_fd, 1, LOGGER_TIMEOUT_MS);
+  while (n < 0 && errno == EINTR);
+  return n != 0
+         || fail (error, CODE_DEADLINE_EXCEEDED, "the log program %.200s did not say that it is ready within %d s",
+                  process->stdio.uri[1], LOGGER_TIMEOUT_MS / 1000);
+}
+
 /* Starts containerd's kind of log program: it reads fds 3 and 4 and closes (or writes to) 5 when it is ready. */
 static bool
 open_binary (Process *process, int fds[3], Error *error)
@@ -218,7 +236,6 @@ open_binary (Process *process, int fds[3], Error *error)
   const char *argv[64];
   int pipes[3][2] = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
   char *uri = strdup (process->stdio.uri[1]);
-  char byte;
   bool ok = uri != NULL;
 
   for (int i = 0; ok && i < 3; i++)
@@ -236,8 +253,11 @@ open_binary (Process *process, int fds[3], Error *error)
   close (pipes[0][0]);
   close (pipes[1][0]);
   if (ok)
-    while (read (pipes[2][0], &byte, 1) < 0 && errno == EINTR)
-      ;
+    {
+      ok = wait_for_logger (pipes[2][0], process, error);
+      if (!ok && process->logger > 0)
+        kill (process->logger, SIGKILL);
+    }
   close (pipes[2][0]);
   fds[1] = pipes[0][1];
   fds[2] = pipes[1][1];
