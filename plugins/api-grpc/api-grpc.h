@@ -100,6 +100,20 @@ const ProtobufCMessage *list_records (Call *call, const char *kind, const char *
                                       RecordMessage to_message, const char *instead, GError **error);
 /** Appends @item to a packed message. Returns: FALSE if it is too much for one. */
 gboolean append_item (GByteArray *packed, unsigned field, const ProtobufCMessage *item);
+
+/* blocks.c */
+
+typedef struct {
+  GPtrArray *messages; /* of GBytes */
+  GByteArray *block;
+  guint in_block;
+} Blocks;
+
+void blocks_init (Blocks *self);
+/** Packs @item as field 1 of the message at hand. */
+void blocks_add (Blocks *self, const ProtobufCMessage *item);
+/** Streams what was added, if @ok, and ends @self. Returns: @ok. */
+gboolean blocks_end (Blocks *self, Call *call, gboolean ok);
 gboolean throw_too_long (GError **error, const char *instead);
 /** Sends @messages (transfer full) (element-type GBytes) as fast as the client takes them, and ends the call. */
 void stream_messages (GrpcCall *grpc, GPtrArray *messages);

@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-#define BLOCK 100
-
 GantryContent *
 content_open (Call *call, GError **error)
 {
@@ -85,33 +83,14 @@ update (Call *call, gconstpointer data, GError **error)
   return &reply->base;
 }
 
-typedef struct {
-  GPtrArray *messages;
-  GByteArray *block;
-  guint in_block;
-} List;
-
-static void
-end_block (List *list)
-{
-  if (list->in_block == 0)
-    return;
-  g_ptr_array_add (list->messages, g_byte_array_free_to_bytes (list->block));
-  list->block = g_byte_array_new ();
-  list->in_block = 0;
-}
-
 static gboolean
 on_blob (GantryContentInfo *found, gpointer user_data)
 {
-  List *list = user_data;
   g_auto (Arena) arena;
   Call item = { .arena = &arena };
 
   arena_init (&arena);
-  append_item (list->block, 1, &info_to_message (&item, found)->base);
-  if (++list->in_block == BLOCK)
-    end_block (list);
+  blocks_add (user_data, &info_to_message (&item, found)->base);
   return TRUE;
 }
 
@@ -120,19 +99,13 @@ list (Call *call, gconstpointer data, GError **error)
 {
   const PB (ListContentRequest) *request = data;
   GantryContent *content = content_open (call, error);
-  List list = { g_ptr_array_new_with_free_func ((GDestroyNotify) g_bytes_unref), g_byte_array_new (), 0 };
-  gboolean ok = content != NULL
-                && gantry_content_walk (content, strings (call, request->n_filters, request->filters), on_blob, &list,
-                                        call->cancellable, error);
+  Blocks blocks;
 
-  if (ok)
-    end_block (&list);
-  g_byte_array_unref (list.block);
-  if (ok)
-    stream_messages (call->grpc, list.messages);
-  else
-    g_ptr_array_unref (list.messages);
-  return ok;
+  blocks_init (&blocks);
+  return blocks_end (&blocks, call,
+                     content != NULL
+                         && gantry_content_walk (content, strings (call, request->n_filters, request->filters), on_blob, &blocks,
+                                                 call->cancellable, error));
 }
 
 static const ProtobufCMessage *

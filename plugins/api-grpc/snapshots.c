@@ -9,8 +9,6 @@
 #define DESCRIPTOR(name) containerd__services__snapshots__v1__##name##__descriptor
 
 /* Infos in a message of List, as containerd has it. */
-#define BLOCK 100
-
 /* Returns: (transfer none): the call keeps it. */
 static GantrySnapshotter *
 open_snapshotter (Call *call, const char *name, GError **error)
@@ -172,33 +170,14 @@ update (Call *call, gconstpointer data, GError **error)
   return &reply->base;
 }
 
-typedef struct {
-  GPtrArray *messages;
-  GByteArray *block;
-  guint in_block;
-} List;
-
-static void
-end_block (List *list)
-{
-  if (list->in_block == 0)
-    return;
-  g_ptr_array_add (list->messages, g_byte_array_free_to_bytes (list->block));
-  list->block = g_byte_array_new ();
-  list->in_block = 0;
-}
-
 static gboolean
 on_snapshot (GantrySnapshotInfo *info, gpointer user_data)
 {
-  List *list = user_data;
   g_auto (Arena) arena;
   Call item = { .arena = &arena };
 
   arena_init (&arena);
-  append_item (list->block, 1, &info_to_message (&item, info)->base);
-  if (++list->in_block == BLOCK)
-    end_block (list);
+  blocks_add (user_data, &info_to_message (&item, info)->base);
   return TRUE;
 }
 
@@ -207,19 +186,13 @@ list (Call *call, gconstpointer data, GError **error)
 {
   const PB (ListSnapshotsRequest) *request = data;
   GantrySnapshotter *snapshotter = open_snapshotter (call, request->snapshotter, error);
-  List list = { g_ptr_array_new_with_free_func ((GDestroyNotify) g_bytes_unref), g_byte_array_new (), 0 };
-  gboolean ok = snapshotter != NULL
-                && gantry_snapshotter_walk (snapshotter, strings (call, request->n_filters, request->filters), on_snapshot, &list,
-                                            call->cancellable, error);
+  Blocks blocks;
 
-  if (ok)
-    end_block (&list);
-  g_byte_array_unref (list.block);
-  if (ok)
-    stream_messages (call->grpc, list.messages);
-  else
-    g_ptr_array_unref (list.messages);
-  return ok;
+  blocks_init (&blocks);
+  return blocks_end (&blocks, call,
+                     snapshotter != NULL
+                         && gantry_snapshotter_walk (snapshotter, strings (call, request->n_filters, request->filters),
+                                                     on_snapshot, &blocks, call->cancellable, error));
 }
 
 static const ProtobufCMessage *
