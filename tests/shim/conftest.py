@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A shim with one container, driven as a daemon does it; and an image for other daemons."""
+import time
+import errno
 import json
 import os
 import shutil
@@ -140,7 +142,20 @@ class Task:
         self.watch.close()
         for path in (self.bundle, self.root, self.upper):
             assert not os.path.ismount(f"{path}/rootfs")
+            remove(path)
+
+
+def remove(path):
+    """Removes a tree into which the OCI runtime may still be writing its log: it is no child of ours that could be waited for."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
             shutil.rmtree(path)
+            return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 @pytest.fixture
