@@ -173,6 +173,9 @@ int session_start_failure (GError *error);
 /* convert.c */
 int cli_image_convert (int argc, char **argv);
 
+/* install.c */
+int cli_image_install (int argc, char **argv);
+
 /* verify.c */
 int cli_image_verify (int argc, char **argv);
 int cli_image_sign (int argc, char **argv);

@@ -361,6 +361,7 @@ cli_image (int argc, char **argv)
     { "tag", image_tag, "Give it one more name" },
     { "label", image_label, "Set labels" },
     { "convert", cli_image_convert, "Make it an OCI image, or compress its layers anew" },
+    { "install", cli_image_install, "Put its programs into a directory of this machine" },
     { "verify", cli_image_verify, "Say whether the policy allows it" },
     { "sign", cli_image_sign, "Sign it" },
     { "usage", cli_image_usage, "What images take on disk" },

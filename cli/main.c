@@ -29,7 +29,7 @@ static const CliVerb verbs[] = {
   { "logout", cli_logout, "Forget them" },
   { "search-tags", cli_search_tags, "List the tags of a repository" },
   { "registry", cli_registry, "Registries: explain, login, logout, search-tags" },
-  { "image", cli_image, "Images: pull, push, usage, prune, import, export, ls, inspect, unpack, convert, tag, label, verify, sign, rm" },
+  { "image", cli_image, "Images: pull, push, usage, prune, import, export, ls, inspect, unpack, convert, install, tag, label, verify, sign, rm" },
   { "content", cli_content, "Blobs: ls, get, inspect, rm, prune" },
   { "ns", cli_ns, "Namespaces: ls, create, label, rm" },
   { "events", cli_events, "Print what changes, as it does" },

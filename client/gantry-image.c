@@ -237,6 +237,58 @@ gantry_image_unpack_finish (GantryImage *self, GAsyncResult *result, GError **er
 }
 
 /**
+ * gantry_image_install:
+ * @self: the image
+ * @options: (nullable): a{sv}
+ * @cancellable: (nullable): ends the call
+ * @error: why not
+ *
+ * Puts its programs into a directory of the host. Options: "path" s, "lib" b, "replace" b, "platform" s,
+ * "token" s.
+ *
+ * Returns: (transfer full): a job; its result has "path" s and "files" as
+ */
+GantryJob *
+gantry_image_install (GantryImage *self, GVariant *options, GCancellable *cancellable, GError **error)
+{
+  return take_job (self, _gantry_object_call_value (self, "Image", "Install",
+                                                    g_variant_new ("(@a{sv})", _gantry_options (options)),
+                                                    NULL, cancellable, error));
+}
+
+/**
+ * gantry_image_install_async:
+ * @self: the image
+ * @options: (nullable): a{sv}
+ * @cancellable: (nullable): ends the call
+ * @callback: called when there is an answer
+ * @user_data: for @callback
+ *
+ * As gantry_image_install(), without blocking.
+ */
+void
+gantry_image_install_async (GantryImage *self, GVariant *options, GCancellable *cancellable,
+                            GAsyncReadyCallback callback, gpointer user_data)
+{
+  _gantry_object_call_async (self, "Image", "Install", g_variant_new ("(@a{sv})", _gantry_options (options)),
+                             NULL, gantry_image_install_async, cancellable, callback, user_data);
+}
+
+/**
+ * gantry_image_install_finish:
+ * @self: the image
+ * @result: the callback's
+ * @error: why not
+ *
+ * Returns: (transfer full): a job; its result has "path" s and "files" as
+ */
+GantryJob *
+gantry_image_install_finish (GantryImage *self, GAsyncResult *result, GError **error)
+{
+  return take_job (self, _gantry_object_finish_value (self, gantry_image_install_async, result, error));
+}
+
+/**
  * gantry_image_convert:
  * @self: the image
  * @name: of the image that it becomes; its own is allowed

@@ -61,4 +61,10 @@ void gantry_image_convert_async (GantryImage *self, const char *name, GVariant *
                                  GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
 GantryJob *gantry_image_convert_finish (GantryImage *self, GAsyncResult *result, GError **error);
 
+GantryJob *gantry_image_install (GantryImage *self, GVariant *options, GCancellable *cancellable,
+                                 GError **error);
+void gantry_image_install_async (GantryImage *self, GVariant *options, GCancellable *cancellable,
+                                 GAsyncReadyCallback callback, gpointer user_data);
+GantryJob *gantry_image_install_finish (GantryImage *self, GAsyncResult *result, GError **error);
+
 G_END_DECLS

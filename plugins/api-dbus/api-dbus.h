@@ -120,6 +120,7 @@ gboolean import_images (Call *call, GVariant **ret_reply, GError **error);
 gboolean export_images (Call *call, GVariant **ret_reply, GError **error);
 gboolean unpack_image (Call *call, GVariant **ret_reply, GError **error);
 gboolean pull_image (Call *call, GVariant **ret_reply, GError **error);
+gboolean install_image (Call *call, GVariant **ret_reply, GError **error);
 gboolean convert_image (Call *call, GVariant **ret_reply, GError **error);
 gboolean push_image (Call *call, GVariant **ret_reply, GError **error);
 

@@ -82,7 +82,7 @@ image_find (const char *method)
 {
   static const Method methods[] = {
     { "Inspect", inspect }, { "GetUsage", get_usage }, { "Unpack", unpack_image }, { "Tag", tag }, { "SetLabels", set_image_labels }, { "Remove", remove_image },
-    { "Convert", convert_image }, { "Verify", verify_image }, { "Sign", sign_image },
+    { "Convert", convert_image }, { "Install", install_image }, { "Verify", verify_image }, { "Sign", sign_image },
   };
 
   return find_in (methods, G_N_ELEMENTS (methods), method);

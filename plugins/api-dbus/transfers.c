@@ -250,3 +250,30 @@ convert_image (Call *call, GVariant **ret_reply, GError **error)
   names[1] = gantry_reference_normalize (new_name, error);
   return names[1] != NULL && begin (call, "convert", do_convert, g_steal_pointer (&names), -1, options, ret_reply, error);
 }
+
+static gboolean
+do_install (Work *work, GVariantDict *result, GError **error)
+{
+  g_autoptr (GVariant) installed = NULL;
+  GVariantIter iter;
+  const char *key;
+  GVariant *value;
+
+  if (!gantry_transfer_install (work->self->transfer, work->job, work->ns, work->names[0], work->options, &installed,
+                                gantry_job_get_cancellable (work->job), error))
+    return FALSE;
+  g_variant_iter_init (&iter, installed);
+  while (g_variant_iter_loop (&iter, "{&sv}", &key, &value))
+    g_variant_dict_insert_value (result, key, value);
+  return TRUE;
+}
+
+gboolean
+install_image (Call *call, GVariant **ret_reply, GError **error)
+{
+  g_autoptr (GVariant) options = NULL;
+  const char *const names[] = { call->id, NULL };
+
+  g_variant_get (call->parameters, "(@a{sv})", &options);
+  return begin (call, "install", do_install, g_strdupv ((char **) names), -1, options, ret_reply, error);
+}

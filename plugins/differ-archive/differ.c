@@ -92,7 +92,8 @@ make_apply_request (DifferArchive *self, GPtrArray *mounts, GVariant *options, G
   if (!copy_option (options, "uid-map", G_VARIANT_TYPE_STRING, &request, error)
       || !copy_option (options, "gid-map", G_VARIANT_TYPE_STRING, &request, error)
       || !copy_option (options, "sync", G_VARIANT_TYPE_BOOLEAN, &request, error)
-      || !copy_option (options, "rebase", G_VARIANT_TYPE_BOOLEAN, &request, error))
+      || !copy_option (options, "rebase", G_VARIANT_TYPE_BOOLEAN, &request, error)
+      || !copy_option (options, "only", G_VARIANT_TYPE_STRING_ARRAY, &request, error))
     return NULL;
   return g_variant_ref_sink (g_variant_dict_end (&request));
 }

@@ -468,6 +468,33 @@ extract_whiteout (Extraction *self, Entry *entry, GError **error)
          || (unpack_tree_forget (self->tree, error) && unpack_tree_forget (self->link_tree, error));
 }
 
+/* Whether the entry is at or below one of the names that are wanted. */
+static gboolean
+is_wanted (Extraction *self, Entry *entry)
+{
+  g_autofree char *first = g_strndup (entry->path, strcspn (entry->path, "/"));
+
+  return g_strv_contains ((const char *const *)self->target->only, first);
+}
+
+/* Of an entry that is wanted: what is put among the host's own files may be no more than plain files. */
+static gboolean
+make_plain (Entry *entry, const char *name, GError **error)
+{
+  gboolean top = strchr (entry->path, '/') == NULL;
+
+  if (name[0] == '/')
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "its name is absolute");
+  if (archive_entry_hardlink (entry->ae) != NULL
+      || (entry->type != S_IFDIR && (top || entry->type != S_IFREG)))
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "only directories and regular files below them are taken, and it is neither");
+  entry->mode &= entry->type == S_IFDIR ? 0755 : 0777;
+  entry->uid = entry->gid = 0;
+  archive_entry_xattr_clear (entry->ae);
+  return TRUE;
+}
+
 static gboolean
 extract_named (Extraction *self, Entry *entry, const char *name, GError **error)
 {
@@ -476,6 +503,8 @@ extract_named (Extraction *self, Entry *entry, const char *name, GError **error)
   entry->path = unpack_clean_name (name, &self->target->limits, error);
   if (entry->path == NULL)
     return FALSE;
+  if (self->target->only != NULL && !is_wanted (self, entry))
+    return TRUE;
   slash = strrchr (entry->path, '/');
   entry->dir = slash != NULL ? g_strndup (entry->path, (gsize)(slash - entry->path)) : g_strdup ("");
   entry->base = slash != NULL ? slash + 1 : entry->path;
@@ -485,6 +514,8 @@ extract_named (Extraction *self, Entry *entry, const char *name, GError **error)
     return TRUE;
   if (unpack_is_whiteout_name (entry->base))
     return extract_whiteout (self, entry, error);
+  if (self->target->only != NULL && !make_plain (entry, name, error))
+    return FALSE;
   entry->dfd = unpack_tree_enter (self->tree, entry->dir, TRUE, error);
   return entry->dfd >= 0 && extract_kind (self, entry, error);
 }

@@ -17,6 +17,7 @@ typedef struct
   const char *opaque_xattr; /* of UNPACK_OVERLAY */
   GArray *uid_map;          /* (nullable): of UnpackIdRange */
   GArray *gid_map;
+  char **only;   /* (nullable): names in the root directory; the rest is left out (differ.h, "only") */
   gboolean sync; /* durable on return */
   UnpackLimits limits;
 } UnpackTarget;

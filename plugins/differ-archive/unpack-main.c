@@ -145,11 +145,14 @@ apply (GVariant *request, const UnpackLimits *limits, GError **error)
   UnpackTarget target = { .uid_map = uid_map, .gid_map = gid_map, .sync = TRUE, .limits = *limits };
   g_autoptr (UnpackStream) stream = NULL;
   g_autofree char *digest = NULL;
+  g_auto (GStrv) only = NULL;
   gboolean rebase = FALSE, root_entry = FALSE;
   guint64 size;
 
   g_variant_lookup (request, "sync", "b", &target.sync);
   g_variant_lookup (request, "rebase", "b", &rebase);
+  g_variant_lookup (request, "only", "^as", &only);
+  target.only = only;
   if (mounts == NULL || !read_id_map (request, "uid-map", uid_map, error)
       || !read_id_map (request, "gid-map", gid_map, error))
     return FALSE;

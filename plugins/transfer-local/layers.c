@@ -103,8 +103,8 @@ layers_new (TransferLocal *transfer, Progress *progress, const char *ns, GantryC
   return self;
 }
 
-static GantryDiffer *
-find_differ (TransferLocal *transfer, const char *media_type, GError **error)
+GantryDiffer *
+layers_find_differ (TransferLocal *transfer, const char *media_type, GError **error)
 {
   g_autoptr (GPtrArray) differs = gantry_host_lookup_all (transfer->host, GANTRY_DIFFER_TYPE, error);
 
@@ -172,7 +172,7 @@ apply_to (Layer *layer, GPtrArray *mounts, gboolean rebase, GCancellable *cancel
 {
   Layers *self = layer->layers;
   GantryDescriptor *descriptor = descriptor_of (layer);
-  GantryDiffer *differ = find_differ (self->transfer, descriptor->media_type, error);
+  GantryDiffer *differ = layers_find_differ (self->transfer, descriptor->media_type, error);
   const char *diff_id = self->image->diff_ids[layer->index];
   GVariantDict options;
 

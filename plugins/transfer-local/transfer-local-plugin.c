@@ -71,6 +71,7 @@ static const GantryTransferVtable vtable = {
   .push = push_image,
   .usage = usage_image,
   .convert = convert_image,
+  .install = install_image,
 };
 
 static void
@@ -149,7 +150,7 @@ static const GantryNeed *const needs[]
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_TRANSFER_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[]
-    = { "MaxUnpacks", "MaxDownloads", "MaxDownloadsPerPull", "MaxUploads", NULL };
+    = { "MaxUnpacks", "MaxDownloads", "MaxDownloadsPerPull", "MaxUploads", "InstallDirectory", NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),

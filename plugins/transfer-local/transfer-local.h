@@ -92,5 +92,12 @@ void push_work (gpointer task, gpointer unused);
 /** The registry client. Errors: UNAVAILABLE. Returns: (transfer none). */
 GantryRegistry *pull_find_registry (TransferLocal *self, GError **error);
 
+/* install.c */
+gboolean install_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *name,
+                        GVariant *options, GVariant **ret_result, GCancellable *cancellable, GError **error);
+
 /* layers.c */
+
+/** Who unpacks layers of @media_type. Errors: NOT_IMPLEMENTED. Returns: (transfer none). */
+GantryDiffer *layers_find_differ (TransferLocal *transfer, const char *media_type, GError **error);
 void layers_work (gpointer layer, gpointer unused);

@@ -164,6 +164,21 @@ transfer_convert (GantryTransfer *transfer, GantryJob *job, const char *ns, cons
   return TRUE;
 }
 
+/* A fake's image has no programs. */
+static gboolean
+transfer_install (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *name,
+                  GVariant *options, GVariant **ret_result, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GantryRecord) record = NULL;
+
+  (void)ret_result;
+  if (!check_job (job, cancellable, error) || !check_options (options, error)
+      || !gantry_metadata_get (((FakeTransfer *)transfer)->metadata, GANTRY_KIND_IMAGE, ns, name, &record,
+                               cancellable, error))
+    return FALSE;
+  return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "the image %s has nothing in bin to install", name);
+}
+
 static const GantryTransferVtable vtable = {
   .size = sizeof vtable,
   .import = transfer_import,
@@ -171,6 +186,7 @@ static const GantryTransferVtable vtable = {
   .unpack = transfer_unpack,
   .inspect = transfer_inspect,
   .convert = transfer_convert,
+  .install = transfer_install,
 };
 
 GantryTransfer *

@@ -79,6 +79,8 @@ test_absent (GantryContractFixture *fixture)
   CONTRACT_FAILS_NAMING (GANTRY_ERROR_NOT_FOUND, ABSENT,
                          gantry_transfer_convert (transfer, job, NS, ABSENT, "example.com/new:1", NULL,
                                                   &target, NULL, &error));
+  CONTRACT_FAILS_NAMING (GANTRY_ERROR_NOT_FOUND, ABSENT,
+                         gantry_transfer_install (transfer, job, NS, ABSENT, NULL, &details, NULL, &error));
   assert_no_image (fixture);
   g_assert_true (target == GANTRY_CONTRACT_UNTOUCHED);
   g_assert_true (details == GANTRY_CONTRACT_UNTOUCHED);

@@ -92,6 +92,16 @@ typedef struct {
    * (no differ can), RESOURCE_EXHAUSTED, CANCELLED. Since: 1.0 */
   gboolean (*convert) (GantryTransfer *self, GantryJob *job, const char *ns, const char *name, const char *new_name,
                        GVariant *options, GantryDescriptor **ret_target, GCancellable *cancellable, GError **error);
+
+  /** Puts what the image @name has in "bin" into a directory of the host. @options: (nullable): a{sv}: "path" s (absolute; default: by
+   * configuration; made if it is not there), "lib" b (also what is in "lib"), "replace" b (files that are there), "platform" s.
+   * *@ret_result: (transfer full): a{sv}: "path" s, "files" as ("bin/tool"). Files belong to root and have no set-id bits. An image that has
+   * anything but files and directories there, or an absolute name, is refused; nothing leaves the directory. Until all layers
+   * are unpacked nothing is changed. Blocks: as long as it takes. Errors: NOT_FOUND (image, blob, nothing to install), INVALID_ARGUMENT,
+   * ALREADY_EXISTS (a file, without "replace"), FAILED_PRECONDITION (a directory where a file would be), UNAVAILABLE (somebody else
+   * installs there), DATA_LOSS, RESOURCE_EXHAUSTED, CANCELLED. Since: 1.0 */
+  gboolean (*install) (GantryTransfer *self, GantryJob *job, const char *ns, const char *name, GVariant *options,
+                       GVariant **ret_result, GCancellable *cancellable, GError **error);
 } GantryTransferVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -163,6 +173,14 @@ gantry_transfer_convert (GantryTransfer *self, GantryJob *job, const char *ns, c
 {
   GANTRY_REQUIRE_SLOT (self, GantryTransferVtable, convert, FALSE);
   return self->vtable->convert (self, job, ns, name, new_name, options, ret_target, cancellable, error);
+}
+
+static inline gboolean
+gantry_transfer_install (GantryTransfer *self, GantryJob *job, const char *ns, const char *name, GVariant *options,
+                         GVariant **ret_result, GCancellable *cancellable, GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryTransferVtable, install, FALSE);
+  return self->vtable->install (self, job, ns, name, options, ret_result, cancellable, error);
 }
 
 G_END_DECLS
