@@ -71,11 +71,12 @@ import_file (const char *file, GVariant *options)
 static int
 image_import (int argc, char **argv)
 {
-  g_autofree char *name = NULL, *prefix = NULL, *snapshotter = NULL;
+  g_autofree char *name = NULL, *prefix = NULL, *index_name = NULL, *snapshotter = NULL;
   g_auto (GStrv) platforms = NULL, labels = NULL;
   gboolean all = FALSE, digests = FALSE, no_unpack = FALSE;
   const GOptionEntry entries[]
       = { { "name", 0, 0, G_OPTION_ARG_STRING, &name, "Name for an archive's only image", "NAME" },
+          { "index-name", 0, 0, G_OPTION_ARG_STRING, &index_name, "Make an image of the archive's index, too", "NAME" },
           { "prefix", 0, 0, G_OPTION_ARG_STRING, &prefix, "Name for images that have only a tag", "NAME" },
           { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms, "Keep this platform [this machine's]", "OS/ARCH" },
           { "all-platforms", 0, 0, G_OPTION_ARG_NONE, &all, "Keep every platform", NULL },
@@ -96,6 +97,7 @@ image_import (int argc, char **argv)
   g_variant_dict_init (&options, NULL);
   set_string (&options, "name", name);
   set_string (&options, "prefix", prefix);
+  set_string (&options, "index-name", index_name);
   set_string (&options, "snapshotter", snapshotter);
   set_strv (&options, "platforms", platforms);
   set_true (&options, "all-platforms", all);

@@ -343,9 +343,44 @@ add_image (GPtrArray *images, const char *name, GantryDescriptor *target, GVaria
   return append_found (images, by_digest, target, error);
 }
 
+/* Stores @data as a blob. *@ret_digest: (transfer full). */
+static gboolean
+store_bytes (Import *import, const char *ref, const void *data, gsize length, char **ret_digest,
+             GError **error)
+{
+  g_autoptr (GantryIngest) ingest = NULL;
+  g_autoptr (GError) local = NULL;
+
+  if (!gantry_content_open_ingest (import->content, ref, 0, NULL, &ingest, import->cancellable, error)
+      || !gantry_ingest_write (ingest, data, length, import->cancellable, error))
+    return FALSE;
+  if (!gantry_ingest_commit (ingest, length, NULL, NULL, ret_digest, import->cancellable, &local)
+      && !gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
+    {
+      g_propagate_error (error, g_steal_pointer (&local));
+      return FALSE;
+    }
+  return TRUE;
+}
+
+/* Makes an image of the archive's own index. */
+static gboolean
+add_whole_index (Import *import, GBytes *bytes, const char *name, GPtrArray *images, GError **error)
+{
+  g_autoptr (GantryDescriptor) target = NULL;
+  g_autofree char *ref = g_strdup_printf ("index-%s", import->lease);
+  g_autofree char *digest = NULL;
+
+  if (!store_bytes (import, ref, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), &digest, error))
+    return FALSE;
+  target = gantry_descriptor_new (OCI_INDEX, digest, g_bytes_get_size (bytes), NULL);
+  return append_found (images, name, target, error);
+}
+
 static gboolean
 find_oci_images (Import *import, GVariant *options, GPtrArray *images, GError **error)
 {
+  const char *index_name = NULL, *given = NULL;
   GBytes *bytes = g_hash_table_lookup (import->documents, "index.json");
   g_autoptr (JsonNode) node = oci_parse (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), error);
   JsonArray *manifests;
@@ -355,6 +390,8 @@ find_oci_images (Import *import, GVariant *options, GPtrArray *images, GError **
       g_prefix_error (error, "index.json: ");
       return FALSE;
     }
+  g_variant_lookup (options, "index-name", "&s", &index_name);
+  g_variant_lookup (options, "name", "&s", &given);
   manifests = JSON_NODE_HOLDS_OBJECT (node) ? oci_array (json_node_get_object (node), "manifests") : NULL;
   for (guint i = 0; manifests != NULL && i < json_array_get_length (manifests); i++)
     {
@@ -371,10 +408,12 @@ find_oci_images (Import *import, GVariant *options, GPtrArray *images, GError **
       name = gantry_labels_lookup (target->annotations, "io.containerd.image.name");
       if (name == NULL)
         name = gantry_labels_lookup (target->annotations, "org.opencontainers.image.ref.name");
-      if (!add_image (images, name, target, options, error))
+      /* The index names what has no name of its own. */
+      if ((index_name == NULL || name != NULL || given != NULL)
+          && !add_image (images, name, target, options, error))
         return FALSE;
     }
-  return TRUE;
+  return index_name == NULL || add_whole_index (import, bytes, index_name, images, error);
 }
 
 static const Blob *
@@ -411,8 +450,6 @@ make_manifest (Import *import, JsonObject *entry, GError **error)
   g_autoptr (JsonBuilder) builder = json_builder_new ();
   g_autoptr (JsonGenerator) generator = json_generator_new ();
   g_autoptr (JsonNode) root = NULL;
-  g_autoptr (GantryIngest) ingest = NULL;
-  g_autoptr (GError) local = NULL;
   g_auto (GStrv) layers = oci_strv (entry, "Layers");
   g_autofree char *text = NULL, *digest = NULL, *ref = NULL;
   const Blob *config = find_blob (import, oci_string (entry, "Config"));
@@ -451,15 +488,8 @@ make_manifest (Import *import, JsonObject *entry, GError **error)
   json_generator_set_root (generator, root);
   text = json_generator_to_data (generator, &length);
   ref = g_strdup_printf ("manifest-%s-%s", import->lease, config->digest);
-  if (!gantry_content_open_ingest (import->content, ref, 0, NULL, &ingest, import->cancellable, error)
-      || !gantry_ingest_write (ingest, text, length, import->cancellable, error))
+  if (!store_bytes (import, ref, text, length, &digest, error))
     return NULL;
-  if (!gantry_ingest_commit (ingest, length, NULL, NULL, &digest, import->cancellable, &local)
-      && !gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
-    {
-      g_propagate_error (error, g_steal_pointer (&local));
-      return NULL;
-    }
   return gantry_descriptor_new (DOCKER_MANIFEST, digest, length, NULL);
 }
 
@@ -468,8 +498,12 @@ find_docker_images (Import *import, GVariant *options, GPtrArray *images, GError
 {
   GBytes *bytes = g_hash_table_lookup (import->documents, "manifest.json");
   g_autoptr (JsonNode) node = oci_parse (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), error);
+  const char *index_name;
   JsonArray *entries = node != NULL && JSON_NODE_HOLDS_ARRAY (node) ? json_node_get_array (node) : NULL;
 
+  if (g_variant_lookup (options, "index-name", "&s", &index_name))
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "the archive is of docker save and has no index to name");
   if (entries == NULL)
     {
       if (node != NULL)
@@ -492,6 +526,26 @@ find_docker_images (Import *import, GVariant *options, GPtrArray *images, GError
       for (gsize j = 0; tags[j] != NULL; j++)
         if (!add_image (images, tags[j], target, options, error))
           return FALSE;
+    }
+  return TRUE;
+}
+
+/* One name is no name for several. */
+static gboolean
+names_differ (GPtrArray *images, GError **error)
+{
+  g_autoptr (GHashTable) targets = g_hash_table_new (g_str_hash, g_str_equal);
+
+  for (guint i = 0; i < images->len; i++)
+    {
+      Found *found = g_ptr_array_index (images, i);
+      const char *other = g_hash_table_lookup (targets, found->name);
+
+      if (other != NULL && strcmp (other, found->target->digest) != 0)
+        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                             "the archive has several images, and more than one would be named %s",
+                             found->name);
+      g_hash_table_insert (targets, found->name, found->target->digest);
     }
   return TRUE;
 }
@@ -531,9 +585,8 @@ finish (Import *import, GVariant *options, GPtrArray *images, GError **error)
 static gboolean
 check_options (GVariant *options, GError **error)
 {
-  static const char *const known[] = { "name",          "prefix",  "platforms",
-                                       "all-platforms", "digests", "unpack",
-                                       "snapshotter",   "labels",  NULL };
+  static const char *const known[] = { "name",   "prefix",      "platforms", "all-platforms", "digests",
+                                       "unpack", "snapshotter", "labels",    "index-name",    NULL };
   GVariantIter iter;
   const char *key;
   GVariant *value;
@@ -610,7 +663,7 @@ import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd
     ok = gantry_throw (
         error, GANTRY_ERROR_INVALID_ARGUMENT,
         "the archive is no image: it has neither an index.json (OCI) nor a manifest.json (docker save)");
-  if (!ok || !finish (&import, held, images, error))
+  if (!ok || !names_differ (images, error) || !finish (&import, held, images, error))
     return FALSE;
   for (guint i = 0; i < images->len; i++)
     g_ptr_array_add (names, g_strdup (((Found *)g_ptr_array_index (images, i))->name));

@@ -227,3 +227,32 @@ def test_usage_and_prune(busybox, image, tmp_path):
     assert busybox.out("exec", "user", "echo", "well") == "well"
     busybox.run("rm", "-f", "user")
     assert busybox.out("image", "prune", "-a") == "example.com/docker:1" and busybox.out("check") == ""
+
+
+def test_several_images_and_the_index(daemon, tmp_path):
+    for number in "12":
+        make_image(tmp_path / f"{number}.tar", f"example.com/x:{number}", [archive(entry("f", REG, number.encode()))])
+        daemon.run("image", "import", f"{tmp_path}/{number}.tar")
+    daemon.run("image", "export", "-o", f"{tmp_path}/both.tar", "example.com/x:1", "example.com/x:2")
+    for compress in ("gzip", "zstd"):
+        with open(tmp_path / "both.tar", "rb") as source, open(tmp_path / compress, "wb") as target:
+            subprocess.run([compress, "-c"], stdin=source, stdout=target, check=True)
+        names = daemon.out("-n", compress, "image", "import", f"{tmp_path}/{compress}").split()
+        assert names == ["example.com/x:1", "example.com/x:2"]
+    result = daemon.run("-n", "one", "image", "import", "--name", "example.com/y:1", f"{tmp_path}/both.tar", check=False)
+    assert result.returncode == 1 and b"several" in result.stderr and daemon.json("-n", "one", "image", "ls") == []
+    names = daemon.out("-n", "index", "image", "import", "--index-name", "example.com/all:1", "--all-platforms",
+                       f"{tmp_path}/both.tar").split()
+    assert names == ["example.com/x:1", "example.com/x:2", "example.com/all:1"]
+    daemon.run("-n", "index", "image", "rm", "example.com/x:1", "example.com/x:2")
+    daemon.run("gc", "run")
+    assert len(daemon.json("-n", "index", "content", "ls")) == 7  # the index, and of each image a manifest, a config and a layer
+    result = daemon.run("-n", "docker", "image", "import", "--index-name", "example.com/all:1", "/dev/null", check=False)
+    assert result.returncode == 1
+
+
+def test_index_without_names(daemon, tmp_path):
+    make_image(tmp_path / "x.tar", None, [archive(entry("f", REG, b"x"))])
+    assert daemon.run("image", "import", f"{tmp_path}/x.tar", check=False).returncode == 1
+    assert daemon.out("image", "import", "--index-name", "example.com/all:1", f"{tmp_path}/x.tar") == "example.com/all:1"
+    assert daemon.json("image", "inspect", "example.com/all:1")["chain-id"]
