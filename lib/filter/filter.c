@@ -46,6 +46,14 @@ parse_error (Parser *parser, const char *what, GError **error)
                        (int) (parser->at - parser->text) + 1);
 }
 
+/* Space may stand around whatever a filter is made of: clients write "type==a, id==b". */
+static void
+skip_space (Parser *parser)
+{
+  while (g_ascii_isspace (*parser->at))
+    parser->at++;
+}
+
 static char *
 parse_quoted (Parser *parser, char quote, GError **error)
 {
@@ -114,12 +122,16 @@ parse_path (Parser *parser, GPtrArray *path, GError **error)
 {
   for (;;)
     {
-      char *part = *parser->at == '"' ? parse_quoted (parser, '"', error)
-                                      : parse_word (parser, is_field_char, "a field name is missing", error);
+      char *part;
+
+      skip_space (parser);
+      part = *parser->at == '"' ? parse_quoted (parser, '"', error)
+                                : parse_word (parser, is_field_char, "a field name is missing", error);
 
       if (part == NULL)
         return FALSE;
       g_ptr_array_add (path, part);
+      skip_space (parser);
       if (*parser->at != '.')
         return TRUE;
       parser->at++;
@@ -129,8 +141,10 @@ parse_path (Parser *parser, GPtrArray *path, GError **error)
 static gboolean
 parse_value (Parser *parser, Selector *selector, GError **error)
 {
-  char c = *parser->at;
+  char c;
 
+  skip_space (parser);
+  c = *parser->at;
   if (c == '"' || (selector->op == OP_MATCH && (c == '/' || c == '|')))
     selector->value = parse_quoted (parser, c, error);
   else
@@ -184,6 +198,7 @@ parse_filter (const char *text, GError **error)
       gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "a filter has more than %d characters", MAX_LENGTH);
       return NULL;
     }
+  skip_space (&parser);
   while (*parser.at != '\0')
     {
       Selector *selector = parse_selector (&parser, error);
@@ -191,6 +206,7 @@ parse_filter (const char *text, GError **error)
       if (selector == NULL)
         return NULL;
       g_ptr_array_add (selectors, selector);
+      skip_space (&parser);
       if (*parser.at == '\0')
         break;
       if (*parser.at != ',' || parser.at[1] == '\0')
