@@ -200,8 +200,11 @@ apply_to (Layer *layer, GPtrArray *mounts, gboolean rebase, GCancellable *cancel
 static void
 discard (Layer *layer)
 {
-  if (layer->key != NULL)
-    gantry_snapshotter_remove (layer->layers->snapshotter, layer->key, NULL, NULL);
+  g_autoptr (GError) error = NULL;
+
+  if (layer->key != NULL && !gantry_snapshotter_remove (layer->layers->snapshotter, layer->key, NULL, &error))
+    gantry_host_log (layer->layers->transfer->host, GANTRY_LOG_WARNING, "snapshot %s stays until garbage is collected: %s", layer->key,
+                     error->message);
   g_clear_pointer (&layer->key, g_free);
   g_clear_pointer (&layer->diff, gantry_descriptor_unref);
 }
