@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Images converted: Docker to OCI and to another compression; what is in them, and what was unpacked of them, stays."""
 import json
+import os
 import subprocess
+import time
 
 from test_images import multi_platform
 from test_layers import digest, make_image
@@ -93,3 +95,23 @@ def test_refused(daemon, tmp_path):
     result = daemon.run("image", "convert", "--compression", "zstd", "example.com/x:1", "example.com/y:1", check=False)
     assert result.returncode == 1 and layer.encode() in result.stderr, result.stderr
     assert [one["name"] for one in daemon.json("image", "ls")] == ["example.com/x:1"]
+
+
+def test_killed_while_converting(daemon, tmp_path):
+    make_image(tmp_path / "x.tar", "example.com/x:1", [archive(entry("f", REG, bytes(64 << 20)))])
+    daemon.run("image", "import", "--no-unpack", f"{tmp_path}/x.tar")
+    before = {one["digest"] for one in daemon.json("content", "ls")}
+    ingests = f"{daemon.dir}/r/content-local/ingest"
+    arguments = ("image", "convert", "--compression", "zstd", "example.com/x:1", "example.com/y:1")
+    client = subprocess.Popen([*daemon.client(), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not os.listdir(ingests):
+        assert client.poll() is None and time.monotonic() < deadline
+    daemon.kill()
+    assert client.wait(60) != 0
+    daemon.start()
+    assert [one["name"] for one in daemon.json("image", "ls")] == ["example.com/x:1"]
+    daemon.run("gc", "run")
+    assert {one["digest"] for one in daemon.json("content", "ls")} == before and os.listdir(ingests) == []
+    daemon.run(*arguments)
+    assert manifest_of(daemon, "example.com/y:1")["layers"][0]["mediaType"].endswith("+zstd")
