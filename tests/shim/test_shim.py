@@ -26,6 +26,27 @@ def test_exit_status(task, status):
     assert not os.path.ismount(f"{one.bundle}/rootfs")
 
 
+@pytest.mark.parametrize("inner", [False, True])
+def test_what_runc_has_goes_with_the_end(task, inner):
+    """Without runc, unless somebody made a cgroup in the container's."""
+    one = task(["sh", "-c", "read line"])
+    in_read, in_write = os.pipe()
+    one.create(stdin="fd:0", fds=(in_read,))
+    os.close(in_read)
+    one.call("Start")
+    with open(f"{one.root}/test/{one.name}/state.json", encoding="utf-8") as file:
+        cgroups = list(json.load(file)["cgroup_paths"].values())
+    assert cgroups and all(os.path.isdir(path) for path in cgroups)
+    if inner:
+        os.mkdir(f"{cgroups[-1]}/inner")
+    os.close(in_write)
+    one.call("Wait")
+    one.call("Delete")
+    assert not [path for path in cgroups if os.path.exists(path)]
+    assert not os.path.exists(f"{one.root}/test/{one.name}")
+    assert os.path.exists(f"{one.bundle}/log-delete.json") == inner
+
+
 def test_killed(task):
     one = task(["sleep", "1000"])
     one.create()

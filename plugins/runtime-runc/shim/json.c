@@ -103,6 +103,27 @@ json_next (Json *rest, Json *ret_value)
 }
 
 bool
+json_next_member (Json *rest, Json *ret_value)
+{
+  const char *at = rest->at, *behind;
+
+  if (at >= rest->end || (*at != '{' && *at != ','))
+    return false;
+  at = skip_space (at + 1, rest->end);
+  at = at < rest->end && *at == '"' ? skip_string (at, rest->end) : NULL;
+  at = at != NULL ? skip_space (at, rest->end) : NULL;
+  if (at == NULL || at >= rest->end || *at != ':')
+    return false;
+  at = skip_space (at + 1, rest->end);
+  behind = skip_value (at, rest->end, 0);
+  if (behind == NULL)
+    return false;
+  *ret_value = (Json){ at, behind };
+  rest->at = skip_space (behind, rest->end);
+  return true;
+}
+
+bool
 json_member (Json object, const char *key, Json *ret_value)
 {
   const char *at = object.at;

@@ -19,6 +19,8 @@ bool json_parse (const char *text, size_t length, Json *ret_value);
 bool json_member (Json object, const char *key, Json *ret_value);
 /** Goes through an array: *@rest is the array at first, and what remains of it after each call. */
 bool json_next (Json *rest, Json *ret_value);
+/** The same through the values of an object's members. */
+bool json_next_member (Json *rest, Json *ret_value);
 /** A string's characters. Returns: (transfer full) malloc ()ed, or NULL: not a string. */
 char *json_string (Json value);
 /** The member @key of an object, if it is a string. Returns: (transfer full) malloc ()ed, or NULL. */

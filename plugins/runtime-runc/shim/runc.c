@@ -391,6 +391,9 @@ runc_delete_early (Container *container)
 
   if (container->stop_hooks || container->deleted || container->deleter > 0)
     return;
+  container->deleted = state_remove (container);
+  if (container->deleted)
+    return;
   make_argv (container, args, "log-delete.json", argv, log);
   pid = vfork ();
   if (pid == 0)

@@ -161,6 +161,10 @@ void runc_delete_early (Container *container);
 void runc_deleted (Container *container, int wait_status);
 bool runc_kill (Container *container, int signal, bool all, Error *error);
 
+/* remove.c */
+/** Removes what runc has of a container that has ended. Returns: false if that is not all known here: then runc itself is asked. */
+bool state_remove (const Container *container);
+
 /* options.c */
 /** Reads an Any with containerd.runc.v1.Options. */
 void options_read (Options *options, const uint8_t *any, size_t length);

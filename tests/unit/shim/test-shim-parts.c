@@ -26,6 +26,10 @@ test_json_values (void)
   g_assert_true (json_member (value, "o", &object));
   inner = json_member_string (object, "s");
   g_assert_cmpstr (inner, ==, "inner");
+  for (n = 0; json_next_member (&value, &item);)
+    n++;
+  g_assert_cmpuint (n, ==, 4);
+  g_assert_false (json_next_member (&list, &item));
   g_assert_false (json_member (object, "a", &item));
   g_assert_null (json_member_string (value, "a"));
 }
