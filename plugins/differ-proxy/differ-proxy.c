@@ -5,6 +5,8 @@
  */
 #include "differ-proxy.h"
 
+#include <string.h>
+
 #include <gantry/differ.h>
 
 #define PB(name)         Containerd__Services__Diff__V1__##name
@@ -56,7 +58,7 @@ check_options (GVariant *options, gboolean *ret_sync, GError **error)
       const char *key;
 
       g_variant_get_child (options, i, "{&sv}", &key, NULL);
-      if (g_str_has_suffix (key, "-map"))
+      if (g_str_has_suffix (key, "-map") || strcmp (key, "only") == 0)
         return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "a proxied differ has no option %s", key);
     }
   return TRUE;
