@@ -61,8 +61,7 @@ check_schema (OciRepository *self, const char *media_type, GError **error)
     return TRUE;
   return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
                        "it is an image of Docker's old format (manifest schema 1), which is not taken; push "
-                       "it again with a client of"
-                       " this decade, or ask for its conversion");
+                       "it again with a client of this decade");
 }
 
 /* Registries that know only "application/json" leave it to the document to say what it is. */

@@ -176,12 +176,20 @@ split_arguments (int argc, char *argv[], GPtrArray *own, GPtrArray *of_glib)
   g_ptr_array_add (own, NULL);
 }
 
+static void
+plan_clear (BenchPlan *plan)
+{
+  g_clear_pointer (&plan->subject, bench_module_free);
+  g_clear_pointer (&plan->others, g_ptr_array_unref);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (BenchPlan, plan_clear)
+
 static int
 run (BenchPlan *plan)
 {
   g_autoptr (GError) error = NULL;
   guint n = 0;
-  int status;
 
   if (!add_suites (plan, &n, &error))
     return fail (error->message);
@@ -190,10 +198,7 @@ run (BenchPlan *plan)
       g_printerr ("gantry-contract: no interface of it has a suite; see --list\n");
       return EXIT_SKIP;
     }
-  status = g_test_run ();
-  bench_module_free (plan->subject);
-  g_ptr_array_unref (plan->others);
-  return status;
+  return g_test_run ();
 }
 
 int
@@ -203,7 +208,7 @@ main (int argc, char *argv[])
   g_autoptr (GPtrArray) own = g_ptr_array_new ();
   g_autoptr (GPtrArray) of_glib = g_ptr_array_new ();
   g_autoptr (GError) error = NULL;
-  BenchPlan plan = { 0 };
+  g_auto (BenchPlan) plan = { 0 };
   int n_own, n_of_glib;
   char **own_argv, **glib_argv;
 
