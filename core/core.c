@@ -507,6 +507,8 @@ steal_next_to_end (Core *self)
   return plugin;
 }
 
+#define MAX_LAST_ITERATIONS 1000
+
 void
 core_finish (Core *self)
 {
@@ -523,6 +525,9 @@ core_finish (Core *self)
       g_mutex_unlock (&self->pools_lock);
       g_thread_pool_free (pool, FALSE, TRUE);
     }
+  /* What that work has left for the main context is done while the plugins are there; a source that never ends is not waited for. */
+  for (guint i = 0; i < MAX_LAST_ITERATIONS && g_main_context_iteration (self->context, FALSE); i++)
+    ;
   while (self->started->len > 0)
     {
       Plugin *plugin = steal_next_to_end (self);

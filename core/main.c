@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <glib-unix.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -389,6 +390,8 @@ run (Options *options)
       g_printerr ("gantryd: %s\n", error->message);
       return 1;
     }
+  /* A peer that has gone is an error of write (2). GSocket would see to that, but not every frontend has one. */
+  signal (SIGPIPE, SIG_IGN);
   g_unix_signal_add (SIGTERM, on_signal, core);
   g_unix_signal_add (SIGINT, on_signal, core);
   if (!core->fatal)

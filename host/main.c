@@ -6,6 +6,7 @@
  * It is a small daemon of the same core: manifests, needs and configuration are the same, root and state
  * directories are its own.
  */
+#include <signal.h>
 #include <fcntl.h>
 #include <glib-unix.h>
 #include <stdio.h>
@@ -222,6 +223,7 @@ run (Host *self, Options *options, GError **error)
   g_unix_signal_add (SIGINT, on_signal, self);
   self->core->on_settled = on_settled;
   core_start (self->core);
+  signal (SIGPIPE, SIG_IGN);
   g_main_loop_run (self->core->loop);
   if (self->server != NULL)
     grpc_server_stop (self->server, DRAIN_MS);
@@ -230,10 +232,23 @@ run (Host *self, Options *options, GError **error)
   return TRUE;
 }
 
+static void
+command_line_clear (CommandLine *line)
+{
+  g_free (line->plugin);
+  g_free (line->address);
+  g_free (line->root);
+  g_free (line->state);
+  g_strfreev (line->plugins_dirs);
+  g_strfreev (line->set);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (CommandLine, command_line_clear)
+
 int
 main (int argc, char **argv)
 {
-  CommandLine line = { 0 };
+  g_auto (CommandLine) line = { 0 };
   Options options = { 0 };
   Host self = { .line = &line };
   const GOptionEntry entries[] = {

@@ -7,6 +7,7 @@
  * Prints "ready" and, for TCP, the port. A line "counts" on its input is answered by "connections calls
  * buffered", "stop MS" drains and ends it.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -445,6 +446,8 @@ main (int argc, char *argv[])
   GrpcServer *server;
   guint16 port = 0;
 
+  /* As gantryd does. */
+  signal (SIGPIPE, SIG_IGN);
   for (int i = 2; i < argc; i++)
     set (&settings, argv[i]);
   server = grpc_server_new (&settings);
