@@ -247,7 +247,11 @@ on_tell (gpointer data)
   finished = self->finished;
   g_mutex_unlock (&self->lock);
   if (first)
-    emit (jobs, self, GANTRY_JOB_ADDED, job_get_properties (&self->job));
+    {
+      g_autoptr (GVariant) properties = job_get_properties (&self->job);
+
+      emit (jobs, self, GANTRY_JOB_ADDED, properties);
+    }
   emit (jobs, self, finished ? GANTRY_JOB_FINISHED : GANTRY_JOB_CHANGED, changes);
   if (finished && self->removal == NULL)
     {
