@@ -106,7 +106,9 @@ make_create (GantryContractFixture *fixture, const char *ns, const char *id, con
   g_autofree char *process = process_json (args);
   char *json = g_strdup_printf (
       "{\"ociVersion\": \"1.0.2\", \"process\": %s, \"root\": {\"path\": \"rootfs\"},"
-      " \"mounts\": [{\"destination\": \"/proc\", \"type\": \"proc\", \"source\": \"proc\"}],"
+      " \"mounts\": [{\"destination\": \"/proc\", \"type\": \"proc\", \"source\": \"proc\"},"
+      /* Its own, for runc writes links there, and containers that are made at once share the root. */
+      " {\"destination\": \"/dev\", \"type\": \"tmpfs\", \"source\": \"tmpfs\"}],"
       " \"linux\": {\"namespaces\": [{\"type\": \"pid\"}, {\"type\": \"mount\"}, {\"type\": \"ipc\"}, "
       "{\"type\": \"uts\"}],"
       " \"cgroupsPath\": \"/gantry-contract/%d-%s-%s\"}}",
