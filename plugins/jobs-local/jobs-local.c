@@ -29,6 +29,7 @@ typedef struct {
   gboolean announced;
   gboolean scheduled;
   gboolean finished;
+  gboolean end_told; /* main context */
   gint64 started_us;
   GSource *removal; /* (nullable); main context */
 } Job;
@@ -236,15 +237,19 @@ on_tell (gpointer data)
   Job *self = data;
   JobsLocal *jobs = self->jobs;
   gboolean first, finished;
-  GVariant *changes = take_changes (self);
+  g_autoptr (GVariant) changes = NULL;
 
   g_mutex_lock (&jobs->lock);
   g_hash_table_remove (jobs->tells, g_main_current_source ());
   g_mutex_unlock (&jobs->lock);
+  /* A change that waited for its interval when the job ended was told with the end. */
+  if (self->end_told)
+    return G_SOURCE_REMOVE;
+  changes = g_variant_ref_sink (take_changes (self));
   g_mutex_lock (&self->lock);
   first = !self->announced;
   self->announced = TRUE;
-  finished = self->finished;
+  finished = self->end_told = self->finished;
   g_mutex_unlock (&self->lock);
   if (first)
     {
@@ -253,7 +258,7 @@ on_tell (gpointer data)
       emit (jobs, self, GANTRY_JOB_ADDED, properties);
     }
   emit (jobs, self, finished ? GANTRY_JOB_FINISHED : GANTRY_JOB_CHANGED, changes);
-  if (finished && self->removal == NULL)
+  if (finished)
     {
       g_mutex_lock (&jobs->lock);
       self->removal = g_timeout_source_new_seconds (KEEP_SECONDS);

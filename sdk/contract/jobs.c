@@ -273,6 +273,37 @@ test_watch (GantryContractFixture *fixture)
   gantry_jobs_unwatch (ear.jobs, ear.watch);
 }
 
+static gboolean
+has_changed_again (gpointer data)
+{
+  return ((Ear *)data)->last_steps == 2;
+}
+
+/* A change that waits to be told when the job ends is told with the end, not by a second one. */
+static void
+test_ends_once (GantryContractFixture *fixture)
+{
+  Ear ear, later;
+  g_autoptr (GantryJob) job = create (fixture, NULL);
+  g_autoptr (GantryJob) other = create (fixture, NULL);
+
+  listen (&ear, fixture);
+  listen (&later, fixture);
+  ear.id = gantry_job_get_id (job);
+  later.id = gantry_job_get_id (other);
+  gantry_contract_spin ();
+  gantry_job_update (job, g_variant_new_parsed ("{'steps': <@u 1>}"));
+  gantry_job_update (other, g_variant_new_parsed ("{'steps': <@u 2>}"));
+  gantry_job_finish (job, NULL, NULL);
+  gantry_contract_wait (has_finished, &ear, "the end of a job");
+  gantry_contract_wait (has_changed_again, &later, "a change of another job");
+  g_assert_cmpuint (ear.n_finished, ==, 1);
+  g_assert_cmpuint (ear.last_steps, ==, 1);
+  gantry_job_finish (other, NULL, NULL);
+  gantry_jobs_unwatch (ear.jobs, ear.watch);
+  gantry_jobs_unwatch (later.jobs, later.watch);
+}
+
 static void
 test_unwatch (GantryContractFixture *fixture)
 {
@@ -405,10 +436,19 @@ test_threads (GantryContractFixture *fixture)
 }
 
 static const GantryContractCase cases[] = {
-  { "create", test_create },   { "tokens", test_tokens },     { "update", test_update },
-  { "finish", test_finish },   { "given-up", test_given_up }, { "watch", test_watch },
-  { "unwatch", test_unwatch }, { "list", test_list },         { "cancel", test_cancel },
-  { "limit", test_limit },     { "threads", test_threads },   { NULL, NULL },
+  { "create", test_create },
+  { "tokens", test_tokens },
+  { "update", test_update },
+  { "finish", test_finish },
+  { "given-up", test_given_up },
+  { "watch", test_watch },
+  { "ends-once", test_ends_once },
+  { "unwatch", test_unwatch },
+  { "list", test_list },
+  { "cancel", test_cancel },
+  { "limit", test_limit },
+  { "threads", test_threads },
+  { NULL, NULL },
 };
 
 const GantryContractSuite gantry_contract_jobs = { GANTRY_JOBS_TYPE, cases };
