@@ -23,6 +23,8 @@ typedef struct {
   GHashTable *links; /* "dev:inode" of files with several names -> first copy's path */
   int root;          /* of the copy, for links */
   GString *path;     /* of the current directory in the copy, with a final slash */
+  GantryOwnerFunc owner;
+  gconstpointer owner_data;
   GCancellable *cancellable;
 } Copy;
 
@@ -50,11 +52,22 @@ copy_xattrs (int from, int to, GError **error)
 }
 
 static gboolean
-copy_attributes (int from, int to, const struct stat *st, GError **error)
+owner_of (Copy *copy, const struct stat *st, guint32 *ret_uid, guint32 *ret_gid, GError **error)
+{
+  *ret_uid = st->st_uid;
+  *ret_gid = st->st_gid;
+  return copy->owner == NULL || copy->owner (copy->owner_data, st->st_uid, st->st_gid, ret_uid, ret_gid, error);
+}
+
+static gboolean
+copy_attributes (Copy *copy, int from, int to, const struct stat *st, GError **error)
 {
   const struct timespec times[2] = { st->st_atim, st->st_mtim };
+  guint32 uid, gid;
 
-  if (fchown (to, st->st_uid, st->st_gid) < 0 || fchmod (to, st->st_mode & 07777) < 0)
+  if (!owner_of (copy, st, &uid, &gid, error))
+    return FALSE;
+  if (fchown (to, uid, gid) < 0 || fchmod (to, st->st_mode & 07777) < 0)
     return gantry_throw_errno (error, errno, "setting owner and mode");
   /* After the owner: changing it drops security.capability. */
   if (!copy_xattrs (from, to, error))
@@ -109,15 +122,18 @@ copy_file (Copy *copy, int from_dir, int to_dir, const char *name, const struct 
   to = openat (to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (to < 0)
     return gantry_throw_errno (error, errno, "creating");
-  return copy_data (from, to, st->st_size, error) && copy_attributes (from, to, st, error);
+  return copy_data (from, to, st->st_size, error) && copy_attributes (copy, from, to, st, error);
 }
 
 static gboolean
-copy_special (int from_dir, int to_dir, const char *name, const struct stat *st, GError **error)
+copy_special (Copy *copy, int from_dir, int to_dir, const char *name, const struct stat *st, GError **error)
 {
   const struct timespec times[2] = { st->st_atim, st->st_mtim };
   char target[PATH_MAX];
+  guint32 uid, gid;
 
+  if (!owner_of (copy, st, &uid, &gid, error))
+    return FALSE;
   if (S_ISLNK (st->st_mode))
     {
       ssize_t n = readlinkat (from_dir, name, target, sizeof target - 1);
@@ -130,7 +146,7 @@ copy_special (int from_dir, int to_dir, const char *name, const struct stat *st,
     }
   else if (mknodat (to_dir, name, st->st_mode, st->st_rdev) < 0)
     return gantry_throw_errno (error, errno, "making the node");
-  if (fchownat (to_dir, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW) < 0
+  if (fchownat (to_dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0
       || (!S_ISLNK (st->st_mode) && fchmodat (to_dir, name, st->st_mode & 07777, 0) < 0)
       || utimensat (to_dir, name, times, AT_SYMLINK_NOFOLLOW) < 0)
     return gantry_throw_errno (error, errno, "setting attributes");
@@ -177,7 +193,7 @@ copy_entry (Copy *copy, int from, int to, const char *name, guint depth, GError 
   if (first != NULL)
     return linkat (copy->root, first, to, name, 0) == 0 || gantry_throw_errno (error, errno, "linking to %s", first);
   if (S_ISREG (st.st_mode) ? !copy_file (copy, from, to, name, &st, error)
-                           : !copy_special (from, to, name, &st, error))
+                           : !copy_special (copy, from, to, name, &st, error))
     {
       g_prefix_error (error, "copying /%s%s: ", copy->path->str, name);
       return FALSE;
@@ -214,15 +230,15 @@ copy_directory (Copy *copy, int from, int to, guint depth, GError **error)
   /* Last, so that the directory's times are those of the original. */
   if (ok && fstat (from, &st) < 0)
     return gantry_throw_errno (error, errno, "reading the status of /%s", copy->path->str);
-  return ok && copy_attributes (from, to, &st, error);
+  return ok && copy_attributes (copy, from, to, &st, error);
 }
 
 gboolean
-gantry_copy_tree (int from, int to, GCancellable *cancellable, GError **error)
+gantry_copy_tree (int from, int to, GantryOwnerFunc owner, gconstpointer data, GCancellable *cancellable, GError **error)
 {
   g_autoptr (GHashTable) links = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
   g_autoptr (GString) path = g_string_new (NULL);
-  Copy copy = { links, to, path, cancellable };
+  Copy copy = { links, to, path, owner, data, cancellable };
 
   return copy_directory (&copy, from, to, 0, error);
 }

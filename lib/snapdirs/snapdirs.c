@@ -19,8 +19,8 @@ number_name (guint64 number, char name[32])
 }
 
 static gboolean
-make_directory (SnapDirs *self, guint64 number, GantrySnapshotKind kind, GArray *ancestors, GCancellable *cancellable,
-                GError **error)
+make_directory (SnapDirs *self, guint64 number, GantrySnapshotKind kind, GArray *ancestors, const SnapMapping *mapping,
+                GCancellable *cancellable, GError **error)
 {
   gantry_autofd int fd = -1;
   char name[32];
@@ -31,7 +31,7 @@ make_directory (SnapDirs *self, guint64 number, GantrySnapshotKind kind, GArray 
   fd = openat (self->fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0 || mkdirat (fd, "fs", 0755) < 0)
     return gantry_throw_errno (error, errno, "making the directory of a snapshot");
-  return self->ops->fill (self, fd, kind, ancestors, cancellable, error);
+  return self->ops->fill (self, fd, kind, ancestors, mapping, cancellable, error);
 }
 
 static void
@@ -97,12 +97,64 @@ end (SnapDirs *self, guint64 number)
   g_mutex_unlock (&self->lock);
 }
 
+static unsigned
+snap_capabilities (GantrySnapshotter *snapshotter)
+{
+  SnapDirs *self = (SnapDirs *) snapshotter;
+
+  if (g_once_init_enter (&self->probed))
+    {
+      if (self->ops->probe_remap != NULL && self->ops->probe_remap (self))
+        self->capabilities |= GANTRY_SNAPSHOTTER_REMAP;
+      g_once_init_leave (&self->probed, 1);
+    }
+  return self->capabilities;
+}
+
+gboolean
+snap_mapping_apply (const SnapMapping *mapping, guint32 uid, guint32 gid, guint32 *ret_uid, guint32 *ret_gid, GError **error)
+{
+  gint64 mapped_uid = idmap_outside (mapping->uids, mapping->n_uids, uid);
+  gint64 mapped_gid = idmap_outside (mapping->gids, mapping->n_gids, gid);
+
+  if (mapped_uid < 0 || mapped_gid < 0)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "a file belongs to %u:%u, which the snapshot's mapping does not have; map more ids", uid, gid);
+  *ret_uid = (guint32) mapped_uid;
+  *ret_gid = (guint32) mapped_gid;
+  return TRUE;
+}
+
+/* What the labels say of owners. *@ret_mapping: (transfer full): NULL if nothing. */
+static gboolean
+read_mapping (SnapDirs *self, GVariant *labels, SnapMapping **ret_mapping, GError **error)
+{
+  const char *uids = gantry_labels_lookup (labels, SNAP_UIDMAPPING), *gids = gantry_labels_lookup (labels, SNAP_GIDMAPPING);
+  g_autofree SnapMapping *mapping = NULL;
+
+  if (uids == NULL && gids == NULL)
+    return TRUE;
+  mapping = g_new (SnapMapping, 1);
+  mapping->n_uids = uids != NULL ? idmap_parse (uids, mapping->uids) : 0;
+  mapping->n_gids = gids != NULL ? idmap_parse (gids, mapping->gids) : 0;
+  if (mapping->n_uids == 0 || mapping->n_gids == 0)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "the labels " SNAP_UIDMAPPING " and " SNAP_GIDMAPPING " must both be \"container-id:host-id:size\", not \"%s\" and "
+                         "\"%s\": invalid argument", uids != NULL ? uids : "", gids != NULL ? gids : "");
+  if ((snap_capabilities (&self->snapshotter) & GANTRY_SNAPSHOTTER_REMAP) == 0)
+    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
+                         "mounts with mapped owners do not work on %s; use the native snapshotter, which copies", self->path);
+  *ret_mapping = g_steal_pointer (&mapping);
+  return TRUE;
+}
+
 static gboolean
 create (SnapDirs *self, GantrySnapshotKind kind, const char *key, const char *parent, GVariant *labels,
         GPtrArray **ret_mounts, GCancellable *cancellable, GError **error)
 {
   g_autoptr (GArray) lineage = NULL;
   g_autoptr (GantrySnapshotEntry) entry = NULL;
+  g_autofree SnapMapping *mapping = NULL;
   guint64 number;
   gboolean ok;
 
@@ -113,10 +165,12 @@ create (SnapDirs *self, GantrySnapshotKind kind, const char *key, const char *pa
   /* Seen early, so that a losing prepare of a big native snapshot copies nothing; the index decides for good. */
   if (gantry_snapshot_index_get (self->index, self->id, key, &entry, cancellable, NULL))
     return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "snapshot \"%s\": already exists", key);
+  if (!read_mapping (self, labels, &mapping, error))
+    return FALSE;
   lineage = lineage_of (self, parent, cancellable, error);
   if (lineage == NULL || !begin (self, &number, cancellable, error))
     return FALSE;
-  ok = make_directory (self, number, kind, lineage, cancellable, error)
+  ok = make_directory (self, number, kind, lineage, mapping, cancellable, error)
        && gantry_snapshot_index_insert (self->index, self->id, number, kind, key, parent, labels, &entry, cancellable, error);
   if (!ok)
     remove_directory (self, number);
@@ -140,12 +194,6 @@ snap_view (GantrySnapshotter *snapshotter, const char *key, const char *parent, 
            GCancellable *cancellable, GError **error)
 {
   return create ((SnapDirs *) snapshotter, GANTRY_SNAPSHOT_VIEW, key, parent, labels, ret_mounts, cancellable, error);
-}
-
-static unsigned
-snap_capabilities (GantrySnapshotter *snapshotter)
-{
-  return ((SnapDirs *) snapshotter)->capabilities;
 }
 
 static gboolean

@@ -9,16 +9,33 @@
 #pragma once
 
 #include <gantry/snapshot-index.h>
+#include <idmap.h>
+
+#define SNAP_UIDMAPPING "containerd.io/snapshot/uidmapping"
+#define SNAP_GIDMAPPING "containerd.io/snapshot/gidmapping"
 
 typedef struct _SnapDirs SnapDirs;
 
+/** How the owners of a snapshot's files are mapped: its labels. */
 typedef struct {
-  /** Fills the new directory @dir_fd (which has an empty "fs") of @kind on @ancestors (numbers, nearest first).
-   * Blocks: on local I/O. */
-  gboolean (*fill) (SnapDirs *self, int dir_fd, GantrySnapshotKind kind, GArray *ancestors, GCancellable *cancellable,
-                    GError **error);
+  IdmapRange uids[IDMAP_MAX_RANGES];
+  IdmapRange gids[IDMAP_MAX_RANGES];
+  gsize n_uids;
+  gsize n_gids;
+} SnapMapping;
+
+/** @uid and @gid as @mapping has them. Errors: FAILED_PRECONDITION (outside of it). */
+gboolean snap_mapping_apply (const SnapMapping *mapping, guint32 uid, guint32 gid, guint32 *ret_uid, guint32 *ret_gid, GError **error);
+
+typedef struct {
+  /** Fills the new directory @dir_fd (which has an empty "fs") of @kind on @ancestors (numbers, nearest first). @mapping: (nullable):
+   * of GANTRY_SNAPSHOTTER_REMAP. Blocks: on local I/O. */
+  gboolean (*fill) (SnapDirs *self, int dir_fd, GantrySnapshotKind kind, GArray *ancestors, const SnapMapping *mapping,
+                    GCancellable *cancellable, GError **error);
   /** How to mount @entry. Returns: (transfer full) (element-type GantryMount). */
   GPtrArray *(*mounts) (SnapDirs *self, GantrySnapshotEntry *entry);
+  /** (nullable): Whether mappings work here: asked once, when it matters. Blocks: shortly. */
+  gboolean (*probe_remap) (SnapDirs *self);
 } SnapDirsOps;
 
 struct _SnapDirs {
@@ -30,6 +47,7 @@ struct _SnapDirs {
   const char *path; /* the plugin's directory */
   int fd;
   unsigned capabilities;
+  gsize probed; /* once: REMAP is among them if it works */
   char **mount_options; /* for the snapshotter on top */
   GMutex lock;
   GArray *pending; /* with lock: numbers whose directories are being made, in order */

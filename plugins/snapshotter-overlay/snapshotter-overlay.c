@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 
 #include <fdio.h>
+#include <idmap.h>
 
 static void
 add_option (GPtrArray *options, char *option)
@@ -25,12 +26,26 @@ one_mount (const char *type, const char *source, GPtrArray *options)
   return mounts;
 }
 
+/* Whoever mounts maps the owners of what is below; what is written above belongs to the mapped ones as it is. */
+static void
+add_mapping (GPtrArray *options, GVariant *labels)
+{
+  const char *uids = gantry_labels_lookup (labels, SNAP_UIDMAPPING), *gids = gantry_labels_lookup (labels, SNAP_GIDMAPPING);
+
+  if (uids == NULL || gids == NULL)
+    return;
+  add_option (options, g_strconcat ("uidmap=", uids, NULL));
+  add_option (options, g_strconcat ("gidmap=", gids, NULL));
+}
+
+/* @labels: (nullable): with a mapping. */
 static GPtrArray *
-bind_mount (SnapDirs *self, guint64 number, gboolean writable)
+bind_mount (SnapDirs *self, guint64 number, gboolean writable, GVariant *labels)
 {
   g_autoptr (GPtrArray) options = g_ptr_array_new_with_free_func (g_free);
   g_autofree char *path = snap_dirs_fs_path (self, number);
 
+  add_mapping (options, labels);
   add_option (options, g_strdup (writable ? "rw" : "ro"));
   add_option (options, g_strdup ("rbind"));
   return one_mount ("bind", path, options);
@@ -44,10 +59,11 @@ overlay_mounts (SnapDirs *self, GantrySnapshotEntry *entry)
   gboolean active = entry->info->kind == GANTRY_SNAPSHOT_ACTIVE;
 
   if (entry->ancestors->len == 0)
-    return bind_mount (self, entry->number, active);
+    return bind_mount (self, entry->number, active, NULL);
   if (!active && entry->ancestors->len == 1)
-    return bind_mount (self, g_array_index (entry->ancestors, guint64, 0), FALSE);
+    return bind_mount (self, g_array_index (entry->ancestors, guint64, 0), FALSE, entry->info->labels);
   options = g_ptr_array_new_with_free_func (g_free);
+  add_mapping (options, entry->info->labels);
   for (gsize i = 0; self->mount_options != NULL && self->mount_options[i] != NULL; i++)
     add_option (options, g_strdup (self->mount_options[i]));
   if (active)
@@ -63,27 +79,69 @@ overlay_mounts (SnapDirs *self, GantrySnapshotEntry *entry)
   return one_mount ("overlay", "overlay", options);
 }
 
-/* The root directory's owner and mode come from the upper directory, so it takes those of the nearest parent. */
+/* The root directory's owner and mode come from the upper directory, so it takes those of the nearest parent, mapped. */
 static gboolean
-overlay_fill (SnapDirs *self, int dir_fd, GantrySnapshotKind kind, GArray *ancestors, GCancellable *cancellable,
-              GError **error)
+overlay_fill (SnapDirs *self, int dir_fd, GantrySnapshotKind kind, GArray *ancestors, const SnapMapping *mapping,
+              GCancellable *cancellable, GError **error)
 {
   g_autofree char *parent = NULL;
+  guint32 uid, gid;
   struct stat st;
 
   if (kind == GANTRY_SNAPSHOT_ACTIVE && mkdirat (dir_fd, "work", 0711) < 0)
     return gantry_throw_errno (error, errno, "making an overlay work directory");
-  if (ancestors->len == 0)
+  if (ancestors->len == 0 && mapping == NULL)
     return TRUE;
-  parent = g_strdup_printf ("%" G_GUINT64_FORMAT "/fs", g_array_index (ancestors, guint64, 0));
-  if (fstatat (self->fd, parent, &st, AT_SYMLINK_NOFOLLOW) < 0)
-    return gantry_throw_errno (error, errno, "reading the status of the parent snapshot %s", parent);
-  if (fchownat (dir_fd, "fs", st.st_uid, st.st_gid, 0) < 0 || fchmodat (dir_fd, "fs", st.st_mode & 07777, 0) < 0)
+  if (ancestors->len > 0)
+    parent = g_strdup_printf ("%" G_GUINT64_FORMAT "/fs", g_array_index (ancestors, guint64, 0));
+  if (fstatat (parent != NULL ? self->fd : dir_fd, parent != NULL ? parent : "fs", &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return gantry_throw_errno (error, errno, "reading the status of the parent snapshot %s", parent != NULL ? parent : "");
+  uid = st.st_uid;
+  gid = st.st_gid;
+  if (mapping != NULL && !snap_mapping_apply (mapping, uid, gid, &uid, &gid, error))
+    return FALSE;
+  if (fchownat (dir_fd, "fs", uid, gid, 0) < 0 || fchmodat (dir_fd, "fs", st.st_mode & 07777, 0) < 0)
     return gantry_throw_errno (error, errno, "setting owner and mode of a snapshot");
   return TRUE;
 }
 
-static const SnapDirsOps ops = { overlay_fill, overlay_mounts };
+/* A mapped mount of a lower directory, and an overlay on it. */
+static gboolean
+try_mapped (SnapDirs *self)
+{
+  g_autofree char *lower = g_strconcat (self->path, "/ids/lower", NULL), *mapped = g_strconcat (self->path, "/ids/mapped", NULL);
+  g_autofree char *merged = g_strconcat (self->path, "/ids/merged", NULL);
+  g_autofree char *options = g_strdup_printf ("lowerdir=%s,upperdir=%s/ids/upper,workdir=%s/ids/work,volatile", mapped, self->path,
+                                              self->path);
+  gantry_autofd int userns = idmap_open ("0:100000:1", "0:100000:1");
+  gantry_autofd int tree = userns >= 0 ? idmap_clone (lower, userns, 0) : -1;
+  gboolean ok;
+
+  if (tree < 0 || move_mount (tree, "", AT_FDCWD, mapped, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+    return FALSE;
+  ok = mount ("overlay", merged, "overlay", 0, options) == 0;
+  if (ok)
+    umount2 (merged, MNT_DETACH);
+  umount2 (mapped, MNT_DETACH);
+  return ok;
+}
+
+static gboolean
+overlay_probe_remap (SnapDirs *self)
+{
+  static const char *const names[] = { "ids", "ids/lower", "ids/mapped", "ids/upper", "ids/work", "ids/merged" };
+  g_autoptr (GError) error = NULL;
+  gboolean ok = gantry_remove_tree_at (self->fd, "ids", &error);
+
+  for (gsize i = 0; ok && i < G_N_ELEMENTS (names); i++)
+    ok = mkdirat (self->fd, names[i], 0700) == 0 || gantry_throw_errno (&error, errno, "making %s/%s", self->path, names[i]);
+  ok = ok && try_mapped (self);
+  if (error != NULL || !gantry_remove_tree_at (self->fd, "ids", &error))
+    gantry_host_log (self->host, GANTRY_LOG_WARNING, "whether owners can be mapped is not known: %s", error->message);
+  return ok;
+}
+
+static const SnapDirsOps ops = { overlay_fill, overlay_mounts, overlay_probe_remap };
 
 /* Mounts a small overlay in the plugin's directory once, which tells more than the list of file systems. */
 static gboolean

@@ -681,6 +681,53 @@ test_threads (GantryContractFixture *fixture)
   g_assert_cmpuint (count (fixture, "name~=^chain-", 0), ==, 4 * N_THREADS);
 }
 
+static GVariant *
+mapping_labels (const char *uids, const char *gids)
+{
+  GVariantBuilder labels;
+
+  g_variant_builder_init (&labels, G_VARIANT_TYPE ("a{ss}"));
+  g_variant_builder_add (&labels, "{ss}", "containerd.io/snapshot/uidmapping", uids);
+  if (gids != NULL)
+    g_variant_builder_add (&labels, "{ss}", "containerd.io/snapshot/gidmapping", gids);
+  return g_variant_builder_end (&labels);
+}
+
+static gboolean
+has_option (GPtrArray *mounts, const char *option)
+{
+  const GantryMount *mount = g_ptr_array_index (mounts, 0);
+
+  return mount->options != NULL && g_strv_contains ((const char *const *)mount->options, option);
+}
+
+/* Owners are mapped by the mounts' options, or by the files themselves; and what is no mapping makes nothing. */
+static void
+test_remap (GantryContractFixture *fixture)
+{
+  GPtrArray *mounts = GANTRY_CONTRACT_UNTOUCHED;
+  unsigned capabilities = gantry_snapshotter_get_capabilities (snapshotter_of (fixture));
+
+  if ((capabilities & GANTRY_SNAPSHOTTER_REMAP) == 0)
+    {
+      g_test_skip ("this snapshotter does not map owners here");
+      return;
+    }
+  make_committed (fixture, "base", NULL, NULL, NULL);
+  CONTRACT_FAILS (GANTRY_ERROR_INVALID_ARGUMENT,
+                  gantry_snapshotter_prepare (snapshotter_of (fixture), "key", "base",
+                                              mapping_labels ("0:100000:1000000", "nonsense"), &mounts, NULL, &error));
+  CONTRACT_FAILS (GANTRY_ERROR_INVALID_ARGUMENT,
+                  gantry_snapshotter_prepare (snapshotter_of (fixture), "key", "base",
+                                              mapping_labels ("0:100000:1000000", NULL), &mounts, NULL, &error));
+  g_assert_true (mounts == GANTRY_CONTRACT_UNTOUCHED);
+  assert_absent (fixture, "key");
+  CONTRACT_OK (gantry_snapshotter_prepare (snapshotter_of (fixture), "key", "base",
+                                           mapping_labels ("0:100000:1000000", "0:200000:1000000"), &mounts, NULL, &error));
+  g_assert_true (has_option (mounts, "uidmap=0:100000:1000000") == has_option (mounts, "gidmap=0:200000:1000000"));
+  g_ptr_array_unref (mounts);
+}
+
 static const GantryContractCase cases[] = {
   { "life", test_life },
   { "files", test_files },
@@ -696,6 +743,7 @@ static const GantryContractCase cases[] = {
   { "labels", test_labels },
   { "walk", test_walk },
   { "rebase", test_rebase },
+  { "remap", test_remap },
   { "cancelled", test_cancelled },
   { "deep", test_deep },
   { "restart", test_restart },

@@ -15,7 +15,10 @@
  * Names and keys are opaque, unique across both, and at most GANTRY_MAX_NAME bytes. A snapshot that has children can't be removed.
  *
  * The backend (snapshotter-overlay, …) knows no namespaces; a view that has them and implements this same interface comes from
- * store.h. Labels that a backend may act on: "containerd.io/snapshot/uidmapping" and "…/gidmapping" ("0:100000:65536").
+ * store.h. Labels that a backend may act on: "containerd.io/snapshot/uidmapping" and "…/gidmapping"
+ * ("0:100000:65536", several separated by commas), given to prepare () and view (): the owners of the parent's files as a user namespace
+ * has them. The mounts then either show mapped owners by themselves or have the options "uidmap=" and "gidmap=" with the same words, by
+ * which whoever mounts maps what is below (mount_setattr (2), MOUNT_ATTR_IDMAP): of an overlay its lower directories.
  */
 #pragma once
 
@@ -92,7 +95,7 @@ typedef struct {
   /** Drops it. Blocks: no. Errors: none. Since: 1.0 */
   void (*unref) (GantrySnapshotter *self);
 
-  /** GantrySnapshotterCapabilities. Blocks: no. Errors: none. Since: 1.0 */
+  /** GantrySnapshotterCapabilities. Blocks: shortly, the first time. Errors: none. Since: 1.0 */
   unsigned (*get_capabilities) (GantrySnapshotter *self);
 
   /** What is known of the name or key @key. *@ret_info: (transfer full). Blocks: on local metadata. Errors: NOT_FOUND.

@@ -17,6 +17,7 @@ import pytest
 
 grpc = pytest.importorskip('grpc')
 from client import Client, message, pack, unpack  # noqa: E402
+from common import EXISTS, INVALID, NOT_FOUND, PRECONDITION, RANGE, SPEC, UNIMPLEMENTED, container, refused  # noqa: E402
 from sides import Side  # noqa: E402
 
 if "ASAN_OPTIONS" in os.environ:
@@ -24,51 +25,6 @@ if "ASAN_OPTIONS" in os.environ:
     os.environ["ASAN_OPTIONS"] += ":detect_leaks=0"
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
-SPEC = message('google.protobuf.Any', type_url='types.containerd.io/opencontainers/runtime-spec/1/Spec', value=b'{"ociVersion": "1.0.2"}')
-
-
-@pytest.fixture(scope='module')
-def side():
-    one = Side('gantry').start()
-    yield one
-    one.stop()
-
-
-@pytest.fixture(scope='module')
-def archive():
-    work = pathlib.Path(f'/tmp/gantry-services.{os.getpid()}')
-    work.mkdir()
-    tool = pathlib.Path(__file__).parent.parent.parent / 'tools/make-busybox-image'
-    subprocess.run([tool, work / 'oci.tar'], check=True)
-    yield work / 'oci.tar'
-    shutil.rmtree(work)
-
-
-@pytest.fixture
-def client(side, request):
-    """A namespace of its own for each test."""
-    return Client(side.address, request.node.name.replace('_', '-')[:70])
-
-
-def refused(code, call, *args, **kwargs):
-    """The words of the error of class @code that the call ends with."""
-    with pytest.raises(grpc.RpcError) as caught:
-        result = call(*args, **kwargs)
-        if hasattr(result, '__next__'):
-            list(result)
-    assert caught.value.code() == code, caught.value
-    return caught.value.details()
-
-
-NOT_FOUND, EXISTS = grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS
-INVALID, PRECONDITION = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION
-UNIMPLEMENTED, RANGE = grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.OUT_OF_RANGE
-
-
-def container(client, name, **fields):
-    fields.setdefault('spec', SPEC)
-    fields.setdefault('runtime', {'name': 'io.containerd.runc.v2'})
-    return client.containers.message('Container', id=name, **fields)
 
 
 # Frames around services

@@ -2,32 +2,24 @@
  *
  * The root file system: mounts given in Create are made at <bundle>/rootfs, by the new mount API, whose options have no page-sized
  * limit (a long lowerdir= of many layers). */
-#include "shim.h"
+#include "mounts.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define MAX_OPTIONS 128
 /* Not in every libc's headers. */
 #define DETACH 2 /* MNT_DETACH */
 #define NOFOLLOW 8 /* UMOUNT_NOFOLLOW */
 
 int mount (const char *, const char *, const char *, unsigned long, const void *);
 int umount2 (const char *, int);
-
-typedef struct {
-  char *type;
-  char *source;
-  char *target;
-  char *options[MAX_OPTIONS];
-  size_t n_options;
-} Mount;
 
 /* Options that are attributes of the mount rather than of the file system. */
 static const struct { const char *name; uint64_t set; uint64_t clear; } attributes[] = {
@@ -36,6 +28,23 @@ static const struct { const char *name; uint64_t set; uint64_t clear; } attribut
   { "noexec", MOUNT_ATTR_NOEXEC, 0 },   { "exec", 0, MOUNT_ATTR_NOEXEC },     { "noatime", MOUNT_ATTR_NOATIME, 0 },
   { "relatime", 0, 0 },                 { "bind", 0, 0 },                     { "rbind", 0, 0 },
 };
+
+/* The mappings of ids are for whoever mounts, not for the file system. */
+static void
+add_option (Mount *mount, char *option)
+{
+  char **mapping = strncmp (option, "uidmap=", 7) == 0 ? &mount->uids : strncmp (option, "gidmap=", 7) == 0 ? &mount->gids : NULL;
+
+  if (mapping != NULL)
+    {
+      free (*mapping);
+      *mapping = strdup (option + 7);
+    }
+  if (mapping == NULL && mount->n_options < MAX_OPTIONS)
+    mount->options[mount->n_options++] = option;
+  else
+    free (option);
+}
 
 static bool
 read_mount (const PbField *field, Mount *mount)
@@ -54,8 +63,8 @@ read_mount (const PbField *field, Mount *mount)
         mount->source = pb_dup (&part);
       else if (part.number == 3)
         mount->target = pb_dup (&part);
-      else if (part.number == 4 && mount->n_options < MAX_OPTIONS)
-        mount->options[mount->n_options++] = pb_dup (&part);
+      else if (part.number == 4)
+        add_option (mount, pb_dup (&part));
     }
   return more == 0 && mount->type != NULL && mount->source != NULL;
 }
@@ -66,6 +75,8 @@ clear_mount (Mount *mount)
   free (mount->type);
   free (mount->source);
   free (mount->target);
+  free (mount->uids);
+  free (mount->gids);
   for (size_t i = 0; i < mount->n_options; i++)
     free (mount->options[i]);
 }
@@ -96,9 +107,12 @@ is_bind (const Mount *mount)
 static int
 clone_bind (const Mount *mount, uint64_t set)
 {
-  int fd = (int) syscall (SYS_open_tree, AT_FDCWD, mount->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+  int fd;
   struct mount_attr attr = { .attr_set = set };
 
+  if (mount->userns > 0)
+    return idmap_clone (mount->source, mount->userns, set);
+  fd = (int) syscall (SYS_open_tree, AT_FDCWD, mount->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
   if (fd >= 0 && set != 0 && syscall (SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0)
     {
       close (fd);
@@ -185,24 +199,54 @@ legacy_mount (const Mount *m, const char *target, uint64_t set)
   return mount (m->source, target, m->type, (set & MOUNT_ATTR_RDONLY) != 0 ? 1 : 0, data) == 0;
 }
 
+/* A target is below what was mounted before, whose links lead nowhere else. Returns: an fd of it, or -1. */
+static int
+open_target (const char *root, const char *target)
+{
+  struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+  int root_fd = open (root, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), fd, saved_errno;
+
+  if (root_fd < 0 || target == NULL || target[0] == '\0')
+    return root_fd;
+  fd = (int) syscall (SYS_openat2, root_fd, target, &how, sizeof how);
+  saved_errno = errno;
+  close (root_fd);
+  errno = saved_errno;
+  return fd;
+}
+
 static bool
-do_mount (const Mount *mount, const char *target, Error *error)
+attach (const Mount *m, int target)
 {
   uint64_t set = 0, clear = 0;
+  char path[64];
   bool ok;
   int fd;
 
-  for (size_t i = 0; i < mount->n_options; i++)
-    find_attribute (mount->options[i], &set, &clear);
-  fd = is_bind (mount) ? clone_bind (mount, set) : make_filesystem (mount, set);
-  if (fd < 0 && !is_bind (mount) && legacy_mount (mount, target, set))
-    return true;
+  for (size_t i = 0; i < m->n_options; i++)
+    find_attribute (m->options[i], &set, &clear);
+  fd = is_bind (m) ? clone_bind (m, set) : make_filesystem (m, set);
   if (fd < 0)
-    return fail_errno (error, "mounting %s of %s at %s", mount->type, mount->source, target);
-  ok = syscall (SYS_move_mount, fd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) == 0;
-  if (!ok)
-    fail_errno (error, "mounting %s of %s at %s", mount->type, mount->source, target);
+    {
+      snprintf (path, sizeof path, "/proc/self/fd/%d", target);
+      return !is_bind (m) && legacy_mount (m, path, set);
+    }
+  ok = syscall (SYS_move_mount, fd, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0;
   close (fd);
+  return ok;
+}
+
+static bool
+do_mount (Mount *mount, const Container *container, const char *root, Error *error)
+{
+  int target = open_target (root, mount->target);
+  bool ok = target >= 0 && mapping_begin (mount, container->bundle) && attach (mount, target);
+
+  if (!ok)
+    fail_errno (error, "mounting %s of %s at %s%s", mount->type, mount->source, root, mount->target != NULL ? mount->target : "");
+  mapping_end (mount, container->bundle);
+  if (target >= 0)
+    close (target);
   return ok;
 }
 
@@ -219,9 +263,7 @@ rootfs_mount (Container *container, const PbField *mounts, size_t n_mounts, Erro
       Mount mount = { 0 };
       bool ok = read_mount (&mounts[i], &mount) || fail (error, CODE_INVALID_ARGUMENT, "a mount is malformed");
 
-      if (ok && mount.target != NULL && mount.target[0] != '\0' && strcmp (mount.target, "/") != 0)
-        ok = fail (error, CODE_UNIMPLEMENTED, "mounts with a target (%s) are not supported", mount.target);
-      ok = ok && do_mount (&mount, target, error);
+      ok = ok && do_mount (&mount, container, target, error);
       clear_mount (&mount);
       if (!ok)
         {
@@ -241,4 +283,7 @@ rootfs_unmount (const char *bundle)
   snprintf (target, sizeof target, "%s/rootfs", bundle);
   while (umount2 (target, NOFOLLOW | DETACH) == 0)
     ;
+  /* What a crash while mounting has left. */
+  snprintf (target, sizeof target, "%s/lower", bundle);
+  umount2 (target, NOFOLLOW | DETACH);
 }
