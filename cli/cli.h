@@ -127,6 +127,7 @@ char *cli_read_line (void);
 int cli_login (int argc, char **argv);
 int cli_logout (int argc, char **argv);
 int cli_search_tags (int argc, char **argv);
+int cli_referrers (int argc, char **argv);
 int cli_registry (int argc, char **argv);
 
 /* pull.c */

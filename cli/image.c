@@ -355,6 +355,7 @@ cli_image (int argc, char **argv)
     { "login", cli_login, "Keep credentials for a registry" },
     { "logout", cli_logout, "Forget them" },
     { "search-tags", cli_search_tags, "List the tags of a repository" },
+    { "referrers", cli_referrers, "List what refers to an image at its registry: signatures and the like" },
     { "import", image_import, "Read images from an archive" },
     { "export", image_export, "Write images as an archive" },
     { "ls", image_ls, "List images" },

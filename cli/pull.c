@@ -40,8 +40,8 @@ cli_pull (int argc, char **argv)
 {
   g_auto (CliAccess) access = { NULL };
   g_autofree char *name = NULL, *snapshotter = NULL;
-  g_auto (GStrv) platforms = NULL, labels = NULL;
-  gboolean all = FALSE, metadata = FALSE, no_unpack = FALSE, quiet = FALSE;
+  g_auto (GStrv) platforms = NULL, labels = NULL, types = NULL;
+  gboolean all = FALSE, metadata = FALSE, no_unpack = FALSE, quiet = FALSE, referrers = FALSE;
   const GOptionEntry entries[]
       = { { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms, "This platform [this machine's]; repeatable", "OS/ARCH" },
           { "all-platforms", 0, 0, G_OPTION_ARG_NONE, &all, "Every platform", NULL },
@@ -50,6 +50,8 @@ cli_pull (int argc, char **argv)
           { "label", 'l', 0, G_OPTION_ARG_STRING_ARRAY, &labels, "Label the image", "K=V" },
           { "snapshotter", 0, 0, G_OPTION_ARG_STRING, &snapshotter, "Unpack for this one", "ID" },
           { "no-unpack", 0, 0, G_OPTION_ARG_NONE, &no_unpack, "Fetch only", NULL },
+          { "referrers", 0, 0, G_OPTION_ARG_NONE, &referrers, "Also what refers to it: signatures and the like", NULL },
+          { "referrer-type", 0, 0, G_OPTION_ARG_STRING_ARRAY, &types, "Of those only this artifact type; repeatable", "TYPE" },
           { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Show no progress", NULL },
           CLI_ACCESS_ENTRIES (access),
           { NULL } };
@@ -78,6 +80,10 @@ cli_pull (int argc, char **argv)
     g_variant_dict_insert (&options, "snapshotter", "s", snapshotter);
   if (no_unpack)
     g_variant_dict_insert (&options, "unpack", "b", FALSE);
+  if (referrers)
+    g_variant_dict_insert (&options, "referrers", "b", TRUE);
+  if (types != NULL)
+    g_variant_dict_insert (&options, "referrer-types", "^as", types);
   if (!cli_access_add (&options, &access))
     return CLI_USAGE;
   status = pull (argv[1], g_variant_dict_end (&options), quiet, &result);
@@ -125,9 +131,10 @@ cli_push (int argc, char **argv)
 {
   g_auto (CliAccess) access = { NULL };
   g_auto (GStrv) platforms = NULL;
-  gboolean quiet = FALSE;
+  gboolean quiet = FALSE, referrers = FALSE;
   const GOptionEntry entries[] = {
-    { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms, "Only this platform of an index", "OS/ARCH" },
+    { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms, "Only this platform of an index; repeatable", "OS/ARCH" },
+    { "referrers", 0, 0, G_OPTION_ARG_NONE, &referrers, "Also what refers to it and is here", NULL },
     { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Show no progress", NULL },
     CLI_ACCESS_ENTRIES (access),
     { NULL },
@@ -135,7 +142,8 @@ cli_push (int argc, char **argv)
   g_auto (GVariantDict) options = G_VARIANT_DICT_INIT (NULL);
 
   if (!cli_parse (&argc, &argv, "push", "IMAGE [REFERENCE]",
-                  "Sends an image to a registry, to REFERENCE or to where its name says, and prints the digest.\n\n"
+                  "Sends an image to a registry, to REFERENCE or to where its name says, and prints the digest. Of an index with one\n"
+                  "platform named that manifest is sent, with several an index of those.\n\n"
                   "  gantry push busybox registry.example:5000/team/busybox:1",
                   entries, FALSE))
     return CLI_USAGE;
@@ -143,6 +151,8 @@ cli_push (int argc, char **argv)
     return cli_usage ("push", "push needs an image, and perhaps where to");
   if (platforms != NULL)
     g_variant_dict_insert (&options, "platforms", "^as", platforms);
+  if (referrers)
+    g_variant_dict_insert (&options, "referrers", "b", TRUE);
   if (!cli_access_add (&options, &access))
     return CLI_USAGE;
   return push (argv[1], argc == 3 ? argv[2] : NULL, g_variant_dict_end (&options), quiet);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * login, logout, search-tags, registry explain. */
+ * login, logout, search-tags, image referrers, registry explain. */
 #include "cli.h"
 
 #include <stdio.h>
@@ -139,6 +139,67 @@ cli_search_tags (int argc, char **argv)
   else
     for (gsize i = 0; tags[i] != NULL; i++)
       g_print ("%s\n", tags[i]);
+  return 0;
+}
+
+static void
+print_referrers (GVariant *referrers)
+{
+  g_autoptr (GPtrArray) rows = cli_new_table ();
+
+  cli_add_row (rows, "DIGEST\tARTIFACT TYPE\tSIZE\tCREATED");
+  for (gsize i = 0; i < g_variant_n_children (referrers); i++)
+    {
+      g_autoptr (GVariant) one = g_variant_get_child_value (referrers, i);
+      g_autoptr (GVariant) annotations = g_variant_lookup_value (one, "annotations", G_VARIANT_TYPE ("a{ss}"));
+      const char *created = NULL;
+      guint64 size = 0;
+
+      g_variant_lookup (one, "size", "t", &size);
+      if (annotations != NULL)
+        g_variant_lookup (annotations, "org.opencontainers.image.created", "&s", &created);
+      cli_add_row (rows, "%s\t%s\t%" G_GUINT64_FORMAT "\t%s", cli_string (one, "digest"), cli_string (one, "artifact-type"), size,
+                   created != NULL ? created : "");
+    }
+  cli_print_table (rows);
+}
+
+int
+cli_referrers (int argc, char **argv)
+{
+  g_auto (CliAccess) access = { NULL };
+  g_autofree char *type = NULL;
+  const GOptionEntry entries[] = {
+    { "type", 0, 0, G_OPTION_ARG_STRING, &type, "Only of this artifact type", "TYPE" },
+    CLI_ACCESS_ENTRIES (access),
+    { NULL },
+  };
+  g_auto (GVariantDict) options = G_VARIANT_DICT_INIT (NULL);
+  g_autoptr (GVariant) referrers = NULL;
+  GantryClient *client;
+  GError *error = NULL;
+
+  if (!cli_parse (&argc, &argv, "image referrers", "REFERENCE",
+                  "Lists the manifests at a registry that refer to an image there, as signatures and bills of materials do.\n\n"
+                  "  gantry image referrers --type application/spdx+json registry.example:5000/team/app:1.2",
+                  entries, FALSE))
+    return CLI_USAGE;
+  if (argc != 2)
+    return cli_usage ("image referrers", "referrers needs a reference");
+  if (type != NULL)
+    g_variant_dict_insert (&options, "type", "s", type);
+  if (!cli_access_add (&options, &access))
+    return CLI_USAGE;
+  client = cli_client ();
+  if (client == NULL)
+    return 1;
+  referrers = gantry_client_list_referrers (client, argv[1], g_variant_dict_end (&options), NULL, &error);
+  if (referrers == NULL)
+    return cli_fail_error (error);
+  if (cli.json)
+    cli_print_json (referrers);
+  else
+    print_referrers (referrers);
   return 0;
 }
 

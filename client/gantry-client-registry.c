@@ -222,3 +222,59 @@ gantry_client_search_tags_finish (GantryClient *self, GAsyncResult *result, GErr
   return _gantry_take_strv (
       _gantry_object_finish_value (self, gantry_client_search_tags_async, result, error));
 }
+
+/**
+ * gantry_client_list_referrers:
+ * @self: the client
+ * @reference: the subject
+ * @options: (nullable): a dictionary; sunk
+ * @cancellable: (nullable): ends the call
+ * @error: why not
+ *
+ * Lists the manifests at a registry that refer to another one, as signatures and bills of materials do.
+ *
+ * Returns: (transfer full): an array of dictionaries, a manifest each (data/dbus, ListReferrers)
+ */
+GVariant *
+gantry_client_list_referrers (GantryClient *self, const char *reference, GVariant *options,
+                              GCancellable *cancellable, GError **error)
+{
+  return _gantry_object_call_value (self, "Manager", "ListReferrers",
+                                    g_variant_new ("(s@a{sv})", reference, _gantry_options (options)), NULL,
+                                    cancellable, error);
+}
+
+/**
+ * gantry_client_list_referrers_async:
+ * @self: the client
+ * @reference: the subject
+ * @options: (nullable): a dictionary; sunk
+ * @cancellable: (nullable): ends the call
+ * @callback: called when there is an answer
+ * @user_data: for @callback
+ *
+ * As gantry_client_list_referrers(), without blocking.
+ */
+void
+gantry_client_list_referrers_async (GantryClient *self, const char *reference, GVariant *options,
+                                    GCancellable *cancellable, GAsyncReadyCallback callback,
+                                    gpointer user_data)
+{
+  _gantry_object_call_async (self, "Manager", "ListReferrers",
+                             g_variant_new ("(s@a{sv})", reference, _gantry_options (options)), NULL,
+                             gantry_client_list_referrers_async, cancellable, callback, user_data);
+}
+
+/**
+ * gantry_client_list_referrers_finish:
+ * @self: the client
+ * @result: the callback's
+ * @error: why not
+ *
+ * Returns: (transfer full): an array of dictionaries, a manifest each (data/dbus, ListReferrers)
+ */
+GVariant *
+gantry_client_list_referrers_finish (GantryClient *self, GAsyncResult *result, GError **error)
+{
+  return _gantry_object_finish_value (self, gantry_client_list_referrers_async, result, error);
+}

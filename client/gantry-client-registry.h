@@ -31,4 +31,11 @@ void gantry_client_search_tags_async (GantryClient *self, const char *reference,
                                       gpointer user_data);
 char **gantry_client_search_tags_finish (GantryClient *self, GAsyncResult *result, GError **error);
 
+GVariant *gantry_client_list_referrers (GantryClient *self, const char *reference, GVariant *options,
+                                        GCancellable *cancellable, GError **error);
+void gantry_client_list_referrers_async (GantryClient *self, const char *reference, GVariant *options,
+                                         GCancellable *cancellable, GAsyncReadyCallback callback,
+                                         gpointer user_data);
+GVariant *gantry_client_list_referrers_finish (GantryClient *self, GAsyncResult *result, GError **error);
+
 G_END_DECLS

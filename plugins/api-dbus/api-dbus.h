@@ -141,6 +141,7 @@ gboolean registry_explain (Call *call, GVariant **ret_reply, GError **error);
 gboolean registry_login (Call *call, GVariant **ret_reply, GError **error);
 gboolean registry_logout (Call *call, GVariant **ret_reply, GError **error);
 gboolean registry_search_tags (Call *call, GVariant **ret_reply, GError **error);
+gboolean registry_list_referrers (Call *call, GVariant **ret_reply, GError **error);
 
 /* verify.c */
 gboolean verify_image (Call *call, GVariant **ret_reply, GError **error);

@@ -192,6 +192,7 @@ manager_find (const char *method)
     { "Login", registry_login },
     { "Logout", registry_logout },
     { "SearchTags", registry_search_tags },
+    { "ListReferrers", registry_list_referrers },
   };
 
   return find_in (methods, G_N_ELEMENTS (methods), method);

@@ -127,3 +127,48 @@ registry_search_tags (Call *call, GVariant **ret_reply, GError **error)
   *ret_reply = g_variant_new ("(^as)", tags);
   return TRUE;
 }
+
+static GVariant *
+referrer_to_variant (GantryDescriptor *referrer)
+{
+  GVariantDict dict;
+
+  g_variant_dict_init (&dict, NULL);
+  g_variant_dict_insert (&dict, "digest", "s", referrer->digest);
+  g_variant_dict_insert (&dict, "media-type", "s", referrer->media_type);
+  g_variant_dict_insert (&dict, "size", "t", referrer->blob_size);
+  g_variant_dict_insert (&dict, "artifact-type", "s", referrer->artifact_type != NULL ? referrer->artifact_type : "");
+  g_variant_dict_insert_value (&dict, "annotations",
+                               referrer->annotations != NULL ? referrer->annotations
+                                                             : g_variant_new_array (G_VARIANT_TYPE ("{ss}"), NULL, 0));
+  return g_variant_dict_end (&dict);
+}
+
+gboolean
+registry_list_referrers (Call *call, GVariant **ret_reply, GError **error)
+{
+  static const char *const known[] = { "type", "s", NULL };
+  GantryRegistry *registry = get_registry (call, error);
+  g_autoptr (GantryRepository) repository = NULL;
+  g_autoptr (GVariant) options = NULL, rest = NULL;
+  g_autoptr (GantryRegistryAccess) access = NULL;
+  g_autoptr (GantryDescriptor) subject = NULL;
+  g_autoptr (GPtrArray) referrers = NULL;
+  g_autofree char *whole = NULL;
+  const char *name, *type = NULL;
+  GVariantBuilder list;
+
+  g_variant_get (call->parameters, "(&s@a{sv})", &name, &options);
+  if (registry == NULL || !take_options (options, known, &access, &rest, error) || (whole = complete (registry, name, error)) == NULL)
+    return FALSE;
+  g_variant_lookup (rest, "type", "&s", &type);
+  if (!gantry_registry_open (registry, whole, access, &repository, NULL, error)
+      || !gantry_repository_resolve (repository, NULL, &subject, NULL, error)
+      || !gantry_repository_list_referrers (repository, subject->digest, type, &referrers, NULL, error))
+    return FALSE;
+  g_variant_builder_init (&list, G_VARIANT_TYPE ("aa{sv}"));
+  for (guint i = 0; i < referrers->len; i++)
+    g_variant_builder_add_value (&list, referrer_to_variant (g_ptr_array_index (referrers, i)));
+  *ret_reply = g_variant_new ("(aa{sv})", &list);
+  return TRUE;
+}

@@ -29,6 +29,8 @@ typedef struct
 
   char **platforms; /* (nullable) */
   gboolean all_metadata;
+  gboolean referrers;
+  char **referrer_types; /* (nullable): artifact types; NULL: all */
   gboolean unpack;
   const char *snapshotter; /* (nullable) */
 
@@ -36,6 +38,7 @@ typedef struct
   GPtrArray *documents; /* of GantryDescriptor */
   GHashTable *seen;     /* digests of documents */
   GPtrArray *blobs;     /* of Wanted */
+  GPtrArray *edges;     /* of Edge */
 
   GMutex lock;
   GCond cond;
@@ -61,6 +64,23 @@ wanted_free (gpointer data)
   gantry_descriptor_unref (wanted->blob);
   g_strfreev (wanted->urls);
   g_free (wanted);
+}
+
+/* A manifest that refers to another one. */
+typedef struct
+{
+  char *subject;
+  GantryDescriptor *referrer;
+} Edge;
+
+static void
+edge_free (gpointer data)
+{
+  Edge *edge = data;
+
+  g_free (edge->subject);
+  gantry_descriptor_unref (edge->referrer);
+  g_free (edge);
 }
 
 GantryRegistry *
@@ -251,6 +271,68 @@ collect (Pull *pull, GantryDescriptor *target, gboolean layers, guint depth, GEr
                                            : collect_manifest (pull, node, target, layers, error);
 }
 
+static gboolean
+is_wanted_referrer (Pull *pull, GantryDescriptor *referrer)
+{
+  return pull->referrer_types == NULL
+         || (referrer->artifact_type != NULL
+             && g_strv_contains ((const char *const *)pull->referrer_types, referrer->artifact_type));
+}
+
+static gboolean
+collect_referrer (Pull *pull, const char *subject, GantryDescriptor *referrer, GError **error)
+{
+  Edge *edge;
+
+  if (!oci_is_index (referrer->media_type) && !oci_is_manifest (referrer->media_type))
+    {
+      gantry_host_log (pull->self->host, GANTRY_LOG_WARNING,
+                       "%s, which refers to %s, is left out: it is of type %s", referrer->digest, subject,
+                       referrer->media_type);
+      return TRUE;
+    }
+  if (!collect (pull, referrer, TRUE, 0, error))
+    {
+      g_prefix_error (error, "what refers to %s: ", subject);
+      return FALSE;
+    }
+  edge = g_new0 (Edge, 1);
+  *edge = (Edge){ g_strdup (subject), gantry_descriptor_ref (referrer) };
+  g_ptr_array_add (pull->edges, edge);
+  return TRUE;
+}
+
+static gboolean
+collect_referrers_of (Pull *pull, const char *subject, GError **error)
+{
+  g_autoptr (GPtrArray) referrers = NULL;
+
+  if (!gantry_repository_list_referrers (pull->repository, subject, NULL, &referrers, pull->cancellable,
+                                         error))
+    return FALSE;
+  for (guint i = 0; i < referrers->len; i++)
+    if (is_wanted_referrer (pull, g_ptr_array_index (referrers, i))
+        && !collect_referrer (pull, subject, g_ptr_array_index (referrers, i), error))
+      return FALSE;
+  return TRUE;
+}
+
+/* Reads what refers to the documents read so far, and what refers to that: the list grows meanwhile, up to
+ * its limit. They are taken whole, whatever platforms are wanted. */
+static gboolean
+collect_referrers (Pull *pull, GError **error)
+{
+  char **platforms = pull->platforms;
+  gboolean ok = TRUE;
+
+  pull->platforms = NULL;
+  for (guint i = 0; ok && i < pull->documents->len; i++)
+    ok = collect_referrers_of (pull, ((GantryDescriptor *)g_ptr_array_index (pull->documents, i))->digest,
+                               error);
+  pull->platforms = platforms;
+  return ok;
+}
+
 /* On a thread of the fetchers. */
 static void
 on_fetched (GantryDescriptor *blob, const GError *error, gpointer user_data)
@@ -361,6 +443,24 @@ note_sources (Pull *pull, GError **error)
   return TRUE;
 }
 
+/* Has each subject hold what refers to it. */
+static gboolean
+label_referrers (Pull *pull, GError **error)
+{
+  Tree whole = { pull->content, NULL, FALSE, pull->cancellable };
+
+  for (guint i = 0; i < pull->edges->len; i++)
+    {
+      Edge *edge = g_ptr_array_index (pull->edges, i);
+
+      if (!tree_label (&whole, edge->referrer, error)
+          || !tree_add_referrer (pull->content, edge->subject, edge->referrer->digest, pull->cancellable,
+                                 error))
+        return FALSE;
+    }
+  return TRUE;
+}
+
 /* Fetches config and layers, and unpacks. */
 static gboolean
 fetch_all (Pull *pull, const char *lease, GantryDescriptor *target, GError **error)
@@ -404,8 +504,8 @@ run (Pull *pull, const char *lease, GantryDescriptor *target, const char *name, 
   Tree tree = { pull->content, pull->platforms, pull->all_metadata, pull->cancellable };
 
   return collect (pull, target, TRUE, 0, error) && verify (pull, target, error)
-         && fetch_all (pull, lease, target, error) && note_sources (pull, error)
-         && tree_label (&tree, target, error)
+         && (!pull->referrers || collect_referrers (pull, error)) && fetch_all (pull, lease, target, error)
+         && note_sources (pull, error) && tree_label (&tree, target, error) && label_referrers (pull, error)
          && tree_put_image (pull->self, pull->ns, name, target, labels, pull->cancellable, error);
 }
 
@@ -480,8 +580,8 @@ resolve (Pull *pull, const char *reference, GantryRegistryAccess *access, char *
 static gboolean
 check_options (GVariant *options, GError **error)
 {
-  static const char *const known[]
-      = { "name", "platforms", "all-platforms", "all-metadata", "labels", "unpack", "snapshotter", NULL };
+  static const char *const known[] = { "name",   "platforms",   "all-platforms", "all-metadata",   "labels",
+                                       "unpack", "snapshotter", "referrers",     "referrer-types", NULL };
   GVariantIter iter;
   const char *key;
 
@@ -499,6 +599,9 @@ read_options (Pull *pull, GVariant *options)
   pull->unpack = TRUE;
   g_variant_lookup (options, "all-metadata", "b", &pull->all_metadata);
   g_variant_lookup (options, "unpack", "b", &pull->unpack);
+  g_variant_lookup (options, "referrers", "b", &pull->referrers);
+  if (g_variant_lookup (options, "referrer-types", "^as", &pull->referrer_types))
+    pull->referrers = TRUE;
   g_variant_lookup (options, "snapshotter", "&s", &pull->snapshotter);
 }
 
@@ -509,8 +612,10 @@ pull_clear (Pull *pull)
   g_clear_pointer (&pull->reference, gantry_reference_unref);
   g_clear_pointer (&pull->source, g_variant_unref);
   g_strfreev (pull->platforms);
+  g_strfreev (pull->referrer_types);
   g_ptr_array_unref (pull->documents);
   g_ptr_array_unref (pull->blobs);
+  g_ptr_array_unref (pull->edges);
   g_hash_table_unref (pull->seen);
   g_hash_table_unref (pull->arrived);
   g_clear_error (&pull->failure);
@@ -539,6 +644,7 @@ pull_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char
   g_cond_init (&pull.cond);
   pull.documents = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_descriptor_unref);
   pull.blobs = g_ptr_array_new_with_free_func (wanted_free);
+  pull.edges = g_ptr_array_new_with_free_func (edge_free);
   pull.seen = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   pull.arrived = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   if (!check_options (held, error))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Images to registries: blobs first and several at once, then manifests from the bottom up, the one with the
- * tag last. What the registry has is not sent again; what it has in another repository is mounted from there.
- */
+ * Images to registries: blobs first and several at once, then manifests from the bottom up, then what refers
+ * to them, and the tag last, so that who finds the tag finds all of it. What the registry has is not sent
+ * again; what it has in another repository is mounted from there. */
 #include <string.h>
 #include <unistd.h>
 
@@ -17,6 +17,11 @@ typedef struct
   GantryReference *reference;
   GCancellable *cancellable; /* of our own: the first failure ends all */
 
+  char **platforms; /* (nullable) */
+  gboolean referrers;
+
+  GantryDescriptor *target;
+  GBytes *reduced;      /* (nullable): the target, if it is made for this push */
   GPtrArray *documents; /* of GantryDescriptor, children first */
   GPtrArray *blobs;     /* of GantryDescriptor */
   GHashTable *seen;     /* digests of both */
@@ -82,6 +87,8 @@ collect_manifest (Push *push, JsonObject *object, GantryDescriptor *target, GErr
 }
 
 static gboolean collect (Push *push, GantryDescriptor *target, guint depth, GError **error);
+static gboolean collect_node (Push *push, JsonNode *node, GantryDescriptor *target, guint depth,
+                              GError **error);
 
 /* A manifest that is not here may still be there, as when an index is sent back to where it came from. */
 static gboolean
@@ -128,7 +135,6 @@ static gboolean
 collect (Push *push, GantryDescriptor *target, guint depth, GError **error)
 {
   g_autoptr (JsonNode) node = NULL;
-  gboolean ok;
 
   if (depth > OCI_MAX_INDEX_DEPTH)
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "its indexes are nested more than %d deep",
@@ -140,8 +146,14 @@ collect (Push *push, GantryDescriptor *target, guint depth, GError **error)
   if (!g_hash_table_add (push->seen, g_strdup (target->digest)))
     return TRUE;
   node = oci_read (push->content, target->digest, push->cancellable, error);
-  if (node == NULL)
-    return FALSE;
+  return node != NULL && collect_node (push, node, target, depth, error);
+}
+
+static gboolean
+collect_node (Push *push, JsonNode *node, GantryDescriptor *target, guint depth, GError **error)
+{
+  gboolean ok;
+
   if (!JSON_NODE_HOLDS_OBJECT (node))
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest %s is no JSON object",
                          target->digest);
@@ -151,6 +163,27 @@ collect (Push *push, GantryDescriptor *target, guint depth, GError **error)
   if (ok)
     g_ptr_array_add (push->documents, gantry_descriptor_ref (target));
   return ok;
+}
+
+/* What refers to the documents collected so far, and what refers to that: the list grows meanwhile. */
+static gboolean
+collect_referrers (Push *push, GError **error)
+{
+  for (guint i = 0; i < push->documents->len; i++)
+    {
+      GantryDescriptor *document = g_ptr_array_index (push->documents, i);
+      g_autoptr (GPtrArray) referrers = NULL;
+
+      if (document == push->target && push->reduced != NULL)
+        continue;
+      referrers = tree_referrers (push->content, document->digest, push->cancellable, error);
+      if (referrers == NULL)
+        return FALSE;
+      for (guint n = 0; n < referrers->len; n++)
+        if (!collect (push, g_ptr_array_index (referrers, n), 0, error))
+          return FALSE;
+    }
+  return TRUE;
 }
 
 static void
@@ -236,44 +269,99 @@ push_blobs (Push *push, GError **error)
   return FALSE;
 }
 
+/* @tag: (nullable): none: by its digest only. */
 static gboolean
-push_documents (Push *push, GantryDescriptor **ret_target, GError **error)
+push_document (Push *push, GantryDescriptor *document, const char *tag, GError **error)
 {
+  gboolean made = document == push->target && push->reduced != NULL;
+  g_autoptr (GBytes) bytes = made
+                                 ? g_bytes_ref (push->reduced)
+                                 : oci_read_bytes (push->content, document->digest, push->cancellable, error);
+  g_autoptr (GantryDescriptor) pushed = NULL;
+
+  if (bytes != NULL
+      && gantry_repository_push_manifest (push->repository, tag, document->media_type, bytes, &pushed,
+                                          push->cancellable, error)
+      && (made
+          || tree_note_source (push->content, push->reference, document->digest, push->cancellable, error)))
+    return TRUE;
+  g_prefix_error (error, "manifest %s: ", document->digest);
+  return FALSE;
+}
+
+static gboolean
+push_documents (Push *push, GError **error)
+{
+  GantryDescriptor *last = g_ptr_array_index (push->documents, push->documents->len - 1);
+
   for (guint i = 0; i < push->documents->len; i++)
     {
       GantryDescriptor *document = g_ptr_array_index (push->documents, i);
-      gboolean last = i + 1 == push->documents->len;
-      g_autoptr (GBytes) bytes = oci_read_bytes (push->content, document->digest, push->cancellable, error);
-      g_autoptr (GantryDescriptor) pushed = NULL;
 
-      if (bytes == NULL
-          || !gantry_repository_push_manifest (push->repository, last ? push->reference->tag : NULL,
-                                               document->media_type, bytes, &pushed, push->cancellable, error)
-          || !tree_note_source (push->content, push->reference, document->digest, push->cancellable, error))
-        {
-          g_prefix_error (error, "manifest %s: ", document->digest);
-          return FALSE;
-        }
-      if (last && ret_target != NULL)
-        *ret_target = gantry_descriptor_ref (document);
+      if ((document != push->target || last != push->target || push->reference->tag == NULL)
+          && !push_document (push, document, NULL, error))
+        return FALSE;
     }
+  return push->reference->tag == NULL || push_document (push, push->target, push->reference->tag, error);
+}
+
+/* An index with only the platforms wanted; it is not kept here. */
+static gboolean
+reduce (Push *push, GantryDescriptor *index, GError **error)
+{
+  g_autoptr (JsonNode) node = oci_read (push->content, index->digest, push->cancellable, error);
+  g_autofree char *hex = NULL, *digest = NULL;
+
+  if (node == NULL || !tree_reduce_index (node, (const char *const *)push->platforms, &push->reduced, error))
+    {
+      g_prefix_error (error, "index %s: ", index->digest);
+      return FALSE;
+    }
+  if (push->reduced == NULL)
+    {
+      push->target = gantry_descriptor_ref (index);
+      return TRUE;
+    }
+  hex = g_compute_checksum_for_bytes (G_CHECKSUM_SHA256, push->reduced);
+  digest = g_strconcat ("sha256:", hex, NULL);
+  push->target = gantry_descriptor_new (index->media_type, digest, g_bytes_get_size (push->reduced), NULL);
   return TRUE;
 }
 
-/* With one platform named, its manifest; else the image's target. Returns: (transfer full). */
-static GantryDescriptor *
-choose_target (Push *push, GantryRecord *record, char **platforms, GError **error)
+/* What is sent: with one platform named its manifest, with several an index of those, else the image's
+ * target. */
+static gboolean
+choose_target (Push *push, GantryRecord *record, GError **error)
 {
   g_autoptr (GantryDescriptor) target = gantry_record_get_target (record);
+  gsize n = push->platforms != NULL ? g_strv_length (push->platforms) : 0;
 
   if (target == NULL)
-    {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "image %s has no target", record->id);
-      return NULL;
-    }
-  if (platforms == NULL || platforms[0] == NULL || platforms[1] != NULL)
-    return g_steal_pointer (&target);
-  return oci_find_manifest (push->content, target, platforms[0], push->cancellable, error);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "image %s has no target", record->id);
+  if (n == 1)
+    push->target = oci_find_manifest (push->content, target, push->platforms[0], push->cancellable, error);
+  else if (n == 0 || !oci_is_index (target->media_type))
+    push->target = g_steal_pointer (&target);
+  else if (!reduce (push, target, error))
+    return FALSE;
+  if (push->target == NULL)
+    return FALSE;
+  if (push->reference->digest != NULL && strcmp (push->reference->digest, push->target->digest) != 0)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "what would be sent is %s, and can't be there as %s; name a tag to push to",
+                         push->target->digest, push->reference->digest);
+  return TRUE;
+}
+
+static gboolean
+collect_target (Push *push, GError **error)
+{
+  g_autoptr (JsonNode) node = NULL;
+
+  if (push->reduced == NULL)
+    return collect (push, push->target, 0, error);
+  node = oci_parse (g_bytes_get_data (push->reduced, NULL), g_bytes_get_size (push->reduced), error);
+  return node != NULL && collect_node (push, node, push->target, 0, error);
 }
 
 static void
@@ -289,6 +377,9 @@ push_clear (Push *push)
   g_clear_pointer (&push->repository, gantry_repository_unref);
   g_clear_pointer (&push->reference, gantry_reference_unref);
   g_object_unref (push->cancellable);
+  g_strfreev (push->platforms);
+  gantry_descriptor_unref (push->target);
+  g_clear_pointer (&push->reduced, g_bytes_unref);
   g_ptr_array_unref (push->documents);
   g_ptr_array_unref (push->blobs);
   g_hash_table_unref (push->seen);
@@ -314,29 +405,28 @@ open_both (Push *push, const char *ns, const char *whole, GantryRegistryAccess *
 }
 
 static gboolean
-check_options (GVariant *options, char ***ret_platforms, GError **error)
+read_options (Push *push, GVariant *options, GError **error)
 {
+  static const char *const known[] = { "platforms", "referrers", NULL };
   GVariantIter iter;
   const char *key;
 
   g_variant_iter_init (&iter, options);
   while (g_variant_iter_next (&iter, "{&sv}", &key, NULL))
-    if (strcmp (key, "platforms") != 0)
+    if (!g_strv_contains (known, key))
       return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "unknown option \"%s\"", key);
-  g_variant_lookup (options, "platforms", "^as", ret_platforms);
+  g_variant_lookup (options, "platforms", "^as", &push->platforms);
+  g_variant_lookup (options, "referrers", "b", &push->referrers);
   return TRUE;
 }
 
 static gboolean
 run (Push *push, const char *ns, GantryRecord *record, const char *whole, GantryRegistryAccess *access,
-     char **platforms, GantryDescriptor **ret_target, GError **error)
+     GError **error)
 {
-  g_autoptr (GantryDescriptor) target = NULL;
-
-  return open_both (push, ns, whole, access, error)
-         && (target = choose_target (push, record, platforms, error)) != NULL
-         && collect (push, target, 0, error) && push_blobs (push, error)
-         && push_documents (push, ret_target, error);
+  return open_both (push, ns, whole, access, error) && choose_target (push, record, error)
+         && collect_target (push, error) && (!push->referrers || collect_referrers (push, error))
+         && push_blobs (push, error) && push_documents (push, error);
 }
 
 gboolean
@@ -349,7 +439,6 @@ push_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char
       options != NULL ? options : g_variant_new_array (G_VARIANT_TYPE ("{sv}"), NULL, 0));
   g_autoptr (Progress) progress = progress_new (job);
   g_autoptr (GantryRecord) record = NULL;
-  g_auto (GStrv) platforms = NULL;
   g_autofree char *object = g_strconcat ("image:", name, NULL);
   g_auto (Push) push = { .self = self, .progress = progress, .cancellable = g_cancellable_new () };
   const char *whole = reference != NULL && reference[0] != '\0' ? reference : name;
@@ -361,16 +450,18 @@ push_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char
   push.documents = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_descriptor_unref);
   push.blobs = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_descriptor_unref);
   push.seen = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
-  if (!check_options (held, &platforms, error)
+  if (!read_options (&push, held, error)
       || !gantry_metadata_get (self->metadata, GANTRY_KIND_IMAGE, ns, name, &record, cancellable, error))
     return FALSE;
   progress_object (progress, object);
   if (cancellable != NULL)
     handler = g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), push.cancellable, NULL);
-  ok = run (&push, ns, record, whole, access, platforms, ret_target, error);
+  ok = run (&push, ns, record, whole, access, error);
   if (handler != 0)
     g_cancellable_disconnect (cancellable, handler);
   if (!ok)
     g_prefix_error (error, "pushing %s: ", whole);
+  else if (ret_target != NULL)
+    *ret_target = gantry_descriptor_ref (push.target);
   return ok;
 }

@@ -4,69 +4,12 @@
 #include "fetch.h"
 #include "transfer-local.h"
 
-static void
-add_platform_details (GVariantDict *details, GantryContent *content, OciImage *image)
-{
-  g_autoptr (JsonGenerator) generator = json_generator_new ();
-  g_autofree char *config = NULL, *chain = NULL;
-  GVariantBuilder layers;
-  guint64 size = image->manifest->blob_size + image->config_descriptor->blob_size;
-
-  json_generator_set_root (generator, image->config);
-  config = json_generator_to_data (generator, NULL);
-  chain = oci_chain_id (image->diff_ids, g_strv_length (image->diff_ids));
-  g_variant_builder_init (&layers, G_VARIANT_TYPE ("a(sst)"));
-  for (guint i = 0; i < image->layers->len; i++)
-    {
-      GantryDescriptor *layer = g_ptr_array_index (image->layers, i);
-
-      size += layer->blob_size;
-      g_variant_builder_add (&layers, "(sst)", layer->media_type, layer->digest, layer->blob_size);
-    }
-  g_variant_dict_insert (details, "manifest-digest", "s", image->manifest->digest);
-  g_variant_dict_insert (details, "config-digest", "s", image->config_descriptor->digest);
-  g_variant_dict_insert (details, "config", "s", config);
-  g_variant_dict_insert (details, "platform", "s", image->platform);
-  g_variant_dict_insert (details, "chain-id", "s", chain != NULL ? chain : "");
-  g_variant_dict_insert (details, "size", "t", size);
-  g_variant_dict_insert_value (details, "layers", g_variant_builder_end (&layers));
-  g_variant_dict_insert_value (details, "diff-ids",
-                               g_variant_new_strv ((const char *const *)image->diff_ids, -1));
-}
-
-static gboolean
-inspect (GantryTransfer *transfer, const char *ns, const char *name, const char *platform,
-         GVariant **ret_details, GCancellable *cancellable, GError **error)
-{
-  TransferLocal *self = (TransferLocal *)transfer;
-  g_autoptr (GantryRecord) record = NULL;
-  g_autoptr (GantryDescriptor) target = NULL;
-  g_autoptr (GantryContent) content = NULL;
-  g_autoptr (OciImage) image = NULL;
-  g_autoptr (GVariantDict) details = g_variant_dict_new (NULL);
-
-  if (!gantry_metadata_get (self->metadata, GANTRY_KIND_IMAGE, ns, name, &record, cancellable, error)
-      || !gantry_store_open_content (self->store, ns, NULL, NULL, &content, cancellable, error))
-    return FALSE;
-  target = gantry_record_get_target (record);
-  if (target == NULL)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "image %s has no target", name);
-  image = oci_image_load (content, target, platform, cancellable, error);
-  if (image == NULL)
-    return FALSE;
-  g_variant_dict_insert (details, "name", "s", name);
-  g_variant_dict_insert_value (details, "target", gantry_descriptor_to_variant (target));
-  add_platform_details (details, content, image);
-  *ret_details = g_variant_ref_sink (g_variant_dict_end (details));
-  return TRUE;
-}
-
 static const GantryTransferVtable vtable = {
   .size = sizeof (GantryTransferVtable),
   .import = import_archive,
   .do_export = export_archive,
   .unpack = unpack_image,
-  .inspect = inspect,
+  .inspect = inspect_image,
   .pull = pull_image,
   .push = push_image,
   .usage = usage_image,

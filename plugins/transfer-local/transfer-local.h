@@ -76,6 +76,9 @@ gboolean unpack_label_config (GantryContent *content, OciImage *image, const cha
 gboolean pull_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *reference,
                      GantryRegistryAccess *access, GVariant *options, char **ret_name,
                      GantryDescriptor **ret_target, GCancellable *cancellable, GError **error);
+/* inspect.c */
+gboolean inspect_image (GantryTransfer *transfer, const char *ns, const char *name, const char *platform,
+                        GVariant **ret_details, GCancellable *cancellable, GError **error);
 /* usage.c */
 gboolean usage_image (GantryTransfer *transfer, const char *ns, const char *name, GVariant **ret_usage,
                       GCancellable *cancellable, GError **error);

@@ -106,27 +106,36 @@ add_manifest (Usage *usage, JsonObject *object, GError **error)
   return TRUE;
 }
 
+static gboolean add_tree (Usage *usage, GantryDescriptor *target, guint depth, GError **error);
+
+static gboolean
+add_trees (Usage *usage, GPtrArray *targets, guint depth, GError **error)
+{
+  for (guint i = 0; i < targets->len; i++)
+    if (!add_tree (usage, g_ptr_array_index (targets, i), depth, error))
+      return FALSE;
+  return TRUE;
+}
+
 static gboolean
 add_tree (Usage *usage, GantryDescriptor *target, guint depth, GError **error)
 {
-  g_autoptr (GPtrArray) children = NULL;
+  g_autoptr (GPtrArray) children = NULL, referrers = NULL;
   g_autoptr (JsonNode) node = NULL;
 
   if (depth > OCI_MAX_INDEX_DEPTH || !add_blob (usage, target->digest, NULL)
       || (!oci_is_index (target->media_type) && !oci_is_manifest (target->media_type)))
     return TRUE;
+  referrers = tree_referrers (usage->content, target->digest, usage->cancellable, error);
+  if (referrers == NULL || !add_trees (usage, referrers, depth + 1, error))
+    return FALSE;
   node = oci_read (usage->content, target->digest, usage->cancellable, error);
   if (node == NULL)
     return FALSE;
   if (!oci_is_index (target->media_type))
     return !JSON_NODE_HOLDS_OBJECT (node) || add_manifest (usage, json_node_get_object (node), error);
   children = oci_select_manifests (node, NULL, error);
-  if (children == NULL)
-    return FALSE;
-  for (guint i = 0; i < children->len; i++)
-    if (!add_tree (usage, g_ptr_array_index (children, i), depth + 1, error))
-      return FALSE;
-  return TRUE;
+  return children != NULL && add_trees (usage, children, depth + 1, error);
 }
 
 gboolean

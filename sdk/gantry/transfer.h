@@ -51,7 +51,7 @@ typedef struct {
 
   /** What an image is: *@ret_details: (transfer full): a{sv}: "name" s, "target" (ssta{ss}), "platforms" as, "manifest-digest" s, "config-digest" s,
    * "config" s (JSON of the platform's image config), "layers" a(sst) (media type, digest, size), "diff-ids" as, "chain-id" s,
-   * "size" t (all blobs), "unpacked" as (snapshotters that have it), "missing" as (blobs not in the store). @platform: (nullable).
+   * "size" t (all blobs), "referrers" a(ssst) (of it and of its index: digest, artifact type, media type, size; what is here), "unpacked" as (snapshotters that have it), "missing" as (blobs not in the store). @platform: (nullable).
    * Blocks: on local I/O. Errors: NOT_FOUND, INVALID_ARGUMENT, DATA_LOSS. Since: 1.0 */
   gboolean (*inspect) (GantryTransfer *self, const char *ns, const char *name, const char *platform, GVariant **ret_details,
                        GCancellable *cancellable, GError **error);
@@ -59,7 +59,8 @@ typedef struct {
   /** Fetches the image @reference (as people write it) from its registry and makes the image of that whole name. @access: (nullable). @options:
    * (nullable): a{sv}: "name" s (another name for the image), "platforms" as (default: this machine's; empty: all), "all-platforms" b,
    * "all-metadata" b (manifests and configs of every platform, layers of those wanted), "labels" a{ss}, "unpack" b (default TRUE; what is no
-   * container image is never unpacked), "snapshotter" s. Blobs that the namespace has, or may have from another (store.h), are not fetched;
+   * container image is never unpacked), "snapshotter" s, "referrers" b (also the manifests that refer to those fetched, and what refers to these:
+   * signatures, bills of materials; each lives as long as its subject), "referrer-types" as (only those artifact types of them). Blobs that the namespace has, or may have from another (store.h), are not fetched;
    * one that several want is fetched once. Layers are unpacked while others still come.
    * *@ret_name: (optional) (transfer full): the image's. *@ret_target: (optional) (transfer full). Blocks: as long as it takes.
    * What was fetched before a failure or a crash is kept for a day, so that the next pull of the same reference goes on where this one
@@ -71,10 +72,11 @@ typedef struct {
                     GError **error);
 
   /** Sends the image @name to the registry as @reference (nullable: its name): what is missing there, the manifest last. @access: (nullable).
-   * @options: (nullable): a{sv}: "platforms" as (default: everything that is here; one platform of an index is sent as that manifest, several
-   * need the whole index to be here). Blobs that the registry has in another repository, which
-   * "containerd.io/distribution.source.<server>" labels tell, are mounted from there. *@ret_target: (optional) (transfer full): what was sent
-   * last. Blocks: as long as it takes. Errors: as registry.h; NOT_FOUND (image, blob), CANCELLED. Since: 1.0 */
+   * @options: (nullable): a{sv}: "platforms" as (default: everything that is here; one platform of an index is sent as that manifest, of several
+   * an index is made that has only those), "referrers" b (also the manifests here that refer to what is sent). The tag is set last. Blobs that the registry has in another repository, which
+   * "containerd.io/distribution.source.<server>" labels tell, are mounted from there. *@ret_target: (optional) (transfer full): what the
+   * reference is then. Blocks: as long as it takes. Errors: as registry.h; NOT_FOUND (image, blob, platform), INVALID_ARGUMENT (@reference has the
+   * digest of something else), CANCELLED. Since: 1.0 */
   gboolean (*push) (GantryTransfer *self, GantryJob *job, const char *ns, const char *name, const char *reference,
                     GantryRegistryAccess *access, GVariant *options, GantryDescriptor **ret_target, GCancellable *cancellable,
                     GError **error);

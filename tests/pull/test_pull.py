@@ -124,6 +124,21 @@ def test_platforms(daemon, registry, tmp_path):
     assert len(registry.blob_gets()) == 2, "the layers of two platforms"
     whole = daemon.out("push", "-q", reference, f"{registry.host}/copy:all")
     assert whole == sha256(registry.raw("copy:all")) == sha256(registry.raw("multi:1"))
+    # Of several platforms an index is made that has nothing else.
+    some = ["--platform", "linux/s390x", "--platform", "linux/amd64"]
+    digest = daemon.out("push", "-q", *some, reference, f"{registry.host}/some:1")
+    index, original = json.loads(registry.raw("some:1")), json.loads(registry.raw("multi:1"))
+    assert sha256(registry.raw("some:1")) == digest != whole
+    assert index.pop("manifests") == [one for one in original.pop("manifests") if one["platform"]["architecture"] != "arm64"]
+    assert index == original
+    assert subprocess.run(["skopeo", "inspect", "--tls-verify=false", "--override-arch", "s390x", f"docker://{registry.host}/some:1"],
+                          check=True, capture_output=True).stdout
+    result = daemon.run("push", *some, "--platform", "linux/mips", reference, f"{registry.host}/some:2", check=False)
+    assert result.returncode == 1 and b"no manifest for platform linux/mips" in result.stderr
+    result = daemon.run("push", *some, reference, f"{registry.host}/some@{whole}", check=False)
+    assert result.returncode == 1 and b"name a tag" in result.stderr
+    every = [word for arch in ("amd64", "arm64", "s390x") for word in ("--platform", f"linux/{arch}")]
+    assert daemon.out("push", "-q", *every, reference, f"{registry.host}/some:3") == whole
     daemon.run("gc", "run")
     assert daemon.out("check") == ""
 
