@@ -49,6 +49,7 @@ command_line_clear (CommandLine *line)
   g_free (line->log_level);
   g_free (line->inspect);
   g_free (line->check);
+  g_free (line->module_dir);
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (CommandLine, command_line_clear)
