@@ -116,6 +116,7 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
        GCancellable *cancellable, GError **error)
 {
   DifferArchive *self = (DifferArchive *)differ;
+  g_autoptr (GVariant) kept = gantry_variant_keep (options);
   WorkerJob job = { .program = self->program, .progress_func = progress, .user_data = user_data };
   g_autoptr (GVariant) request = NULL;
   g_autofree char *digest = NULL;
@@ -129,7 +130,7 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
   if (mounts->len == 0)
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "there are no mounts to unpack layer %s to",
                          layer->digest);
-  request = make_apply_request (self, mounts, options, error);
+  request = make_apply_request (self, mounts, kept, error);
   if (request == NULL
       || !gantry_content_open_blob (content, layer->digest, &fd, &blob_size, cancellable, error))
     return FALSE;
@@ -284,6 +285,7 @@ compare (GantryDiffer *differ, GPtrArray *lower, GPtrArray *upper, const char *m
          GantryDescriptor **ret_layer, GCancellable *cancellable, GError **error)
 {
   DifferArchive *self = (DifferArchive *)differ;
+  g_autoptr (GVariant) kept = gantry_variant_keep (options);
   const char *type = media_type != NULL && media_type[0] != '\0' ? media_type : compare_types[0].media_type;
   g_autoptr (GantryIngest) ingest = NULL;
   g_autoptr (GVariant) request = NULL;
@@ -294,7 +296,7 @@ compare (GantryDiffer *differ, GPtrArray *lower, GPtrArray *upper, const char *m
 
   if (!find_compression (type, &compression, error))
     return FALSE;
-  request = make_compare_request (self, lower, upper, compression, options, error);
+  request = make_compare_request (self, lower, upper, compression, kept, error);
   if (request == NULL || !gantry_content_open_ingest (content, ref, 0, NULL, &ingest, cancellable, error))
     return FALSE;
   output.ingest = ingest;

@@ -429,6 +429,35 @@ remember_progress (guint64 bytes, gpointer user_data)
 }
 
 static void
+note_end (gpointer data)
+{
+  *(gboolean *)data = TRUE;
+}
+
+/* Options that nobody else holds are gone after the call, whether it does anything or not. */
+static void
+test_floating_options (Fixture *fixture)
+{
+  static const char *const types[] = { TAR, "text/plain" };
+  g_autoptr (GBytes) tar = make_tar ("a", '0', "x", NULL);
+
+  for (gsize i = 0; i < G_N_ELEMENTS (types); i++)
+    {
+      g_autoptr (GPtrArray) mounts = make_tree (fixture, NULL);
+      g_autoptr (GantryDescriptor) layer = put (fixture, tar, types[i]);
+      g_autoptr (GantryDescriptor) diff = NULL;
+      g_autoptr (GError) error = NULL;
+      gboolean ended = FALSE;
+
+      gantry_differ_apply (fixture->differ, layer, fixture->content, mounts,
+                           g_variant_new_from_data (G_VARIANT_TYPE_VARDICT, "", 0, TRUE, note_end, &ended),
+                           NULL, NULL, &diff, NULL, &error);
+      g_assert_true (ended);
+      g_assert_true ((diff != NULL) == (i == 0));
+    }
+}
+
+static void
 test_progress (Fixture *fixture)
 {
   g_autoptr (GPtrArray) mounts = make_tree (fixture, NULL);
@@ -676,6 +705,7 @@ run (GantryContractFixture *contract, gboolean overlay, void (*test) (Fixture *f
   X ("no-mounts", test_no_mounts)                                                                            \
   X ("cancelled", test_cancelled)                                                                            \
   X ("options", test_options)                                                                                \
+  X ("floating-options", test_floating_options)                                                              \
   X ("progress", test_progress)                                                                              \
   X ("threads", test_threads)                                                                                \
   X ("compare", test_compare)                                                                                \

@@ -173,6 +173,7 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
        GVariant *options, GantryDifferProgressFunc progress, gpointer user_data, GantryDescriptor **ret_diff,
        GCancellable *cancellable, GError **error)
 {
+  g_autoptr (GVariant) kept = gantry_variant_keep (options);
   g_autoptr (GBytes) bytes = NULL;
   g_autofree char *hex = NULL;
   g_autofree char *digest = NULL;
@@ -184,8 +185,8 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
                          layer->media_type);
   if (g_cancellable_is_cancelled (cancellable))
     return gantry_throw (error, GANTRY_ERROR_CANCELLED, "applying was cancelled");
-  if (!check_option (options, "uid-map", "s", error) || !check_option (options, "gid-map", "s", error)
-      || !check_option (options, "sync", "b", error))
+  if (!check_option (kept, "uid-map", "s", error) || !check_option (kept, "gid-map", "s", error)
+      || !check_option (kept, "sync", "b", error))
     return FALSE;
   bytes = read_blob (content, layer->digest, cancellable, error);
   if (bytes == NULL)
@@ -323,6 +324,7 @@ compare (GantryDiffer *differ, GPtrArray *lower, GPtrArray *upper, const char *m
          GantryContent *content, const char *ref, GVariant *labels, GVariant *options,
          GantryDescriptor **ret_layer, GCancellable *cancellable, GError **error)
 {
+  g_autoptr (GVariant) kept = gantry_variant_keep (options);
   g_autoptr (GByteArray) tar = NULL;
   GHashTable *lower_tree, *upper_tree;
 

@@ -37,7 +37,7 @@ typedef struct {
   gboolean (*can_apply) (GantryDiffer *self, const char *media_type);
 
   /** Unpacks the blob of @layer, read from @content, onto @mounts (element-type GantryMount), as root of the layer's owner ids.
-   * @options: (nullable): a{sv}: "uid-map", "gid-map" (s, "0:100000:65536[,…]"), "sync" (b, default TRUE: durable on return),
+   * @options: (nullable): a{sv}, sunk if floating: "uid-map", "gid-map" (s, "0:100000:65536[,…]"), "sync" (b, default TRUE: durable on return),
    * "rebase" (b): @mounts are without the layers below, which come by a rebase (snapshotter.h): whiteouts are kept as marks, and a layer
    * that can't be unpacked so, because it does not have all of its directories, is FAILED_PRECONDITION; "only" (as): names in the root
    * directory: what is not at or below one is left out; what is must be a directory or a regular file, and not by an absolute name, or
@@ -52,7 +52,8 @@ typedef struct {
                      GCancellable *cancellable, GError **error);
 
   /** Writes what @upper has over @lower (both element-type GantryMount) as a layer of @media_type into @content under the ingest
-   * @ref and commits it with @labels plus "containerd.io/uncompressed". @options: (nullable): a{sv}: "source-date-epoch" (x).
+   * @ref and commits it with @labels plus "containerd.io/uncompressed". @options: (nullable): a{sv}, sunk if floating:
+   * "source-date-epoch" (x).
    * *@ret_layer: (transfer full). The same input gives the same bytes. Blocks: as long as it takes.
    * Errors: NOT_IMPLEMENTED (media type), RESOURCE_EXHAUSTED, CANCELLED. Since: 1.0 */
   gboolean (*compare) (GantryDiffer *self, GPtrArray *lower, GPtrArray *upper, const char *media_type,

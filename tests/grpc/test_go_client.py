@@ -13,9 +13,6 @@ import pytest
 
 from sides import BUILD, Side
 
-if "ASAN_OPTIONS" in os.environ:
-    # GIO's modules are unloaded at the daemon's end, and what they keep then looks lost.
-    os.environ["ASAN_OPTIONS"] += ":detect_leaks=0"
 
 SOURCE = pathlib.Path(__file__).parent / 'go'
 TOOLS = pathlib.Path(__file__).parent.parent.parent / 'tools'

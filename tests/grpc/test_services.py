@@ -20,9 +20,6 @@ from client import Client, message, pack, unpack  # noqa: E402
 from common import EXISTS, INVALID, NOT_FOUND, PRECONDITION, RANGE, SPEC, UNIMPLEMENTED, container, refused  # noqa: E402
 from sides import Side  # noqa: E402
 
-if "ASAN_OPTIONS" in os.environ:
-    # GIO's modules are unloaded at the daemon's end, and what they keep then looks lost.
-    os.environ["ASAN_OPTIONS"] += ":detect_leaks=0"
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
 

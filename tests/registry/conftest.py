@@ -25,12 +25,8 @@ def run_tool(directory, *args, timeout=120, env=None, **settings):
     known = {"BackoffMs": 5, "Attempts": 4, "HostsDirs": "/nonexistent", "AuthFiles": "/nonexistent"}
     known.update(settings)
     words = [f"{key.replace('_', '-')}={value}" for key, value in known.items()]
-    environment = {**os.environ, "G_DEBUG": "fatal-criticals", **(env or {})}
-    # LeakSanitizer cannot stop the threads of a process that has GnuTLS, and fails.
-    if "ASAN_OPTIONS" in environment and any(word in os.environ.get("PYTEST_CURRENT_TEST", "") for word in ("tls", "certificate")):
-        environment["ASAN_OPTIONS"] += ":detect_leaks=0"
     return subprocess.run([TOOL, MODULE, str(directory), *words, *[str(arg) for arg in args]], capture_output=True, timeout=timeout,
-                          check=False, env=environment)
+                          check=False, env={**os.environ, "G_DEBUG": "fatal-criticals", **(env or {})})
 
 
 @pytest.fixture
