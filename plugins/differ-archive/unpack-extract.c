@@ -16,6 +16,8 @@
  */
 #define EARLY_WRITE_SIZE (16 * 1024)
 
+#define TAR_BLOCK 512
+
 typedef struct
 {
   const UnpackTarget *target;
@@ -27,8 +29,10 @@ typedef struct
   guint64 n_entries;
   guint64 n_devices;
   guint64 n_bytes;
-  char primer[512]; /* a tar header */
+  char primer[TAR_BLOCK]; /* a tar header */
   gboolean primed;
+  gboolean between; /* an entry was read whole, the next was not begun */
+  guint64 n_read;   /* of the stream, with what was added at its end */
   gboolean root_entry; /* the layer has one for its root directory */
 } Extraction;
 
@@ -226,6 +230,8 @@ write_data (Extraction *self, Entry *entry, int fd, GError **error)
       if (!write_block (fd, data, length, offset, error))
         return FALSE;
       end = MAX (end, offset + (gint64)length);
+      /* From here on only the padding is read. */
+      self->between = end == size;
     }
   if (end < size && ftruncate (fd, size) < 0)
     return gantry_throw_errno (error, errno, "setting its size");
@@ -555,8 +561,11 @@ extract_all (Extraction *self, GError **error)
   for (;;)
     {
       struct archive_entry *ae;
-      int r = archive_read_next_header (self->archive, &ae);
+      int r;
 
+      self->between = TRUE;
+      r = archive_read_next_header (self->archive, &ae);
+      self->between = FALSE;
       if (r == ARCHIVE_EOF)
         return unpack_tree_finish (self->tree, error);
       if (r != ARCHIVE_OK && !(r == ARCHIVE_WARN && is_about_charset (self->archive)))
@@ -598,6 +607,21 @@ make_primer (Extraction *self)
   g_snprintf (self->primer + 148, 8, "%06o", sum);
 }
 
+/* Some writers (umoci insert) end an archive right behind the data of its last file, without what fills the last block up, and readers of
+ * tar in Go take that. Anything else that is missing is an error. */
+static la_ssize_t
+add_padding (Extraction *self, const void **ret_data)
+{
+  static const char zeros[TAR_BLOCK];
+  guint64 rest = self->n_read % TAR_BLOCK;
+
+  if (!self->between || rest == 0 || (guint64)archive_filter_bytes (self->archive, 0) != sizeof self->primer + self->n_read)
+    return 0;
+  self->n_read += TAR_BLOCK - rest;
+  *ret_data = zeros;
+  return (la_ssize_t)(TAR_BLOCK - rest);
+}
+
 static la_ssize_t
 read_stream (struct archive *archive, void *user_data, const void **ret_data)
 {
@@ -617,6 +641,9 @@ read_stream (struct archive *archive, void *user_data, const void **ret_data)
       archive_set_error (archive, EIO, "%s", error->message);
       return ARCHIVE_FATAL;
     }
+  self->n_read += length;
+  if (length == 0)
+    return add_padding (self, ret_data);
   *ret_data = data;
   return (la_ssize_t)length;
 }

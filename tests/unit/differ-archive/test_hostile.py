@@ -247,13 +247,22 @@ def test_size_beyond_the_end(target):
     refused(target.apply(archive(entry("x", REG, b"abc", size=1 << 50))), "ResourceExhausted", '"x"')
 
 
-@pytest.mark.parametrize("length", [100, 512, 700, 1100, 3000, 4500])
+@pytest.mark.parametrize("length", [100, 512, 700, 1100, 2511, 2560 + 100, 3000, 4500])
 def test_truncated(target, length):
     plain = archive(entry("a", REG, os.urandom(2000)), entry("b", REG, os.urandom(2000)))
     result = target.apply(plain[:length])
     # A cut between two entries can't be told from an archive without an end mark; its DiffID tells.
     assert result.status == 0 if length in (512 + 2048, 0) else result.code == "InvalidArgument"
     refused(target.apply(gz(plain)[:min(length, 4000)]), "InvalidArgument")
+
+
+def test_without_padding(target):
+    """"umoci insert" ends an archive right behind the data of its last file; what fills the block may lack in part, too."""
+    data = os.urandom(2000)
+    for length in (512 + 2000, 512 + 2000 + 1):
+        result = target.apply(archive(entry("a", REG, data))[:length])
+        assert result.status == 0, result.error
+    assert open(target.path("a"), "rb").read() == data
 
 
 def test_wrong_gzip_checksum(target):
