@@ -34,7 +34,7 @@
   { "snapshotter", 0, 0, G_OPTION_ARG_STRING, &(run).snapshotter, "Use this snapshotter", "ID" },                                \
   { "platform", 0, 0, G_OPTION_ARG_STRING, &(run).platform, "Of the image, as linux/arm64", "OS/ARCH" },                          \
   { "runtime", 0, 0, G_OPTION_ARG_STRING, &(run).runtime, "Use this runtime", "ID" },                                            \
-  { "seccomp", 0, 0, G_OPTION_ARG_STRING, &(run).seccomp, "default, unconfined or a profile", "PROFILE" },                       \
+  { "seccomp", 0, 0, G_OPTION_ARG_STRING, &(run).seccomp, "default, default-32bit, unconfined or a profile", "PROFILE" },        \
   { "no-new-privileges", 0, 0, G_OPTION_ARG_NONE, &(run).no_new_privileges, "Give no privileges by set-uid programs", NULL },    \
   { "pid-file", 0, 0, G_OPTION_ARG_FILENAME, &(run).pid_file, "Write its pid there", "FILE" },                                   \
   { "spec", 0, 0, G_OPTION_ARG_FILENAME, &(run).spec, "Use this OCI spec as it is", "FILE" },                                    \

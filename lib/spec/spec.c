@@ -322,7 +322,8 @@ add_resources (JsonBuilder *builder, GVariantDict *options, GPtrArray *devices, 
 }
 
 static gboolean
-add_linux (JsonBuilder *builder, const char *ns, const char *id, GVariantDict *options, gboolean privileged, GError **error)
+add_linux (JsonBuilder *builder, const char *ns, const char *id, JsonObject *config, GPtrArray *mounts, GVariantDict *options,
+           gboolean privileged, GError **error)
 {
   static const char *const masked[] = { "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
                                         "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/sys/devices/virtual/powercap",
@@ -352,8 +353,9 @@ add_linux (JsonBuilder *builder, const char *ns, const char *id, GVariantDict *o
       spec_add_strings (builder, "maskedPaths", masked);
       spec_add_strings (builder, "readonlyPaths", read_only);
     }
-  if (ok && strcmp (seccomp, "default") == 0)
-    spec_add_seccomp (builder, (const char *const *) capabilities);
+  if (ok && (strcmp (seccomp, "default") == 0 || strcmp (seccomp, "default-32bit") == 0))
+    spec_add_seccomp (builder, (const char *const *) capabilities,
+                      strcmp (seccomp, "default-32bit") == 0 || spec_has_32bit (config, mounts));
   else if (ok && strcmp (seccomp, "unconfined") != 0)
     {
       g_autoptr (JsonNode) profile = oci_parse (seccomp, strlen (seccomp), error);
@@ -438,7 +440,7 @@ spec_generate (const char *ns, const char *id, JsonObject *config, GPtrArray *mo
   json_builder_end_object (builder);
   add_annotations (builder, dict);
   ok = spec_add_process (builder, config, mounts, dict, error) && add_mounts (builder, dict, privileged, error)
-       && add_linux (builder, ns, id, dict, privileged, error);
+       && add_linux (builder, ns, id, config, mounts, dict, privileged, error);
   json_builder_end_object (builder);
   if (!ok)
     return NULL;

@@ -59,6 +59,32 @@ read_file (GPtrArray *mounts, const char *path)
 }
 
 static gboolean
+dir_has (const char *dir, const char *path)
+{
+  gantry_autofd int root = open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  gantry_autofd int fd = root >= 0 ? gantry_open_in_root (root, path, O_PATH | O_NOFOLLOW, 0) : -1;
+
+  return fd >= 0;
+}
+
+gboolean
+spec_root_has (GPtrArray *mounts, const char *path)
+{
+  GantryMount *mount = mounts != NULL && mounts->len > 0 ? g_ptr_array_index (mounts, mounts->len - 1) : NULL;
+  gboolean found = mount != NULL && strcmp (mount->type, "overlay") != 0 && dir_has (mount->source, path);
+
+  for (gsize i = 0; mount != NULL && mount->options != NULL && mount->options[i] != NULL && !found; i++)
+    if (g_str_has_prefix (mount->options[i], "lowerdir="))
+      {
+        g_auto (GStrv) layers = g_strsplit (mount->options[i] + strlen ("lowerdir="), ":", -1);
+
+        for (gsize j = 0; layers[j] != NULL && !found; j++)
+          found = dir_has (layers[j], path);
+      }
+  return found;
+}
+
+static gboolean
 parse_id (const char *text, guint32 *ret_id)
 {
   guint64 value;

@@ -20,7 +20,8 @@
  *     "mounts" aa{sv} ("type" s, "source" s, "destination" s, "options" as), "read-only" b, "privileged" b,
  *     "memory" t (bytes), "memory-swap" x, "cpus" d, "cpu-shares" t, "cpuset-cpus" s, "cpuset-mems" s, "pids" x, "cap-add" as,
  *     "cap-drop" as, "devices" as ("/dev/x[:/dev/y[:rwm]]"), "rlimits" as ("nofile=1024:2048"), "network" s ("private", "host", "none" or a
- *     path), "annotations" a{ss}, "labels" a{ss}, "seccomp" s ("default", "unconfined" or a JSON document), "oom-score-adj" i,
+ *     path), "annotations" a{ss}, "labels" a{ss}, "seccomp" s ("default"; "default-32bit": the same for 32-bit programs too, which
+ *     "default" is when the image is for them or has their dynamic loader; "unconfined"; or a JSON document), "oom-score-adj" i,
  *     "no-new-privileges" b, "spec" s (a whole OCI spec as JSON: nothing else is generated), "snapshotter" s, "runtime" s,
  *     "runtime-options" (say), "platform" s, "cgroup-path" s, "sandbox-id" s.
  */

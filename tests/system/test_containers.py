@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -295,3 +296,21 @@ def test_daemon_killed_while_importing(daemon, image):
         for name in names:
             assert daemon.out("run", "--rm", name, "echo", "whole") == "whole"
     daemon.run("image", "import", f"{image}/oci.tar")
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the 32-bit program is one of the x86")
+def test_32bit_programs(daemon, image, tmp_path):
+    """The default profile is for native programs, and for 32-bit ones where the image has their loader, or they are asked for."""
+    source, program, layout = tmp_path / "exit.s", tmp_path / "exit", tmp_path / "layout"
+    source.write_text(".globl _start\n_start:\n mov $1, %eax\n mov $3, %ebx\n int $0x80\n")
+    subprocess.run(["gcc", "-m32", "-nostdlib", "-static", "-no-pie", "-o", program, source], check=True)
+    subprocess.run(["skopeo", "copy", "-q", f"oci-archive:{image}/oci.tar", f"oci:{layout}:latest"], check=True)
+    subprocess.run(["umoci", "insert", "--image", f"{layout}:latest", program, "/bin/exit32"], check=True, capture_output=True)
+    subprocess.run(["umoci", "insert", "--image", f"{layout}:latest", "--tag", "loader", program, "/lib/ld-linux.so.2"], check=True,
+                   capture_output=True)
+    for tag in ("latest", "loader"):
+        archive = tmp_path / f"{tag}.tar"
+        subprocess.run(["skopeo", "copy", "-q", f"oci:{layout}:{tag}", f"oci-archive:{archive}:example.com/exit:{tag}"], check=True)
+        daemon.run("image", "import", archive)
+    for tag, options, status in (("latest", [], 128 + signal.SIGSYS), ("latest", ["--seccomp", "default-32bit"], 3), ("loader", [], 3)):
+        assert daemon.run("run", "--rm", *options, f"example.com/exit:{tag}", "exit32", check=False).returncode == status, (tag, options)
