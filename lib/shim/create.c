@@ -203,6 +203,7 @@ shim_runtime_create (GantryRuntime *runtime, GantryTaskCreate *create, GantryPro
 
   if (task == NULL)
     return FALSE;
+  shim_runtime_expect_move (self);
   if (!create_in_shim (task, create, &pid, cancellable, error))
     {
       gboolean lost = task->link == NULL;

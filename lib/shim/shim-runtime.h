@@ -35,6 +35,7 @@ typedef struct {
   GSource *events_source;
   int events_fd;
   int bundles_fd;
+  gint moving;           /* (atomic) cgroup-move.c is at it */
   GMainContext *context; /* of the thread that reads from shims */
   GMainLoop *loop;
   GThread *thread;
@@ -94,6 +95,8 @@ gboolean shim_runtime_is_name (const char *name);
 gboolean shim_runtime_check_object (GBytes *json, const char *what, const char *id, GError **error);
 /** Tells the watch, in the main context. With the lock. */
 void shim_runtime_tell (ShimRuntime *self, GantryTaskEvent event, GantryProcess *process);
+/** A container is about to be put into its cgroup. Blocks: no. */
+void shim_runtime_expect_move (ShimRuntime *self);
 /** An event of any shim, in the reader's context. */
 void shim_runtime_on_event (ShimRuntime *self, const ShimEvent *event);
 
