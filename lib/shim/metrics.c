@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-/* The number at the end of a path of field numbers, ended by 0; nothing at all is 0, as in proto3. */
+/* The number at the end of a path of @depth field numbers; nothing at all is 0, as in proto3. */
 static guint64
-number_at (PbReader reader, const guint32 *path)
+number_at (PbReader reader, const guint32 *path, gsize depth)
 {
   guint64 value = 0;
   PbField field;
@@ -16,14 +16,15 @@ number_at (PbReader reader, const guint32 *path)
   while (pb_next (&reader, &field) > 0)
     if (field.number != path[0])
       continue;
-    else if (path[1] == 0 && field.wire == 0)
+    else if (depth == 1 && field.wire == 0)
       value = field.value;
-    else if (path[1] != 0 && field.wire == 2)
-      value = number_at (pb_reader (field.data, field.length), path + 1);
+    else if (depth > 1 && field.wire == 2)
+      value = number_at (pb_reader (field.data, field.length), path + 1, depth - 1);
   return value;
 }
 
-#define NUMBER(reader, ...) number_at (reader, (const guint32[]){ __VA_ARGS__, 0 })
+#define NUMBER(reader, ...) \
+  number_at (reader, (const guint32[]){ __VA_ARGS__ }, sizeof ((guint32[]){ __VA_ARGS__ }) / sizeof (guint32))
 
 static gboolean
 operation_is (PbReader entry, const char *name)
