@@ -99,14 +99,12 @@ make_apply_request (DifferArchive *self, GPtrArray *mounts, GVariant *options, G
 }
 
 static GVariant *
-root_annotations (const WorkerJob *job)
+implied_annotation (const char *implied)
 {
   GVariantBuilder builder;
 
   g_variant_builder_init (&builder, G_VARIANT_TYPE ("a{ss}"));
-  if (job->root != NULL)
-    g_variant_builder_add (&builder, "{ss}", GANTRY_DIFF_ROOT, job->root);
-  g_variant_builder_add (&builder, "{ss}", GANTRY_DIFF_ROOT_ENTRY, job->root_entry ? "yes" : "no");
+  g_variant_builder_add (&builder, "{ss}", GANTRY_DIFF_IMPLIED, implied);
   return g_variant_builder_end (&builder);
 }
 
@@ -119,10 +117,11 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
   g_autoptr (GVariant) kept = gantry_variant_keep (options);
   WorkerJob job = { .program = self->program, .progress_func = progress, .user_data = user_data };
   g_autoptr (GVariant) request = NULL;
+  g_autoptr (GString) implied = g_string_new (NULL);
   g_autofree char *digest = NULL;
   gantry_autofd int fd = -1;
+  gboolean rebase = FALSE;
   guint64 blob_size, size;
-  gboolean ok;
 
   if (!can_apply (differ, layer->media_type))
     return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "layers of media type %s can't be unpacked",
@@ -136,12 +135,14 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
     return FALSE;
   job.request = request;
   job.blob_fd = fd;
+  g_variant_lookup (request, "rebase", "b", &rebase);
+  job.implied = rebase ? implied : NULL;
   /* Which layer it was is said by who asked for it: in the terms of the image or of the request. */
-  ok = worker_run (&job, &digest, &size, cancellable, error);
-  if (ok)
-    *ret_diff = gantry_descriptor_new (LAYER_TAR, digest, size, root_annotations (&job));
-  g_free (job.root);
-  return ok;
+  if (!worker_run (&job, &digest, &size, cancellable, error))
+    return FALSE;
+  *ret_diff
+      = gantry_descriptor_new (LAYER_TAR, digest, size, rebase ? implied_annotation (implied->str) : NULL);
+  return TRUE;
 }
 
 /* Comparing. */
@@ -400,6 +401,7 @@ static const GantryDifferVtable vtable = {
   .apply = apply,
   .compare = compare,
   .recompress = recompress,
+  .settle = differ_archive_settle,
 };
 
 GantryDiffer *

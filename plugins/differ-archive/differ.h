@@ -8,5 +8,9 @@
 /** Makes a differ whose worker is @program (copied). Returns: (transfer full). */
 GantryDiffer *differ_archive_new (const char *program, const UnpackLimits *limits);
 
+/* settle.c: the slot */
+gboolean differ_archive_settle (GantryDiffer *differ, GantryDescriptor *diff, GPtrArray *below,
+                                GPtrArray *mounts, GCancellable *cancellable, GError **error);
+
 /** Accepts NULL. */
 void differ_archive_free (GantryDiffer *differ);

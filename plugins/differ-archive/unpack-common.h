@@ -30,8 +30,11 @@
 #define UNPACK_MOUNTS_TYPE  G_VARIANT_TYPE ("a(ayayayaay)")
 #define UNPACK_MAX_PACKET   (192 * 1024)
 
+/* Directories that a layer implies: with more it is not worth settling them one by one. */
+#define UNPACK_MAX_IMPLIED 4096
+
 #define UNPACK_ANSWER_PROGRESS 'p' /* bytes read or written so far */
-#define UNPACK_ANSWER_ROOT     'r' /* whether the layer says what its root directory is, and what that is now */
+#define UNPACK_ANSWER_IMPLIED  'i' /* a directory that the layer has no entry for; "." is the root */
 #define UNPACK_ANSWER_DONE     'd' /* size and digest of the uncompressed tar */
 #define UNPACK_ANSWER_ERROR    'e' /* GantryErrorCode and message */
 

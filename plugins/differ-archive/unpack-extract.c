@@ -179,6 +179,7 @@ extract_dir (Extraction *self, Entry *entry, GError **error)
       if (fd < 0)
         return FALSE;
     }
+  unpack_tree_set_explicit (self->tree);
   if (replaces_whiteout && !unpack_mark_opaque (self->target, fd, error))
     return FALSE;
   if (fchown (fd, entry->uid, entry->gid) < 0 || fchmod (fd, entry->mode) < 0)
@@ -697,6 +698,7 @@ unpack_extract (const UnpackTarget *target, UnpackStream *stream, char **ret_dig
   mode_t saved_umask = umask (0);
   gboolean ok;
 
+  unpack_tree_note_implied (tree, target->implied);
   self.archive = open_archive (&self, error);
   ok = self.archive != NULL && extract_all (&self, error);
   umask (saved_umask);

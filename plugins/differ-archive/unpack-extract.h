@@ -17,8 +17,9 @@ typedef struct
   const char *opaque_xattr; /* of UNPACK_OVERLAY */
   GArray *uid_map;          /* (nullable): of UnpackIdRange */
   GArray *gid_map;
-  char **only;   /* (nullable): names in the root directory; the rest is left out (differ.h, "only") */
-  gboolean sync; /* durable on return */
+  char **only;         /* (nullable): names in the root directory; the rest is left out (differ.h, "only") */
+  gboolean sync;       /* durable on return */
+  GHashTable *implied; /* (nullable): gets the paths of directories that the layer has no entry for */
   UnpackLimits limits;
 } UnpackTarget;
 

@@ -122,18 +122,23 @@ open_target (GPtrArray *mounts, gboolean rebase, UnpackTarget *target, GError **
   return target->lower_fd >= 0;
 }
 
-/* Whoever unpacks layers without those below must know what the root directory would be (differ.h). */
-static gboolean
-answer_root (int root_fd, gboolean root_entry, GError **error)
+/* Names the directories that were made without knowing what they are below, and are still there. */
+static void
+answer_implied (int root_fd, GHashTable *implied, gboolean root_entry)
 {
-  g_autofree char *text = NULL;
-  struct stat st;
+  GHashTableIter iter;
+  gpointer path;
 
-  if (fstat (root_fd, &st) < 0)
-    return gantry_throw_errno (error, errno, "reading the status of the snapshot's root directory");
-  text = g_strdup_printf ("%o:%u:%u", (unsigned)st.st_mode & 07777, (unsigned)st.st_uid, (unsigned)st.st_gid);
-  answer (UNPACK_ANSWER_ROOT, root_entry ? 1 : 0, text);
-  return TRUE;
+  if (!root_entry)
+    answer (UNPACK_ANSWER_IMPLIED, 0, ".");
+  g_hash_table_iter_init (&iter, implied);
+  while (g_hash_table_iter_next (&iter, &path, NULL))
+    {
+      gantry_autofd int fd = gantry_open_no_links (root_fd, path, O_PATH | O_DIRECTORY, 0);
+
+      if (fd >= 0)
+        answer (UNPACK_ANSWER_IMPLIED, 0, path);
+    }
 }
 
 static gboolean
@@ -145,6 +150,7 @@ apply (GVariant *request, const UnpackLimits *limits, GError **error)
   UnpackTarget target = { .uid_map = uid_map, .gid_map = gid_map, .sync = TRUE, .limits = *limits };
   g_autoptr (UnpackStream) stream = NULL;
   g_autofree char *digest = NULL;
+  g_autoptr (GHashTable) implied = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   g_auto (GStrv) only = NULL;
   gboolean rebase = FALSE, root_entry = FALSE;
   guint64 size;
@@ -152,6 +158,7 @@ apply (GVariant *request, const UnpackLimits *limits, GError **error)
   g_variant_lookup (request, "sync", "b", &target.sync);
   g_variant_lookup (request, "rebase", "b", &rebase);
   g_variant_lookup (request, "only", "^as", &only);
+  target.implied = rebase ? implied : NULL;
   target.only = only;
   if (mounts == NULL || !read_id_map (request, "uid-map", uid_map, error)
       || !read_id_map (request, "gid-map", gid_map, error))
@@ -160,9 +167,10 @@ apply (GVariant *request, const UnpackLimits *limits, GError **error)
       || !unpack_mount_enter (error) || !unpack_sandbox_close (error))
     return FALSE;
   stream = unpack_stream_new (UNPACK_BLOB_FD, limits->max_bytes, answer_progress, NULL);
-  if (!unpack_extract (&target, stream, &digest, &size, &root_entry, error)
-      || !answer_root (target.root_fd, root_entry, error))
+  if (!unpack_extract (&target, stream, &digest, &size, &root_entry, error))
     return FALSE;
+  if (target.implied != NULL)
+    answer_implied (target.root_fd, implied, root_entry);
   answer (UNPACK_ANSWER_DONE, size, digest);
   return TRUE;
 }

@@ -39,6 +39,7 @@ struct _UnpackTree
   char *asked;         /* the name that led here, which differs from path behind a symlink */
   GHashTable *times;   /* path of a directory -> Times */
   GHashTable *claimed; /* (nullable): inodes made by this layer */
+  GHashTable *implied; /* (nullable): borrowed: paths */
 };
 
 #define LEVEL(self, i) (&g_array_index ((self)->levels, Level, (i)))
@@ -82,6 +83,19 @@ unpack_tree_new (int root_fd, int lower_fd, UnpackFlavor flavor, const char *opa
   if (flavor == UNPACK_PLAIN && !is_empty_dir (root_fd))
     self->claimed = g_hash_table_new_full (g_int64_hash, g_int64_equal, g_free, NULL);
   return self;
+}
+
+void
+unpack_tree_note_implied (UnpackTree *self, GHashTable *implied)
+{
+  self->implied = implied;
+}
+
+void
+unpack_tree_set_explicit (UnpackTree *self)
+{
+  if (self->implied != NULL)
+    g_hash_table_remove (self->implied, self->path->str);
 }
 
 /* The stack of open directories. */
@@ -275,6 +289,21 @@ follow (UnpackTree *self, int dfd, const char *name, GString *pending, guint *li
   return target[0] != '/' || leave_to_root (self, error);
 }
 
+/* Makes a directory that the layers below may have: what it has there is not known. */
+static gboolean
+make_implied (UnpackTree *self, const char *name, GError **error)
+{
+  if (self->implied == NULL || g_hash_table_size (self->implied) >= UNPACK_MAX_IMPLIED
+      || strchr (name, '\n') != NULL || !g_utf8_validate (name, -1, NULL))
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "the layer has no entry for its directory %s; unpack it on top of the layers below",
+                         name);
+  if (!make_child (self, name, -1, FALSE, error))
+    return FALSE;
+  g_hash_table_add (self->implied, g_strdup (self->path->str));
+  return TRUE;
+}
+
 /* @name is not in the tree. */
 static gboolean
 step_missing (UnpackTree *self, const char *name, gboolean create, GString *pending, guint *links,
@@ -295,9 +324,7 @@ step_missing (UnpackTree *self, const char *name, gboolean create, GString *pend
   if (!create)
     return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "directory %s is not there", name);
   if (self->lower_fd == UNPACK_LOWER_UNKNOWN)
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
-                         "the layer has no entry for its directory %s; unpack it on top of the layers below",
-                         name);
+    return make_implied (self, name, error);
   return make_child (self, name, -1, FALSE, error);
 }
 

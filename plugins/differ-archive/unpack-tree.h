@@ -32,6 +32,13 @@ typedef struct _UnpackTree UnpackTree;
 UnpackTree *unpack_tree_new (int root_fd, int lower_fd, UnpackFlavor flavor, const char *opaque_xattr,
                              guint64 max_depth);
 
+/** Has directories that the layers below might have made all the same, and their paths put into @implied
+ * (borrowed; a set of strings), as long as the layer has no entry for them. */
+void unpack_tree_note_implied (UnpackTree *self, GHashTable *implied);
+
+/** The layer has an entry for the current directory. */
+void unpack_tree_set_explicit (UnpackTree *self);
+
 /** Enters the directory with the clean name @path. With @create missing ones are made; otherwise a missing
  * one is NOT_FOUND. Returns: (transfer none): its fd, valid until the next call, or -1. Errors:
  * INVALID_ARGUMENT (not a directory, too many links, too deep). */

@@ -21,9 +21,7 @@ typedef struct
   WorkerProgressFunc progress_func; /* (nullable) */
   gpointer user_data;
 
-  /* What apply says besides. */
-  gboolean root_entry; /* the layer has an entry for its root directory */
-  char *root;          /* (transfer full): "mode:uid:gid" of that directory */
+  GString *implied; /* (nullable): gets the directories that the layer implies, each with a newline */
 } WorkerJob;
 
 /** Runs @job to its end; when this returns the process is gone. *@ret_digest: (transfer full): of the

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * One thread, the caller of run (), commits layer after layer; the unpackers' pool works ahead of it. The
- * first layer that is missing is unpacked on its real parent, those above it on nothing, and rebased when
- * they are committed. What can't be unpacked so (differ.h, "rebase") is unpacked again in its turn. */
+ * first layer that is missing is unpacked on its real parent, those above it on nothing, and settled and
+ * rebased when they are committed. What can't be unpacked so (differ.h, "rebase") is unpacked again in its
+ * turn. */
 #include "layers.h"
 
 #include <fcntl.h>
@@ -11,7 +12,6 @@
 
 #include <fdio.h>
 
-#define USUAL_ROOT "755:0:0"
 /* Layers below this are made durable together, as many as are ready: of an image with many small ones, syncs
  * would take most of the time. */
 #define SYNC_ALONE (8 * 1024 * 1024)
@@ -33,9 +33,11 @@ typedef struct
   gboolean there; /* somebody was faster */
   gboolean arrived;
   gboolean on_parent; /* unpacked on the layers below, not to be rebased */
-  char *unsynced; /* (nullable): where its files are that are not durable yet; with lock once it is applied */
-  LayerState state; /* of the work ahead */
-  char *key;        /* (nullable): the active snapshot */
+  gboolean whole;     /* nothing but its commit is missing */
+  char *unsynced;     /* (nullable): where its files are that are not durable yet */
+  LayerState state;   /* of the work ahead */
+  char *key;          /* (nullable): the active snapshot */
+  GPtrArray *mounts;  /* its mounts */
   GantryDescriptor *diff;
   GError *error;
 } Layer;
@@ -59,6 +61,7 @@ struct _Layers
   guint first; /* the lowest that is missing; n: none */
   gboolean running;
   guint n_queued;
+  char *below;     /* (nullable): not known: directories of what is whole, as of an overlay's "lowerdir=" */
   GError *failure; /* why a layer does not arrive */
 };
 
@@ -128,42 +131,41 @@ on_progress (guint64 bytes, gpointer user_data)
   progress_bytes (layer->layers->progress, descriptor_of (layer)->digest, bytes);
 }
 
+static const char *
+mount_option (const GantryMount *mount, const char *prefix)
+{
+  for (gsize i = 0; mount->options != NULL && mount->options[i] != NULL; i++)
+    if (g_str_has_prefix (mount->options[i], prefix))
+      return mount->options[i] + strlen (prefix);
+  return NULL;
+}
+
 /* The directory that is written through @mounts, or NULL if they do not tell. */
-static char *
+static const char *
 written_directory (GPtrArray *mounts)
 {
   GantryMount *mount = mounts->len == 1 ? g_ptr_array_index (mounts, 0) : NULL;
 
   if (mount != NULL && strcmp (mount->type, "bind") == 0)
-    return g_strdup (mount->source);
-  for (gsize i = 0; mount != NULL && mount->options != NULL && mount->options[i] != NULL; i++)
-    if (g_str_has_prefix (mount->options[i], "upperdir="))
-      return g_strdup (mount->options[i] + strlen ("upperdir="));
-  return NULL;
+    return mount->source;
+  return mount != NULL ? mount_option (mount, "upperdir=") : NULL;
 }
 
-/* Makes the layer's files durable, and with them those of every layer that is ready: they are on one file
- * system. */
-static gboolean
-sync_files (Layer *layer, GError **error)
+/* What is below the layers to come, now that this one is whole. */
+static void
+note_below (Layer *layer)
 {
   Layers *self = layer->layers;
-  g_autoptr (GPtrArray) covered = g_ptr_array_new ();
-  gantry_autofd int fd = -1;
+  const char *own = layer->mounts != NULL ? written_directory (layer->mounts) : NULL;
+  const char *lower = own != NULL && layer->on_parent
+                          ? mount_option (g_ptr_array_index (layer->mounts, 0), "lowerdir=")
+                          : self->below;
+  char *below = NULL;
 
-  if (layer->unsynced == NULL)
-    return TRUE;
-  g_mutex_lock (&self->lock);
-  for (guint i = layer->index; i < self->n; i++)
-    if (i == layer->index || (self->layers[i].state == LAYER_APPLIED && self->layers[i].unsynced != NULL))
-      g_ptr_array_add (covered, &self->layers[i]);
-  g_mutex_unlock (&self->lock);
-  fd = open (layer->unsynced, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-  if (fd < 0 || syncfs (fd) < 0)
-    return gantry_throw_errno (error, errno, "syncing the files in %s", layer->unsynced);
-  for (guint i = 0; i < covered->len; i++)
-    g_clear_pointer (&((Layer *)g_ptr_array_index (covered, i))->unsynced, g_free);
-  return TRUE;
+  if (own != NULL && (lower != NULL || layer->index == 0))
+    below = lower != NULL ? g_strconcat (own, ":", lower, NULL) : g_strdup (own);
+  g_free (self->below);
+  self->below = below;
 }
 
 /* Applies the layer to the new snapshot @layer->key. */
@@ -183,7 +185,7 @@ apply_to (Layer *layer, GPtrArray *mounts, gboolean rebase, GCancellable *cancel
     g_variant_dict_insert (&options, "rebase", "b", TRUE);
   g_clear_pointer (&layer->unsynced, g_free);
   if (descriptor->blob_size < SYNC_ALONE)
-    layer->unsynced = written_directory (mounts);
+    layer->unsynced = g_strdup (written_directory (mounts));
   if (layer->unsynced != NULL)
     g_variant_dict_insert (&options, "sync", "b", FALSE);
   progress_item (self->progress, descriptor->digest, "unpacking", descriptor->blob_size, FALSE);
@@ -203,9 +205,10 @@ discard (Layer *layer)
   g_autoptr (GError) error = NULL;
 
   if (layer->key != NULL && !gantry_snapshotter_remove (layer->layers->snapshotter, layer->key, NULL, &error))
-    gantry_host_log (layer->layers->transfer->host, GANTRY_LOG_WARNING, "snapshot %s stays until garbage is collected: %s", layer->key,
-                     error->message);
+    gantry_host_log (layer->layers->transfer->host, GANTRY_LOG_WARNING,
+                     "snapshot %s stays until garbage is collected: %s", layer->key, error->message);
   g_clear_pointer (&layer->key, g_free);
+  g_clear_pointer (&layer->mounts, g_ptr_array_unref);
   g_clear_pointer (&layer->diff, gantry_descriptor_unref);
 }
 
@@ -220,8 +223,9 @@ unpack_on (Layer *layer, const char *parent, gboolean rebase, GCancellable *canc
   if (!gantry_snapshotter_prepare (self->snapshotter, key, parent, NULL, &mounts, cancellable, error))
     return FALSE;
   layer->key = g_steal_pointer (&key);
+  layer->mounts = g_steal_pointer (&mounts);
   layer->on_parent = !rebase;
-  if (apply_to (layer, mounts, rebase, cancellable, error))
+  if (apply_to (layer, layer->mounts, rebase, cancellable, error))
     return TRUE;
   discard (layer);
   return FALSE;
@@ -310,14 +314,104 @@ wait_for (Layer *layer, GError **error)
   return ok;
 }
 
-/* Whether what was unpacked on nothing is what it would be on the layers below, whose root directory is
- * @root. */
+/* Makes what was unpacked on nothing what it would be on the layers below. Errors: FAILED_PRECONDITION: it
+ * must be unpacked there. */
 static gboolean
-can_rebase (Layer *layer, const char *root)
+settle (Layer *layer, GError **error)
 {
-  const char *has_root = gantry_labels_lookup (layer->diff->annotations, GANTRY_DIFF_ROOT_ENTRY);
+  Layers *self = layer->layers;
+  const char *implied = gantry_labels_lookup (layer->diff->annotations, GANTRY_DIFF_IMPLIED);
+  g_autoptr (GPtrArray) below = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_mount_unref);
+  g_autofree char *lower = NULL;
+  GantryDiffer *differ;
 
-  return layer->on_parent || g_strcmp0 (has_root, "yes") == 0 || g_strcmp0 (root, USUAL_ROOT) == 0;
+  if (layer->on_parent || g_strcmp0 (implied, "") == 0)
+    return TRUE;
+  if (self->below == NULL || implied == NULL)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "the layers below are not known");
+  differ = layers_find_differ (self->transfer, descriptor_of (layer)->media_type, error);
+  lower = g_strconcat ("lowerdir=", self->below, NULL);
+  g_ptr_array_add (below,
+                   gantry_mount_new ("overlay", "overlay", NULL, (const char *const[]){ lower, NULL }));
+  if (differ == NULL
+      || !gantry_differ_settle (differ, layer->diff, below, layer->mounts, self->cancellable, error))
+    return FALSE;
+  if (layer->unsynced == NULL)
+    layer->unsynced = g_strdup (written_directory (layer->mounts));
+  return TRUE;
+}
+
+/* Has the layer whole but for its commit: as the work ahead left it, or unpacked on its parent now. */
+static gboolean
+make_whole (Layer *layer, const char *parent, GError **error)
+{
+  Layers *self = layer->layers;
+  g_autoptr (GError) local = NULL;
+
+  if (layer->state == LAYER_FAILED)
+    local = g_steal_pointer (&layer->error);
+  else if (layer->state == LAYER_APPLIED)
+    settle (layer, &local);
+  if (local != NULL && !gantry_error_is (local, GANTRY_ERROR_FAILED_PRECONDITION))
+    {
+      g_propagate_error (error, g_steal_pointer (&local));
+      return FALSE;
+    }
+  if (local != NULL)
+    discard (layer);
+  if (layer->key == NULL && !unpack_on (layer, parent, FALSE, self->cancellable, error))
+    return FALSE;
+  layer->whole = TRUE;
+  note_below (layer);
+  return TRUE;
+}
+
+/* Settles the layers above @layer that the work ahead has done. Returns: the last one that is whole. */
+static guint
+settle_ahead (Layer *layer)
+{
+  Layers *self = layer->layers;
+  guint last = layer->index;
+
+  for (guint i = last + 1; i < self->n; i++)
+    {
+      Layer *next = &self->layers[i];
+      gboolean ready;
+
+      g_mutex_lock (&self->lock);
+      ready = next->claim != NULL && next->state == LAYER_APPLIED;
+      g_mutex_unlock (&self->lock);
+      if (!ready)
+        break;
+      if (!settle (next, &next->error))
+        {
+          next->state = LAYER_FAILED;
+          break;
+        }
+      next->whole = TRUE;
+      note_below (next);
+      last = i;
+    }
+  return last;
+}
+
+/* Makes the files of the layers from @first to @last durable at once: they are on one file system. */
+static gboolean
+sync_files (Layers *self, guint first, guint last, GError **error)
+{
+  const char *path = NULL;
+  gantry_autofd int fd = -1;
+
+  for (guint i = first; i <= last && path == NULL; i++)
+    path = self->layers[i].unsynced;
+  if (path == NULL)
+    return TRUE;
+  fd = open (path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0 || syncfs (fd) < 0)
+    return gantry_throw_errno (error, errno, "syncing the files in %s", path);
+  for (guint i = first; i <= last; i++)
+    g_clear_pointer (&self->layers[i].unsynced, g_free);
+  return TRUE;
 }
 
 static gboolean
@@ -326,8 +420,6 @@ commit (Layer *layer, const char *parent, GCancellable *cancellable, GError **er
   Layers *self = layer->layers;
   g_autoptr (GError) local = NULL;
 
-  if (!sync_files (layer, error))
-    return FALSE;
   if (gantry_snapshotter_commit (self->snapshotter, layer->chain, layer->key, parent, NULL, cancellable,
                                  &local))
     {
@@ -337,35 +429,29 @@ commit (Layer *layer, const char *parent, GCancellable *cancellable, GError **er
   if (gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
     {
       discard (layer);
+      g_clear_pointer (&self->below, g_free);
       return TRUE;
     }
   g_propagate_error (error, g_steal_pointer (&local));
   return FALSE;
 }
 
-/* Makes the snapshot of a layer whose claim is ours. @root: of the layers below, (nullable): not known. */
+/* Makes the snapshot of a layer whose claim is ours. */
 static gboolean
-finish_own (Layer *layer, const char *parent, const char *root, GError **error)
+finish_own (Layer *layer, const char *parent, GError **error)
 {
   Layers *self = layer->layers;
 
-  if (!wait_for (layer, error))
-    return FALSE;
-  if (layer->state == LAYER_FAILED && !gantry_error_is (layer->error, GANTRY_ERROR_FAILED_PRECONDITION))
-    {
-      g_propagate_error (error, g_steal_pointer (&layer->error));
-      return FALSE;
-    }
-  if (layer->state == LAYER_APPLIED && !can_rebase (layer, root))
-    discard (layer);
-  if (layer->key == NULL && !unpack_on (layer, parent, FALSE, self->cancellable, error))
+  if (!layer->whole
+      && (!wait_for (layer, error) || !make_whole (layer, parent, error)
+          || !sync_files (self, layer->index, settle_ahead (layer), error)))
     return FALSE;
   return commit (layer, parent, self->cancellable, error);
 }
 
 /* Somebody else is at it: waits until it is done or given up. */
 static gboolean
-finish_other (Layer *layer, const char *parent, const char *root, GError **error)
+finish_other (Layer *layer, const char *parent, GError **error)
 {
   Layers *self = layer->layers;
   char *claim = claim_key (self, layer->chain);
@@ -377,16 +463,15 @@ finish_other (Layer *layer, const char *parent, const char *root, GError **error
       return FALSE;
     }
   layer->claim = claim;
-  return exists (layer, self->cancellable) || finish_own (layer, parent, root, error);
+  return exists (layer, self->cancellable) || finish_own (layer, parent, error);
 }
 
 static gboolean
-finish (Layer *layer, char **root, GError **error)
+finish (Layer *layer, GError **error)
 {
   Layers *self = layer->layers;
   const char *parent = layer->index > 0 ? self->layers[layer->index - 1].chain : NULL;
-  gboolean ok
-      = layer->there || (layer->claim != NULL ? finish_own : finish_other) (layer, parent, *root, error);
+  gboolean ok = layer->there || (layer->claim != NULL ? finish_own : finish_other) (layer, parent, error);
 
   if (layer->claim != NULL)
     claims_release (self->transfer->claims, layer->claim);
@@ -396,15 +481,9 @@ finish (Layer *layer, char **root, GError **error)
       g_prefix_error (error, "layer %s: ", descriptor_of (layer)->digest);
       return FALSE;
     }
+  if (!layer->whole)
+    g_clear_pointer (&self->below, g_free);
   progress_item (self->progress, descriptor_of (layer)->digest, "done", 0, FALSE);
-  if (layer->diff == NULL)
-    g_clear_pointer (root, g_free);
-  else if (layer->on_parent
-           || g_strcmp0 (gantry_labels_lookup (layer->diff->annotations, GANTRY_DIFF_ROOT_ENTRY), "yes") == 0)
-    {
-      g_free (*root);
-      *root = g_strdup (gantry_labels_lookup (layer->diff->annotations, GANTRY_DIFF_ROOT));
-    }
   return TRUE;
 }
 
@@ -478,14 +557,13 @@ layers_run (Layers *self, GCancellable *cancellable, GError **error)
 {
   gulong handler
       = cancellable != NULL ? g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), self, NULL) : 0;
-  g_autofree char *root = NULL;
   gboolean ok = TRUE;
 
   begin (self, cancellable);
   for (guint i = self->first; ok && i < self->n; i++)
     {
       progress_steps (self->progress, i, self->n);
-      ok = finish (&self->layers[i], &root, error);
+      ok = finish (&self->layers[i], error);
     }
   if (ok)
     progress_steps (self->progress, self->n, self->n);
@@ -513,9 +591,11 @@ layers_free (Layers *self)
     {
       g_free (self->layers[i].chain);
       g_free (self->layers[i].unsynced);
+      g_clear_pointer (&self->layers[i].mounts, g_ptr_array_unref);
       g_clear_error (&self->layers[i].error);
     }
   g_free (self->layers);
+  g_free (self->below);
   g_clear_error (&self->failure);
   g_object_unref (self->cancellable);
   g_mutex_clear (&self->lock);

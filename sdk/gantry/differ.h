@@ -19,11 +19,9 @@ G_BEGIN_DECLS
 
 #define GANTRY_DIFFER_TYPE "org.gantry.differ.v1"
 
-/** Annotations of what apply () returns: "mode:uid:gid" (octal, decimal, decimal) of the root directory as it is now, and whether the layer
- * has an entry for it ("yes" or "no"). A layer without one leaves the root directory of the layers below as it is, which a rebase
- * can't know: whoever rebases compares. */
-#define GANTRY_DIFF_ROOT "org.gantry.diff.root"
-#define GANTRY_DIFF_ROOT_ENTRY "org.gantry.diff.root-entry"
+/** Annotation of what apply () with "rebase" returns: the directories that the layer implies but has no entry for, each relative to the
+ * root directory ("." is that itself) and ended by a newline. Those are settled when the layers below are known. */
+#define GANTRY_DIFF_IMPLIED "org.gantry.diff.implied"
 
 /** Told now and then while a layer is applied or made: bytes of the blob read or written so far. From a worker thread. */
 typedef void (*GantryDifferProgressFunc) (guint64 bytes, gpointer user_data);
@@ -38,12 +36,12 @@ typedef struct {
 
   /** Unpacks the blob of @layer, read from @content, onto @mounts (element-type GantryMount), as root of the layer's owner ids.
    * @options: (nullable): a{sv}, sunk if floating: "uid-map", "gid-map" (s, "0:100000:65536[,…]"), "sync" (b, default TRUE: durable on return),
-   * "rebase" (b): @mounts are without the layers below, which come by a rebase (snapshotter.h): whiteouts are kept as marks, and a layer
-   * that can't be unpacked so, because it does not have all of its directories, is FAILED_PRECONDITION; "only" (as): names in the root
+   * "rebase" (b): @mounts are without the layers below, which come by a rebase (snapshotter.h): whiteouts are kept as marks, and the
+   * caller calls settle () when the layers below are there; a layer that can't be unpacked so is FAILED_PRECONDITION; "only" (as): names in the root
    * directory: what is not at or below one is left out; what is must be a directory or a regular file, and not by an absolute name, or
    * the layer is refused; it belongs to root, without set-id bits and attributes.
-   * @progress: (nullable). *@ret_diff: (transfer full): media type, DiffID and size of the uncompressed tar, and
-   * (a differ that honours "rebase" must) GANTRY_DIFF_ROOT and GANTRY_DIFF_ROOT_ENTRY as annotations.
+   * @progress: (nullable). *@ret_diff: (transfer full): media type, DiffID and size of the uncompressed tar, and with "rebase"
+   * GANTRY_DIFF_IMPLIED as annotation.
    * A hostile layer touches nothing outside @mounts. On failure the target holds rubbish: the caller removes the snapshot.
    * Blocks: as long as it takes; on local I/O only. Errors: NOT_IMPLEMENTED (media type), INVALID_ARGUMENT (the archive is
    * broken or hostile; names the entry), RESOURCE_EXHAUSTED (a limit, or space), NOT_FOUND, CANCELLED. Since: 1.0 */
@@ -68,6 +66,14 @@ typedef struct {
   gboolean (*recompress) (GantryDiffer *self, GantryDescriptor *layer, GantryContent *content, const char *media_type, const char *ref,
                           GantryDifferProgressFunc progress, gpointer user_data, GantryDescriptor **ret_layer, char **ret_diff_id,
                           GCancellable *cancellable, GError **error);
+
+  /** After apply () with "rebase", which returned @diff: gives the directories that the layer implies what they have in @below
+   * (element-type GantryMount: an overlay or a bind mount), the tree that @mounts, unpacked, are put on. Nobody else uses @mounts; @below
+   * may be in use. What was written is not synced. Blocks: on local I/O. Cost: of the directories implied times the layers below.
+   * Errors: FAILED_PRECONDITION (one of them is something else below, so that the layer must be unpacked on top of it; or mounts that
+   * can't be read so), CANCELLED. Since: 1.0 */
+  gboolean (*settle) (GantryDiffer *self, GantryDescriptor *diff, GPtrArray *below, GPtrArray *mounts, GCancellable *cancellable,
+                      GError **error);
 } GantryDifferVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -107,6 +113,14 @@ gantry_differ_recompress (GantryDiffer *self, GantryDescriptor *layer, GantryCon
   GANTRY_REQUIRE_SLOT (self, GantryDifferVtable, recompress, FALSE);
   return self->vtable->recompress (self, layer, content, media_type, ref, progress, user_data, ret_layer, ret_diff_id, cancellable,
                                    error);
+}
+
+static inline gboolean
+gantry_differ_settle (GantryDiffer *self, GantryDescriptor *diff, GPtrArray *below, GPtrArray *mounts, GCancellable *cancellable,
+                      GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryDifferVtable, settle, FALSE);
+  return self->vtable->settle (self, diff, below, mounts, cancellable, error);
 }
 
 G_END_DECLS

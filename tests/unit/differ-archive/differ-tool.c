@@ -5,8 +5,9 @@
  *     differ-tool WORKER apply LAYER TYPE SOURCE OPTIONS [KEY=VALUE…]
  *     differ-tool WORKER compare LAYER MEDIA-TYPE LOWER UPPER [KEY=VALUE…]
  *
- * OPTIONS are a mount's, comma-separated. KEY is a limit, "uid-map", "gid-map" or "sync". Prints the DiffID
- * and the size, or an error as "CODE: message" with exit status 1.
+ * OPTIONS are a mount's, comma-separated. KEY is a limit, "uid-map", "gid-map", "sync", "rebase" or "below":
+ * the directories of the layers, topmost first and with ":" between, that what is rebased is settled on.
+ * Prints the DiffID and the size, or an error as "CODE: message" with exit status 1.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,6 +150,15 @@ parse_mounts (const char *type, const char *source, const char *options)
 }
 
 static gboolean
+settle (GantryDiffer *differ, GantryDescriptor *diff, const char *below, GPtrArray *mounts, GError **error)
+{
+  g_autofree char *lower = g_strconcat ("lowerdir=", below, NULL);
+  g_autoptr (GPtrArray) lowers = parse_mounts ("overlay", "overlay", lower);
+
+  return gantry_differ_settle (differ, diff, lowers, mounts, NULL, error);
+}
+
+static gboolean
 apply (char *argv[], GError **error)
 {
   UnpackLimits limits = UNPACK_LIMITS_INIT;
@@ -160,6 +170,7 @@ apply (char *argv[], GError **error)
   g_autoptr (GantryDescriptor) diff = NULL;
   g_autoptr (GVariant) options = NULL;
   GantryDiffer *differ;
+  const char *below;
   gboolean ok;
 
   for (int i = 7; argv[i] != NULL; i++)
@@ -168,6 +179,8 @@ apply (char *argv[], GError **error)
   options = g_variant_ref_sink (g_variant_dict_end (&dict));
   differ = differ_archive_new (argv[1], &limits);
   ok = gantry_differ_apply (differ, layer, &content.content, mounts, options, NULL, NULL, &diff, NULL, error);
+  if (ok && g_variant_lookup (options, "below", "&s", &below))
+    ok = settle (differ, diff, below, mounts, error);
   differ_archive_free (differ);
   if (ok)
     printf ("%s %" G_GUINT64_FORMAT "\n", diff->digest, diff->blob_size);
