@@ -15,17 +15,17 @@
 #define MAX_ATTEMPTS 16
 
 static void
-fill_field (Call *call, const char *name, GVariant *value, gpointer data)
+fill_field (Call *call, const char *name, Span type, Span value, gpointer data)
 {
   PB (Container) *message = data;
-  const char *text = g_variant_is_of_type (value, G_VARIANT_TYPE_STRING) ? g_variant_get_string (value, NULL) : NULL;
-  gboolean any = text == NULL && g_variant_is_of_type (value, G_VARIANT_TYPE ("(say)"));
+  const char *text = span_is (type, "s") ? span_string (value) : NULL;
+  gboolean any = span_is (type, "(say)");
 
   if (any && strcmp (name, "spec") == 0)
-    message->spec = any_from_variant (call, value);
+    message->spec = any_from_span (call, value);
   else if (any && strcmp (name, "runtime-options") == 0)
-    message->runtime->options = any_from_variant (call, value);
-  else if (text == NULL && strcmp (name, "extensions") == 0 && g_variant_is_of_type (value, G_VARIANT_TYPE ("a{s(say)}")))
+    message->runtime->options = any_from_span (call, value);
+  else if (span_is (type, "a{s(say)}") && strcmp (name, "extensions") == 0)
     anys_to_entries (call, value, &DESCRIPTOR (container__extensions_entry), &message->n_extensions, &message->extensions);
   else if (text == NULL)
     return;

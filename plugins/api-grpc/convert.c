@@ -50,19 +50,20 @@ labels_from_entries (gsize n, gpointer entries)
 void
 labels_to_entries (Call *call, GVariant *labels, const ProtobufCMessageDescriptor *entry, gsize *ret_n, gpointer ret_entries)
 {
-  gsize n = labels != NULL ? g_variant_n_children (labels) : 0;
+  Span array = span_of (labels);
+  gsize n = span_array_length (array);
   MapEntry **entries = arena_new (call->arena, MapEntry *, n + 1);
 
   for (gsize i = 0; i < n; i++)
     {
-      g_autoptr (GVariant) pair = g_variant_get_child_value (labels, i);
-      g_autoptr (GVariant) key = g_variant_get_child_value (pair, 0);
-      g_autoptr (GVariant) value = g_variant_get_child_value (pair, 1);
+      const char *key = NULL;
+      Span value = { NULL, 0 };
 
       /* The strings stand in the bytes of @labels. */
+      span_pair (span_array_element (array, i, 1), 1, &key, &value);
       entries[i] = message_new (call, entry);
-      entries[i]->key = (char *) g_variant_get_string (key, NULL);
-      entries[i]->value = (char *) g_variant_get_string (value, NULL);
+      entries[i]->key = TEXT (key);
+      entries[i]->value = TEXT (span_string (value));
     }
   *ret_n = n;
   *(MapEntry ***) ret_entries = entries;
@@ -71,16 +72,16 @@ labels_to_entries (Call *call, GVariant *labels, const ProtobufCMessageDescripto
 void
 fields_visit (Call *call, GVariant *fields, FieldFunc func, gpointer message)
 {
-  gsize n = fields != NULL ? g_variant_n_children (fields) : 0;
+  Span array = span_of (fields);
+  gsize n = span_array_length (array);
 
   for (gsize i = 0; i < n; i++)
     {
-      GVariant *entry = call_keep (call, g_variant_get_child_value (fields, i), (GDestroyNotify) g_variant_unref);
-      GVariant *key = call_keep (call, g_variant_get_child_value (entry, 0), (GDestroyNotify) g_variant_unref);
-      g_autoptr (GVariant) box = g_variant_get_child_value (entry, 1);
+      const char *name;
+      Span box, type, value;
 
-      func (call, g_variant_get_string (key, NULL),
-            call_keep (call, g_variant_get_variant (box), (GDestroyNotify) g_variant_unref), message);
+      if (span_pair (span_array_element (array, i, 8), 8, &name, &box) && span_variant (box, &type, &value))
+        func (call, name, type, value, message);
     }
 }
 
@@ -124,19 +125,21 @@ any_to_variant (const Any *any)
 Any *
 any_from_variant (Call *call, GVariant *variant)
 {
-  g_autoptr (GVariant) url = NULL;
-  GVariant *bytes;
-  Any *any;
-  gsize length;
+  return variant != NULL ? any_from_span (call, span_of (variant)) : NULL;
+}
 
-  if (variant == NULL)
-    return NULL;
-  any = message_new (call, &google__protobuf__any__descriptor);
-  url = g_variant_get_child_value (variant, 0);
-  any->type_url = (char *) g_variant_get_string (url, NULL);
-  bytes = call_keep (call, g_variant_get_child_value (variant, 1), (GDestroyNotify) g_variant_unref);
-  any->value.data = (guint8 *) g_variant_get_fixed_array (bytes, &length, 1);
-  any->value.len = length;
+Any *
+any_from_span (Call *call, Span span)
+{
+  Any *any = message_new (call, &google__protobuf__any__descriptor);
+  const char *url;
+  Span bytes;
+
+  if (!span_pair (span, 1, &url, &bytes))
+    return any;
+  any->type_url = (char *) url;
+  any->value.data = (guint8 *) bytes.data;
+  any->value.len = bytes.size;
   return any;
 }
 
@@ -171,21 +174,20 @@ anys_from_entries (gsize n, gpointer entries)
 }
 
 void
-anys_to_entries (Call *call, GVariant *anys, const ProtobufCMessageDescriptor *entry, gsize *ret_n, gpointer ret_entries)
+anys_to_entries (Call *call, Span anys, const ProtobufCMessageDescriptor *entry, gsize *ret_n, gpointer ret_entries)
 {
-  gsize n = anys != NULL ? g_variant_n_children (anys) : 0;
+  gsize n = span_array_length (anys);
   AnyEntry **entries = arena_new (call->arena, AnyEntry *, n + 1);
 
   for (gsize i = 0; i < n; i++)
     {
-      GVariant *any;
-      const char *key;
+      const char *key = NULL;
+      Span any = { NULL, 0 };
 
-      g_variant_get_child (anys, i, "{&s@(say)}", &key, &any);
-      call_keep (call, any, (GDestroyNotify) g_variant_unref);
+      span_pair (span_array_element (anys, i, 1), 1, &key, &any);
       entries[i] = message_new (call, entry);
-      entries[i]->key = (char *) key;
-      entries[i]->value = any_from_variant (call, any);
+      entries[i]->key = TEXT (key);
+      entries[i]->value = any_from_span (call, any);
     }
   *ret_n = n;
   *(AnyEntry ***) ret_entries = entries;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "api-grpc.h"
+#include "serialised.h"
 
 typedef Google__Protobuf__Any Any;
 typedef Google__Protobuf__Timestamp Timestamp;
@@ -29,8 +30,8 @@ GVariant *labels_from_entries (gsize n, gpointer entries);
 /** Fills a map of a reply; the strings belong to @labels (nullable). */
 void labels_to_entries (Call *call, GVariant *labels, const ProtobufCMessageDescriptor *entry, gsize *ret_n, gpointer ret_entries);
 
-/** Called for each field of a record. @value: (transfer none): lives as long as the call. */
-typedef void (*FieldFunc) (Call *call, const char *name, GVariant *value, gpointer message);
+/** Called for each field of a record. @type: the characters of the value's type. */
+typedef void (*FieldFunc) (Call *call, const char *name, Span type, Span value, gpointer message);
 
 /** Visits @fields (nullable), a{sv}, once: looking up one field after the other would go through all of them each time. */
 void fields_visit (Call *call, GVariant *fields, FieldFunc func, gpointer message);
@@ -44,12 +45,15 @@ gint64 timestamp_to_ns (const Timestamp *timestamp);
 GVariant *any_to_variant (const Any *any);
 /** The same back; the bytes belong to @variant (nullable), which is (say). */
 Any *any_from_variant (Call *call, GVariant *variant);
+/** And from the serialised bytes of a (say), where they stand. */
+Any *any_from_span (Call *call, Span span);
 /** The any with @message in it, named by its type. */
 Any *any_of_message (Call *call, const ProtobufCMessage *message);
 
 /** a{s(say)}. Returns: (transfer floating). */
 GVariant *anys_from_entries (gsize n, gpointer entries);
-void anys_to_entries (Call *call, GVariant *anys, const ProtobufCMessageDescriptor *entry, gsize *ret_n, gpointer ret_entries);
+/** @anys: a serialised a{s(say)}. */
+void anys_to_entries (Call *call, Span anys, const ProtobufCMessageDescriptor *entry, gsize *ret_n, gpointer ret_entries);
 
 /** Returns: (transfer full) (element-type GantryMount). */
 GPtrArray *mounts_from_messages (gsize n, Containerd__Types__Mount *const *mounts);

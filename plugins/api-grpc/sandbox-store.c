@@ -34,7 +34,7 @@ to_message (Call *call, GantryRecord *record)
                      &message->labels);
   message->created_at = timestamp_new (call, record->created_ns);
   message->updated_at = timestamp_new (call, record->updated_ns);
-  anys_to_entries (call, extensions, &containerd__types__sandbox__extensions_entry__descriptor, &message->n_extensions,
+  anys_to_entries (call, span_of (extensions), &containerd__types__sandbox__extensions_entry__descriptor, &message->n_extensions,
                    &message->extensions);
   message->sandboxer = TEXT (gantry_record_get_string (record, "sandboxer"));
   return message;

@@ -236,8 +236,10 @@ static gboolean
 write_record (Connection *connection, GantryRecord *record, GError **error)
 {
   sqlite3_stmt *stmt = connection_prepare (connection,
-                                           "INSERT OR REPLACE INTO record (kind, ns, id, labels, fields, created, updated,"
-                                           " revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                                           "INSERT INTO record (kind, ns, id, labels, fields, created, updated, revision)"
+                                           " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, ns, id) DO UPDATE SET"
+                                           " labels=excluded.labels, fields=excluded.fields, created=excluded.created,"
+                                           " updated=excluded.updated, revision=excluded.revision",
                                            error);
 
   if (stmt == NULL)

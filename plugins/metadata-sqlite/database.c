@@ -8,11 +8,15 @@
 #define MAX_READERS 4
 /* Events are trimmed in strides, so that most commits do not touch the old end of the table. */
 #define TRIM_STRIDE 512
+/* How long a read transaction may last: what another process changes (a repair by hand) is seen after it. */
+#define MAX_READ_US 10000
 
 struct _Connection {
   Database *database;
   sqlite3 *handle;
   GHashTable *statements; /* of SQL literal (by address) to sqlite3_stmt */
+  gint seen;              /* a reader's: the number of commits when its transaction began */
+  gint64 begun;           /* and the time */
 };
 
 typedef struct {
@@ -47,6 +51,8 @@ struct _Database {
   GMutex sink_lock;
   GantryEventLogSink sink;
   gpointer sink_data;
+
+  gint commits; /* (atomic) */
 
   GMutex readers_lock;
   GCond readers_cond;
@@ -202,6 +208,8 @@ connection_new (Database *database, gboolean writer, GError **error)
       return NULL;
     }
   sqlite3_busy_timeout (self->handle, 10000);
+  /* Without it a statement is planned anew whenever a range is bound to another value. */
+  sqlite3_db_config (self->handle, SQLITE_DBCONFIG_ENABLE_QPSG, 1, NULL);
   if (!connection_exec (self, "PRAGMA cache_size=-1024", error)
       || (writer
           && !connection_exec (self,
@@ -232,6 +240,31 @@ connection_announce (Connection *self, GantryEvent *event, GError **error)
   database->next_event++;
   g_ptr_array_add (database->announced, gantry_event_ref (event));
   return TRUE;
+}
+
+static void
+end_read (Connection *self)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (!sqlite3_get_autocommit (self->handle) && !connection_exec (self, "COMMIT", &error))
+    g_warning ("%s", error->message);
+}
+
+/* A read transaction lasts over many reads, until something has been committed since: to begin and end one costs more than a look-up. */
+static gboolean
+begin_read (Connection *self, GError **error)
+{
+  gint commits = g_atomic_int_get (&self->database->commits);
+  gint64 now = g_get_monotonic_time ();
+
+  if (self->seen != commits || now - self->begun > MAX_READ_US)
+    end_read (self);
+  if (!sqlite3_get_autocommit (self->handle))
+    return TRUE;
+  self->seen = commits;
+  self->begun = now;
+  return connection_exec (self, "BEGIN", error);
 }
 
 static gboolean
@@ -272,6 +305,16 @@ run_one (Connection *self, Write *write)
     write->ok = FALSE;
 }
 
+/* What readers keep open must not keep the log from being written back and begun anew. */
+static void
+end_idle_reads (Database *self)
+{
+  g_mutex_lock (&self->readers_lock);
+  for (guint i = 0; i < self->idle->len; i++)
+    end_read (g_ptr_array_index (self->idle, i));
+  g_mutex_unlock (&self->readers_lock);
+}
+
 static gboolean
 run_batch (Database *self, GPtrArray *batch, gboolean durable, GError **error)
 {
@@ -283,12 +326,16 @@ run_batch (Database *self, GPtrArray *batch, gboolean durable, GError **error)
         return FALSE;
       self->synced = durable;
     }
+  end_idle_reads (self);
   if (!connection_exec (connection, "BEGIN IMMEDIATE", error))
     return FALSE;
   for (guint i = 0; i < batch->len; i++)
     run_one (connection, g_ptr_array_index (batch, i));
   if (trim_events (connection, error) && connection_exec (connection, "COMMIT", error))
-    return TRUE;
+    {
+      g_atomic_int_inc (&self->commits);
+      return TRUE;
+    }
   connection_exec (connection, "ROLLBACK", NULL);
   return FALSE;
 }
@@ -448,8 +495,8 @@ database_write_later (Database *self, WriteFunc func, gpointer data, GDestroyNot
   return ok;
 }
 
-Connection *
-database_borrow (Database *self, GError **error)
+static Connection *
+take_reader (Database *self, GError **error)
 {
   Connection *connection = NULL;
 
@@ -472,6 +519,17 @@ database_borrow (Database *self, GError **error)
       g_mutex_unlock (&self->readers_lock);
     }
   return connection;
+}
+
+Connection *
+database_borrow (Database *self, GError **error)
+{
+  Connection *connection = take_reader (self, error);
+
+  if (connection == NULL || begin_read (connection, error))
+    return connection;
+  database_return (self, connection);
+  return NULL;
 }
 
 void

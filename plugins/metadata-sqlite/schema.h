@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The schema, version 2. To change it, append a migration; never edit one that was released, and add a fixture of the version before to
+ * The schema, version 3. To change it, append a migration; never edit one that was released, and add a fixture of the version before to
  * tests/unit/metadata-sqlite.
  *
- *     record ──────────────┐ kind, ns, id       one row an object: labels a{ss}, fields a{sv} (serialised GVariants), times, revision
+ *     record ──────────────┐ kind, ns, id       one row an object: labels a{ss}, fields a{sv} (serialised GVariants), times, revision;
+ *       │                  │                    behind an index, since a tree with whole records in its inner pages is deep
  *       │ 1:n              │
  *       ├── label          │ kind, ns, id, key  one row a label, so that a filter on a label is a look-up
  *       ├── expiry         │ kind, ns, id       when the label containerd.io/gc.expire ends (µs since 1970); due: this was seen
@@ -55,6 +56,13 @@ static const char *const schema_migrations[] = {
   "INSERT INTO candidate (ns, kind, id) SELECT ns, kind, id FROM record WHERE kind IN ('content', 'snapshot');"
   "INSERT INTO expiry (kind, ns, id, time) SELECT kind, ns, id, CAST (strftime ('%s', value) AS INTEGER) * 1000000 FROM label"
   " WHERE key='containerd.io/gc.expire' AND strftime ('%s', value) IS NOT NULL;",
+  /* 3: records in the order of their making, found by an index. */
+  "CREATE TABLE record_3 (kind TEXT NOT NULL, ns TEXT NOT NULL, id TEXT NOT NULL, created INTEGER NOT NULL,"
+  " updated INTEGER NOT NULL, revision INTEGER NOT NULL, labels BLOB, fields BLOB, UNIQUE (kind, ns, id));"
+  "INSERT INTO record_3 SELECT kind, ns, id, created, updated, revision, labels, fields FROM record;"
+  "DROP TABLE record;"
+  "ALTER TABLE record_3 RENAME TO record;"
+  "CREATE INDEX record_content ON record (kind, id) WHERE kind='content';",
 };
 
 #define SCHEMA_VERSION G_N_ELEMENTS (schema_migrations)

@@ -497,6 +497,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add ("/metadata-sqlite/migration/1", Fixture, "v1.sql", set_up, test_migration, tear_down);
+  g_test_add ("/metadata-sqlite/migration/2", Fixture, "v2.sql", set_up, test_migration, tear_down);
   g_test_add ("/metadata-sqlite/new", Fixture, NULL, set_up, test_new, tear_down);
   g_test_add ("/metadata-sqlite/newer", Fixture, NULL, set_up, test_newer, tear_down);
   g_test_add ("/metadata-sqlite/not-a-database", Fixture, NULL, set_up, test_not_a_database, tear_down);
