@@ -3,7 +3,7 @@
  * The sub-commands of a shim's program. It is called in the bundle as
  *     <program> -namespace NS -id ID -address ADDRESS [-sockets DIR] -bundle DIR start | delete
  * "start" gets the runtime's options (an Any) on stdin and prints the address of the server that it leaves behind or has found; "delete"
- * prints a DeleteResponse. */
+ * prints a DeleteResponse. "-info" instead of all this prints what the shim is (containerd.types.RuntimeInfo). */
 #include "shim-runtime.h"
 
 #include <errno.h>
@@ -69,7 +69,7 @@ read_both (int output, int complaint, Ran *ran)
 
 /* posix_spawn (): the daemon's memory is not copied, as it would be by fork (). */
 static gboolean
-spawn (Task *task, const char *const *argv, char **env, const int fds[3], pid_t *ret_pid, GError **error)
+spawn (const char *directory, const char *const *argv, char **env, const int fds[3], pid_t *ret_pid, GError **error)
 {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
@@ -86,7 +86,7 @@ spawn (Task *task, const char *const *argv, char **env, const int fds[3], pid_t 
   posix_spawn_file_actions_init (&actions);
   for (int i = 0; i < 3; i++)
     posix_spawn_file_actions_adddup2 (&actions, fds[i], i);
-  posix_spawn_file_actions_addchdir_np (&actions, task->bundle);
+  posix_spawn_file_actions_addchdir_np (&actions, directory);
   code = posix_spawnp (ret_pid, argv[0], &actions, &attributes, (char *const *) argv, env);
   posix_spawn_file_actions_destroy (&actions);
   posix_spawnattr_destroy (&attributes);
@@ -94,7 +94,7 @@ spawn (Task *task, const char *const *argv, char **env, const int fds[3], pid_t 
 }
 
 static gboolean
-run (Task *task, const char *const *argv, int input, Ran *ran, GError **error)
+run (ShimRuntime *runtime, const char *directory, const char *const *argv, int input, Ran *ran, GError **error)
 {
   /* What the service manager said to us is not for a shim: runc and crun would wait for a container to say READY=1. */
   static const char *const ours[] = { "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES" };
@@ -107,11 +107,11 @@ run (Task *task, const char *const *argv, int input, Ran *ran, GError **error)
   ran->complaint = g_byte_array_new ();
   for (gsize i = 0; i < G_N_ELEMENTS (ours); i++)
     env = g_environ_unsetenv (env, ours[i]);
-  env = g_environ_setenv (env, "TTRPC_ADDRESS", task->runtime->events_address != NULL ? task->runtime->events_address : "", TRUE);
+  env = g_environ_setenv (env, "TTRPC_ADDRESS", runtime->events_address != NULL ? runtime->events_address : "", TRUE);
   if (!ok)
     gantry_throw_errno (error, errno, "starting the shim %s", argv[0]);
   else
-    ok = spawn (task, argv, env, (int[]){ input, pipes[0][1], pipes[1][1] }, &pid, error);
+    ok = spawn (directory, argv, env, (int[]){ input, pipes[0][1], pipes[1][1] }, &pid, error);
   gantry_fd_clear (&pipes[0][1]);
   gantry_fd_clear (&pipes[1][1]);
   if (ok && !read_both (pipes[0][0], pipes[1][0], ran))
@@ -124,6 +124,19 @@ run (Task *task, const char *const *argv, int input, Ran *ran, GError **error)
   while (pid > 0 && waitpid (pid, &ran->status, 0) < 0 && errno == EINTR)
     ;
   return ok;
+}
+
+/* Whether it ended well. Errors: INTERNAL, in its own words. */
+static gboolean
+check_status (const Ran *ran, const char *what, GError **error)
+{
+  g_autofree char *text = NULL, *valid = NULL;
+
+  if (g_spawn_check_wait_status (ran->status, NULL))
+    return TRUE;
+  text = g_strndup ((const char *) ran->complaint->data, ran->complaint->len);
+  valid = g_utf8_make_valid (g_strstrip (text), -1);
+  return gantry_throw (error, GANTRY_ERROR_INTERNAL, "the shim %s: %s", what, valid);
 }
 
 /* An fd to read the Any from. */
@@ -170,16 +183,26 @@ task_start_shim (Task *self, GVariant *options, GError **error)
       argv[n++] = sockets;
     }
   argv[n++] = "start";
-  if (input < 0 || !run (self, argv, input, &ran, error))
+  if (input < 0 || !run (runtime, self->bundle, argv, input, &ran, error))
     return FALSE;
-  if (!g_spawn_check_wait_status (ran.status, NULL))
-    {
-      g_autofree char *text = g_strndup ((const char *) ran.complaint->data, ran.complaint->len);
-      g_autofree char *valid = g_utf8_make_valid (g_strstrip (text), -1);
-
-      return gantry_throw (error, GANTRY_ERROR_INTERNAL, "the shim did not start: %s", valid);
-    }
+  if (!check_status (&ran, "did not start", error))
+    return FALSE;
   return runtime->native || gantry_replace_file_at (self->dir_fd, "address", ran.output->data, ran.output->len, 0600, FALSE, error);
+}
+
+gboolean
+shim_info (GantryRuntime *runtime, GVariant *options, GBytes **ret_info, GCancellable *cancellable, GError **error)
+{
+  ShimRuntime *self = (ShimRuntime *) runtime;
+  g_autoptr (GVariant) held = options != NULL ? g_variant_ref_sink (options) : NULL;
+  const char *const argv[] = { self->shim, "-info", NULL };
+  gantry_autofd int input = options_fd (held, error);
+  g_auto (Ran) ran = { 0 };
+
+  if (input < 0 || !run (self, self->path, argv, input, &ran, error) || !check_status (&ran, "tells nothing of itself", error))
+    return FALSE;
+  *ret_info = g_byte_array_free_to_bytes (g_steal_pointer (&ran.output));
+  return TRUE;
 }
 
 void
@@ -194,7 +217,7 @@ task_clean_up (Task *self, guint32 *ret_status, gint64 *ret_exited)
   PbReader reader;
   PbField field;
 
-  if (input < 0 || !run (self, argv, input, &ran, &error))
+  if (input < 0 || !run (runtime, self->bundle, argv, input, &ran, &error))
     {
       gantry_host_log (runtime->host, GANTRY_LOG_WARNING, "cleaning up after container %s: %s", self->id, error->message);
       return;

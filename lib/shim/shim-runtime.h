@@ -130,6 +130,8 @@ void task_forget (Task *self);
 gboolean task_start_shim (Task *self, GVariant *options, GError **error);
 /** Cleans up after a shim that died: the OCI runtime's state, mounts. *@ret_status, *@ret_exited: how init ended, if the shim knows. */
 void task_clean_up (Task *self, guint32 *ret_status, gint64 *ret_exited);
+/** The runtime's slot info. */
+gboolean shim_info (GantryRuntime *runtime, GVariant *options, GBytes **ret_info, GCancellable *cancellable, GError **error);
 /** Ends the shim unless others need it. */
 void task_shut_down (Task *self);
 

@@ -458,4 +458,5 @@ const GantryRuntimeVtable shim_runtime_vtable = {
   .checkpoint = shim_checkpoint,
   .set_watch = shim_set_watch,
   .check = shim_runtime_check,
+  .info = shim_info,
 };

@@ -64,17 +64,24 @@ add_error (Call *call, PB (Plugin) *plugin, GVariant *ours)
   plugin->init_err->message = strcmp (state, "skipped") == 0 ? arena_printf (call->arena, "%s: skip plugin", reason) : TEXT (reason);
 }
 
+static void
+add_export (Call *call, PB (Plugin) *plugin, const char *key, const char *value)
+{
+  PB (Plugin__ExportsEntry) *entry = message_new (call, &DESCRIPTOR (plugin__exports_entry));
+
+  entry->key = TEXT (key);
+  entry->value = TEXT (value);
+  plugin->exports = arena_new (call->arena, PB (Plugin__ExportsEntry) *, 1);
+  plugin->exports[plugin->n_exports++] = entry;
+}
+
 /* Where a plugin keeps what it has. */
 static void
 add_root (Call *call, PB (Plugin) *plugin, const char *noun, const char *own_id)
 {
-  PB (Plugin__ExportsEntry) *root = message_new (call, &DESCRIPTOR (plugin__exports_entry));
-
-  root->key = TEXT ("root");
-  root->value = arena_printf (call->arena, "%s/%s-%s", call->api->host->get_base_path (call->api->host, GANTRY_DIR_PERSISTENT),
-                              noun, own_id);
-  plugin->exports = arena_new (call->arena, PB (Plugin__ExportsEntry) *, 1);
-  plugin->exports[plugin->n_exports++] = root;
+  add_export (call, plugin, "root",
+              arena_printf (call->arena, "%s/%s-%s", call->api->host->get_base_path (call->api->host, GANTRY_DIR_PERSISTENT), noun,
+                            own_id));
 }
 
 static void
@@ -94,7 +101,7 @@ add_capabilities (Call *call, PB (Plugin) *plugin, const char *own_id)
       plugin->capabilities[plugin->n_capabilities++] = TEXT (names[i].name);
 }
 
-static void
+static PB (Plugin) *
 add_plugin (Call *call, GPtrArray *plugins, const char *type, const char *id, const char *own_id, GVariant *ours)
 {
   PB (Plugin) *plugin = message_new (call, &DESCRIPTOR (plugin));
@@ -114,6 +121,27 @@ add_plugin (Call *call, GPtrArray *plugins, const char *type, const char *id, co
   if (strcmp (type, "io.containerd.content.v1") == 0)
     add_root (call, plugin, "content", own_id);
   g_ptr_array_add (plugins, plugin);
+  return plugin;
+}
+
+/* Where the transfer plugin @ours installs images: containerd's clients look for it as the path of the plugin "opt". */
+static void
+add_opt (Call *call, GPtrArray *plugins, GVariant *ours)
+{
+  g_autoptr (GVariant) config = g_variant_lookup_value (ours, "config", G_VARIANT_TYPE ("aa{sv}"));
+  const char *path = GANTRY_INSTALL_DIRECTORY;
+
+  for (gsize i = 0; config != NULL && i < g_variant_n_children (config); i++)
+    {
+      GVariant *setting = call_keep (call, g_variant_get_child_value (config, i), (GDestroyNotify) g_variant_unref);
+      const char *key = "", *value = "";
+
+      g_variant_lookup (setting, "key", "&s", &key);
+      g_variant_lookup (setting, "value", "&s", &value);
+      if (strcmp (key, "InstallDirectory") == 0 && value[0] != '\0')
+        path = value;
+    }
+  add_export (call, add_plugin (call, plugins, "io.containerd.internal.v1", "opt", NULL, NULL), "path", path);
 }
 
 /* One of ours: under each of its types that has a counterpart, or as it is. */
@@ -136,7 +164,17 @@ add_ours (Call *call, GPtrArray *plugins, GVariant *ours)
       type = arena_strdup (call->arena, type);
       add_plugin (call, plugins, alias != NULL ? alias->as_type : type,
                   alias != NULL && alias->as_id != NULL ? alias->as_id : arena_strdup (call->arena, own_id), own_id, ours);
+      if (strcmp (type, "io.containerd.transfer.v1") == 0 || strcmp (type, GANTRY_TRANSFER_TYPE) == 0)
+        add_opt (call, plugins, ours);
     }
+}
+
+/* Who asks for that one alone is about to install something, and expects the directory to be there. */
+static void
+make_opt (const PB (Plugin) *plugin)
+{
+  if (strcmp (plugin->id, "opt") == 0 && g_mkdir_with_parents (plugin->exports[0]->value, 0711) < 0)
+    g_warning ("making the directory for installed images %s: %s", plugin->exports[0]->value, g_strerror (errno));
 }
 
 static const char *
@@ -193,6 +231,8 @@ plugins (Call *call, gconstpointer data, GError **error)
   for (guint i = 0; i < all->len; i++)
     if (gantry_filter_match (filter, plugin_field, g_ptr_array_index (all, i)))
       reply->plugins[reply->n_plugins++] = g_ptr_array_index (all, i);
+  if (reply->n_plugins == 1)
+    make_opt (reply->plugins[0]);
   return &reply->base;
 }
 
@@ -212,6 +252,35 @@ server (Call *call, gconstpointer data, GError **error)
   return &reply->base;
 }
 
+/* What options ask for: only of the runtime, with a RuntimeRequest. */
+static gboolean
+add_extra (Call *call, const PB (PluginInfoRequest) *request, PB (PluginInfoResponse) *reply, GError **error)
+{
+  const ProtobufCMessageDescriptor *descriptor = &containerd__types__runtime_request__descriptor;
+  g_autoptr (GBytes) bytes = g_bytes_new_static (request->options->value.data, request->options->value.len);
+  const Containerd__Types__RuntimeRequest *wanted;
+  GBytes *info = NULL;
+
+  if (reply->plugin->init_err != NULL)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "cannot get extra info, plugin not successfully loaded: failed precondition");
+  if (strcmp (request->type, "io.containerd.runtime.v2") != 0)
+    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "plugin does not provided extra information: not implemented");
+  if (strcmp (request->options->type_url, descriptor->name) != 0)
+    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "unknown request type %s: not implemented", request->options->type_url);
+  wanted = (const Containerd__Types__RuntimeRequest *) message_unpack (descriptor, bytes, call->arena, error);
+  if (wanted == NULL
+      || !gantry_tasks_runtime_info (call->api->tasks, wanted->runtime_path,
+                                     wanted->options != NULL ? any_to_variant (wanted->options) : NULL, &info, call->cancellable,
+                                     error))
+    return FALSE;
+  call_keep (call, info, (GDestroyNotify) g_bytes_unref);
+  reply->extra = message_new (call, &google__protobuf__any__descriptor);
+  reply->extra->type_url = TEXT (containerd__types__runtime_info__descriptor.name);
+  reply->extra->value.data = (uint8_t *) g_bytes_get_data (info, &reply->extra->value.len);
+  return TRUE;
+}
+
 static const ProtobufCMessage *
 plugin_info (Call *call, gconstpointer data, GError **error)
 {
@@ -226,20 +295,18 @@ plugin_info (Call *call, gconstpointer data, GError **error)
       if (strcmp (plugin->type, request->type) == 0 && strcmp (plugin->id, request->id) == 0)
         reply->plugin = plugin;
     }
-  if (reply->plugin != NULL && request->options == NULL)
-    return &reply->base;
   if (reply->plugin == NULL)
-    gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "plugin %s.%s: not found", request->type, request->id);
-  else
-    gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "plugin %s.%s: asking with options is not implemented", request->type,
-                  request->id);
-  return NULL;
+    {
+      gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "plugin %s.%s not found: not found", request->type, request->id);
+      return NULL;
+    }
+  return request->options == NULL || add_extra (call, request, reply, error) ? &reply->base : NULL;
 }
 
 static const Method methods[] = {
   { "Plugins", GRPC_METHOD_NORMAL, &DESCRIPTOR (plugins_request), plugins },
   { "Server", GRPC_METHOD_NORMAL, &google__protobuf__empty__descriptor, server },
-  { "PluginInfo", GRPC_METHOD_NORMAL, &DESCRIPTOR (plugin_info_request), plugin_info },
+  { "PluginInfo", GRPC_METHOD_LONG, &DESCRIPTOR (plugin_info_request), plugin_info },
 };
 
 const Service introspection_service

@@ -16,7 +16,7 @@ typedef struct {
   int ingest_fd;
 
   GMutex lock;
-  GHashTable *writers; /* of refs that have a writer */
+  GHashTable *writers; /* with lock: ref to its writer (not owned) */
 } ContentLocal;
 
 ContentLocal *content_local_new (const GantryHost *host, GError **error);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Blobs that are being written. Order of a commit: the data is synced, then renamed to its digest, then the directory is synced,
- * then the notes go; a crash in between leaves an ingest that can be resumed, or a whole blob and stale notes. */
+ * Blobs that are being written. Order of a commit: the data is synced, then renamed to its digest, then the notes go, then the directory is
+ * synced; a crash in between leaves an ingest that can be resumed, or a whole blob and stale notes. */
 #include "content-local.h"
 
 #include <dirent.h>
@@ -33,6 +33,7 @@ typedef struct {
   gint64 started_ns;
   EVP_MD_CTX *hash;
   int fd;
+  gint aborted; /* (atomic): its files and its ref may be another's */
 } Ingest;
 
 static char *
@@ -43,32 +44,47 @@ name_of (const char *ref, const char *suffix)
   return g_strconcat (hash, suffix, NULL);
 }
 
+/* Makes @self the writer of its ref. */
 static gboolean
-claim (ContentLocal *self, const char *ref, GError **error)
+claim (Ingest *self, GError **error)
 {
-  gboolean free_now;
+  ContentLocal *content = self->content;
+  gboolean taken;
 
-  g_mutex_lock (&self->lock);
-  free_now = g_hash_table_add (self->writers, g_strdup (ref));
-  g_mutex_unlock (&self->lock);
-  if (!free_now)
-    return gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "ref %s locked: unavailable", ref);
-  return TRUE;
+  g_mutex_lock (&content->lock);
+  taken = g_hash_table_contains (content->writers, self->ref);
+  if (!taken)
+    g_hash_table_insert (content->writers, g_strdup (self->ref), self);
+  g_mutex_unlock (&content->lock);
+  return !taken || gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "ref %s locked: unavailable", self->ref);
 }
 
 static void
-release (ContentLocal *self, const char *ref)
+release (Ingest *self)
 {
-  g_mutex_lock (&self->lock);
-  g_hash_table_remove (self->writers, ref);
-  g_mutex_unlock (&self->lock);
+  g_mutex_lock (&self->content->lock);
+  if (g_hash_table_lookup (self->content->writers, self->ref) == self)
+    g_hash_table_remove (self->content->writers, self->ref);
+  g_mutex_unlock (&self->content->lock);
+}
+
+static gboolean
+check_aborted (Ingest *self, GError **error)
+{
+  return !g_atomic_int_get (&self->aborted)
+         || gantry_throw (error, GANTRY_ERROR_ABORTED, "ingest %s was aborted by somebody else: aborted", self->ref);
 }
 
 static void
 discard_files (Ingest *self)
 {
-  unlinkat (self->content->ingest_fd, self->data_name, 0);
-  unlinkat (self->content->ingest_fd, self->meta_name, 0);
+  g_mutex_lock (&self->content->lock);
+  if (!g_atomic_int_get (&self->aborted))
+    {
+      unlinkat (self->content->ingest_fd, self->data_name, 0);
+      unlinkat (self->content->ingest_fd, self->meta_name, 0);
+    }
+  g_mutex_unlock (&self->content->lock);
 }
 
 static GantryIngest *
@@ -87,7 +103,7 @@ ingest_unref (GantryIngest *ingest)
     return;
   gantry_fd_clear (&self->fd);
   EVP_MD_CTX_free (self->hash);
-  release (self->content, self->ref);
+  release (self);
   g_free (self->ref);
   g_free (self->data_name);
   g_free (self->meta_name);
@@ -112,6 +128,8 @@ ingest_write (GantryIngest *ingest, gconstpointer data, gsize length, GCancellab
   Ingest *self = (Ingest *) ingest;
 
   if (g_cancellable_set_error_if_cancelled (cancellable, error))
+    return FALSE;
+  if (!check_aborted (self, error))
     return FALSE;
   if (self->fd < 0)
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "ingest %s is closed", self->ref);
@@ -182,6 +200,8 @@ ingest_truncate (GantryIngest *ingest, guint64 offset, GCancellable *cancellable
 {
   Ingest *self = (Ingest *) ingest;
 
+  if (!check_aborted (self, error))
+    return FALSE;
   if (offset > self->offset)
     return gantry_throw (error, GANTRY_ERROR_OUT_OF_RANGE, "ingest %s has only %" G_GUINT64_FORMAT " bytes", self->ref,
                          self->offset);
@@ -233,6 +253,23 @@ verify_all (Ingest *self, guint64 expected_size, const char *expected_digest, co
          && verify (self, self->total, self->expected, digest, error);
 }
 
+/* Names the data by its digest, unless it was aborted: then a file of this name may be another writer's. */
+static gboolean
+name_blob (Ingest *self, const char *path, const char *digest, GError **error)
+{
+  ContentLocal *content = self->content;
+  gboolean ok;
+
+  g_mutex_lock (&content->lock);
+  ok = check_aborted (self, error);
+  if (ok && renameat2 (content->ingest_fd, self->data_name, content->blobs_fd, path, RENAME_NOREPLACE) < 0)
+    ok = gantry_throw_errno (error, errno, "publishing content %s", digest);
+  if (ok)
+    unlinkat (content->ingest_fd, self->meta_name, 0);
+  g_mutex_unlock (&content->lock);
+  return ok;
+}
+
 static gboolean
 publish (Ingest *self, const char *path, const char *digest, GError **error)
 {
@@ -242,12 +279,12 @@ publish (Ingest *self, const char *path, const char *digest, GError **error)
   if (fchmod (self->fd, 0444) < 0 || fdatasync (self->fd) < 0)
     return gantry_throw_errno (error, errno, "syncing content %s", digest);
   dir_fd = gantry_open_beneath (content->blobs_fd, self->algorithm, O_RDONLY | O_DIRECTORY, 0);
-  if (dir_fd < 0
-      || renameat2 (content->ingest_fd, self->data_name, content->blobs_fd, path, RENAME_NOREPLACE) < 0)
+  if (dir_fd < 0)
     return gantry_throw_errno (error, errno, "publishing content %s", digest);
+  if (!name_blob (self, path, digest, error))
+    return FALSE;
   if (fsync (dir_fd) < 0)
     return gantry_throw_errno (error, errno, "syncing the directory of content %s", digest);
-  unlinkat (content->ingest_fd, self->meta_name, 0);
   return TRUE;
 }
 
@@ -262,6 +299,8 @@ ingest_commit (GantryIngest *ingest, guint64 expected_size, const char *expected
   gboolean ok;
 
   if (g_cancellable_set_error_if_cancelled (cancellable, error))
+    return FALSE;
+  if (!check_aborted (self, error))
     return FALSE;
   if (self->fd < 0)
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "ingest %s is closed", self->ref);
@@ -383,8 +422,6 @@ ingest_open (GantryContent *content, const char *ref, guint64 total, const char 
     return FALSE;
   if (expected_digest != NULL && content_local_has (self, expected_digest))
     return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "content %s: already exists", expected_digest);
-  if (!claim (self, ref, error))
-    return FALSE;
   ingest = g_new0 (Ingest, 1);
   ingest->ingest.vtable = &ingest_vtable;
   ingest->refs = 1;
@@ -397,7 +434,7 @@ ingest_open (GantryContent *content, const char *ref, guint64 total, const char 
   ingest->expected = g_strdup (expected_digest);
   ingest->total = total;
   ingest->hash = EVP_MD_CTX_new ();
-  if (!open_files (ingest, cancellable, error))
+  if (!claim (ingest, error) || !open_files (ingest, cancellable, error))
     {
       ingest_unref (&ingest->ingest);
       return FALSE;
@@ -484,12 +521,18 @@ ingest_abort (GantryContent *content, const char *ref, GCancellable *cancellable
   ContentLocal *self = (ContentLocal *) content;
   g_autofree char *meta_name = name_of (ref, ".meta"), *data_name = name_of (ref, ".data");
   gboolean found;
+  Ingest *writer;
 
-  if (!claim (self, ref, error))
-    return FALSE;
+  g_mutex_lock (&self->lock);
   found = unlinkat (self->ingest_fd, meta_name, 0) == 0;
   found |= unlinkat (self->ingest_fd, data_name, 0) == 0;
-  release (self, ref);
+  writer = g_hash_table_lookup (self->writers, ref);
+  if (writer != NULL)
+    {
+      g_atomic_int_set (&writer->aborted, TRUE);
+      g_hash_table_remove (self->writers, ref);
+    }
+  g_mutex_unlock (&self->lock);
   if (!found)
     return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "ingest ref \"%s\": not found", ref);
   return TRUE;

@@ -310,6 +310,15 @@ tasks_checkpoint (GantryTasks *tasks, const char *ns, const char *id, const char
   FORWARD (gantry_runtime_checkpoint (runtime, ns, id, path, options, cancellable, error));
 }
 
+static gboolean
+tasks_runtime_info (GantryTasks *tasks, const char *name, GVariant *options, GBytes **ret_info, GCancellable *cancellable,
+                    GError **error)
+{
+  GantryRuntime *runtime = find_runtime ((TasksLocal *) tasks, name, error);
+
+  return runtime != NULL && gantry_runtime_info (runtime, options, ret_info, cancellable, error);
+}
+
 /* In the main context: calls the waiters of @process. */
 static void
 complete_waiters (TasksLocal *self, GantryProcess *process, const GError *error)
@@ -468,6 +477,7 @@ static const GantryTasksVtable vtable = {
   .stats = tasks_stats,
   .update = tasks_update,
   .checkpoint = tasks_checkpoint,
+  .runtime_info = tasks_runtime_info,
   .watch = tasks_watch,
   .unwatch = tasks_unwatch,
   .check = tasks_check,

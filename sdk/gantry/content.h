@@ -112,20 +112,20 @@ typedef struct {
   void (*unref) (GantryIngest *self);
 
   /** Appends @length bytes. Blocks: on local I/O. Cost: hashing and one write.
-   * Errors: RESOURCE_EXHAUSTED (space), OUT_OF_RANGE (past the expected total), CANCELLED. Since: 1.0 */
+   * Errors: RESOURCE_EXHAUSTED (space), OUT_OF_RANGE (past the expected total), ABORTED, CANCELLED. Since: 1.0 */
   gboolean (*write) (GantryIngest *self, gconstpointer data, gsize length, GCancellable *cancellable, GError **error);
 
   /** How far it is. *@ret_status: (transfer full). Blocks: no. Errors: none. Since: 1.0 */
   gboolean (*get_status) (GantryIngest *self, GantryIngestStatus **ret_status, GCancellable *cancellable, GError **error);
 
-  /** Cuts back to @offset. Blocks: on local I/O; re-hashes what stays. Errors: OUT_OF_RANGE. Since: 1.0 */
+  /** Cuts back to @offset. Blocks: on local I/O; re-hashes what stays. Errors: OUT_OF_RANGE, ABORTED. Since: 1.0 */
   gboolean (*truncate) (GantryIngest *self, guint64 offset, GCancellable *cancellable, GError **error);
 
   /** Verifies and publishes the blob, durably. @expected_size: 0: any. @expected_digest: (nullable). @labels: (nullable): a{ss}.
    * *@ret_digest: (transfer full). After success only unref is allowed. After a failed verification the ingest is gone.
    * Blocks: on local I/O (one sync). Errors: ALREADY_EXISTS (the blob is there, the ingest is gone: callers mostly treat this as
    * success; *@ret_digest is set), FAILED_PRECONDITION (size or digest differ from what was expected here or at open_ingest),
-   * NOT_IMPLEMENTED (@labels, of a backend without), RESOURCE_EXHAUSTED, CANCELLED (nothing has happened). Since: 1.0 */
+   * NOT_IMPLEMENTED (@labels, of a backend without), RESOURCE_EXHAUSTED, ABORTED, CANCELLED (nothing has happened). Since: 1.0 */
   gboolean (*commit) (GantryIngest *self, guint64 expected_size, const char *expected_digest, GVariant *labels,
                       char **ret_digest, GCancellable *cancellable, GError **error);
 
@@ -191,7 +191,8 @@ typedef struct {
   gboolean (*ingest_status) (GantryContent *self, const char *ref, GantryIngestStatus **ret_status,
                              GCancellable *cancellable, GError **error);
 
-  /** Throws an ingest away. Blocks: on local I/O. Errors: NOT_FOUND, UNAVAILABLE (it has a writer). Since: 1.0 */
+  /** Throws an ingest away. A writer that has it open gets ABORTED from its next call, and @ref is free for another at once.
+   * Blocks: on local I/O. Errors: NOT_FOUND, UNAVAILABLE (it has a writer, from which this backend can't take it). Since: 1.0 */
   gboolean (*abort_ingest) (GantryContent *self, const char *ref, GCancellable *cancellable, GError **error);
 
   /** Looks for what is on the disk and belongs to no blob and no ingest. *@ret_problems: (transfer full): one line each. @repair:

@@ -284,6 +284,11 @@ typedef struct {
   /** Looks for bundles, mounts, shims and the OCI runtime's own state that belong to no task. *@ret_problems: (transfer full): one line
    * each. @repair: ends and removes them. Blocks: long. Errors: of local I/O. Since: 1.0 */
   gboolean (*check) (GantryRuntime *self, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error);
+
+  /** What the runtime is and can do with @options (nullable, (say); sunk if floating). *@ret_info: (transfer full): a message
+   * containerd.types.RuntimeInfo (containerd's api/types/introspection.proto): name, version, options, and the OCI runtime's features
+   * (runtime-spec, features.md). Blocks: as create. Errors: UNAVAILABLE, INTERNAL (its own words). Since: 1.0 */
+  gboolean (*info) (GantryRuntime *self, GVariant *options, GBytes **ret_info, GCancellable *cancellable, GError **error);
 } GantryRuntimeVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -423,6 +428,12 @@ gantry_runtime_set_watch (GantryRuntime *self, GantryTaskFunc func, gpointer use
 {
   if (GANTRY_HAS (self->vtable, GantryRuntimeVtable, set_watch))
     self->vtable->set_watch (self, func, user_data);
+}
+
+static inline gboolean
+gantry_runtime_info (GantryRuntime *self, GVariant *options, GBytes **ret_info, GCancellable *cancellable, GError **error)
+{
+  GANTRY_RUNTIME_CALL (info, options, ret_info);
 }
 
 #undef GANTRY_RUNTIME_CALL

@@ -148,6 +148,11 @@ typedef struct {
   /** Compares containers with tasks, and asks every runtime to compare its own. *@ret_problems: (transfer full): one line each. @repair:
    * ends and removes what belongs to no container. Blocks: long. Errors: of local I/O and metadata. Since: 1.0 */
   gboolean (*check) (GantryTasks *self, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error);
+
+  /** As GantryRuntime.info, of the runtime that @runtime (nullable) means as a container's "runtime". Blocks: as it.
+   * Errors: NOT_FOUND, and as it. Since: 1.0 */
+  gboolean (*runtime_info) (GantryTasks *self, const char *runtime, GVariant *options, GBytes **ret_info, GCancellable *cancellable,
+                            GError **error);
 } GantryTasksVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -322,6 +327,14 @@ gantry_tasks_check (GantryTasks *self, gboolean repair, char ***ret_problems, GC
 {
   GANTRY_REQUIRE_SLOT (self, GantryTasksVtable, check, FALSE);
   return self->vtable->check (self, repair, ret_problems, cancellable, error);
+}
+
+static inline gboolean
+gantry_tasks_runtime_info (GantryTasks *self, const char *runtime, GVariant *options, GBytes **ret_info, GCancellable *cancellable,
+                           GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryTasksVtable, runtime_info, FALSE);
+  return self->vtable->runtime_info (self, runtime, options, ret_info, cancellable, error);
 }
 
 #undef GANTRY_TASKS_CALL

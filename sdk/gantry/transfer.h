@@ -22,6 +22,9 @@ G_BEGIN_DECLS
 
 #define GANTRY_TRANSFER_TYPE "org.gantry.transfer.v1"
 
+/** Where install puts files if neither the call nor the setting InstallDirectory of the plugin names another directory. */
+#define GANTRY_INSTALL_DIRECTORY "/opt/gantry"
+
 typedef struct _GantryTransfer GantryTransfer;
 
 typedef struct {

@@ -21,6 +21,8 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.b
 address = "{dir}/s/grpc.sock"
 [ttrpc]
 address = "{dir}/s/ttrpc.sock"
+[plugins."io.containerd.internal.v1.opt"]
+path = "{dir}/opt"
 """
 
 
@@ -52,7 +54,7 @@ class Side:
             config.write_text(CONTAINERD_CONFIG.format(dir=self.dir))
             return ['containerd', '--config', str(config)]
         return [BUILD / 'core/gantryd', '--plugins-dir', BUILD / 'plugins.d', '--root', f'{self.dir}/r', '--state', f'{self.dir}/s',
-                '--log-level', 'info', *[option.replace('@DIR@', self.dir) for option in self.options]]
+                '--set', f'transfer-local.InstallDirectory={self.dir}/opt', '--log-level', 'info', *[option.replace('@DIR@', self.dir) for option in self.options]]
 
     def start(self):
         os.makedirs(f'{self.dir}/s', exist_ok=True)

@@ -268,7 +268,12 @@ def test_mount(images):
 
 
 def test_install(images):
-    both(images, 'install', '--path', '@DIR@', IMAGE)
+    both(images, 'install', '--path', '@DIR@', IMAGE, ok=True)
+    both(images, 'install', IMAGE, ok=True)
+    for side in images:
+        assert os.path.exists(f'{side.dir}/opt/bin/busybox') and not os.path.exists(f'{side.dir}/opt/etc')
+    both(images, 'install', IMAGE, ok=False)
+    both(images, 'install', '--replace', IMAGE, ok=True)
 
 
 # A registry

@@ -105,12 +105,11 @@ def test_serving(seen):
 
 
 def test_plugins(seen):
-    assert {'overlayfs', 'native'} <= set(seen['snapshotters']) and seen['capabilities'] == ['rebase']
+    assert {'overlayfs', 'native'} <= set(seen['snapshotters']) and seen['capabilities'] == ['remap-ids', 'rebase']
 
 
-def test_runtime_info(steps):
-    # docs/status.md: PluginInfo with options.
-    assert 'is not implemented' in steps['runtime-info']['error']
+def test_runtime_info(seen):
+    assert seen['name'] == 'io.containerd.gantry.v1' and seen['features'] == '*features.Features', seen
 
 
 def test_namespace_labels(seen):

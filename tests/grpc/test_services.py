@@ -274,6 +274,19 @@ def test_an_ingest_goes_on_where_it_ended(client):
     refused(NOT_FOUND, client.content.Abort, ref='slow')
 
 
+def test_an_abort_under_a_writer(client):
+    hold = queue.Queue()
+    writer = client.content.Write(iter(hold.get, None))
+    hold.put(client.content.message('WriteContentRequest', action=1, ref='taken', data=b'abc'))
+    next(writer)
+    client.content.Abort(ref='taken')
+    refused(NOT_FOUND, client.content.Status, ref='taken')
+    assert client.write(b'other', ref='taken', labels={'containerd.io/gc.root': ''}) == 'sha256:' + hashlib.sha256(b'other').hexdigest()
+    hold.put(client.content.message('WriteContentRequest', action=2, ref='taken', offset=3))
+    assert 'aborted' in refused(grpc.StatusCode.ABORTED, next, writer)
+    refused(NOT_FOUND, client.content.Info, digest='sha256:' + hashlib.sha256(b'abc').hexdigest())
+
+
 def test_one_writer_a_ref(client):
     hold = queue.Queue()
     first = client.content.Write(iter(hold.get, None))
@@ -571,6 +584,24 @@ def test_introspection(client, side):
     info = client.introspection.PluginInfo(type='io.containerd.snapshotter.v1', id='overlayfs').plugin
     assert info == plugins[0]
     refused(NOT_FOUND, client.introspection.PluginInfo, type='x', id='y')
+
+
+def test_what_the_runtime_can_do(client):
+    task = {'type': 'io.containerd.runtime.v2', 'id': 'task'}
+    given = pack(message('containerd.runc.v1.Options', binary_name='runc'))
+    for path in ('io.containerd.runc.v2', 'runc'):
+        reply = client.introspection.PluginInfo(options=pack(message('containerd.types.RuntimeRequest', runtime_path=path, options=given)), **task)
+        info = unpack(reply.extra)
+        assert info.name == 'io.containerd.gantry.v1' and info.version.version and info.options == given
+        features = json.loads(info.features.value)
+        assert info.features.type_url.endswith('/features/Features') and 'poststop' in features['hooks'] and features['linux']['namespaces']
+    crun = pack(message('containerd.runc.v1.Options', binary_name='no-such-runtime'))
+    request = pack(message('containerd.types.RuntimeRequest', runtime_path='runc', options=crun))
+    assert 'no-such-runtime is not installed' in refused(grpc.StatusCode.INTERNAL, client.introspection.PluginInfo, options=request, **task)
+    request = pack(message('containerd.types.RuntimeRequest', runtime_path='io.containerd.none.v1'))
+    refused(NOT_FOUND, client.introspection.PluginInfo, options=request, **task)
+    refused(UNIMPLEMENTED, client.introspection.PluginInfo, options=given, **task)
+    refused(UNIMPLEMENTED, client.introspection.PluginInfo, options=request, type='io.containerd.snapshotter.v1', id='overlayfs')
 
 
 # Streams and transfer

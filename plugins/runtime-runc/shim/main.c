@@ -2,7 +2,7 @@
  *
  * The shim's command line, as containerd calls it:
  *     gantry-shim-runc -namespace NS -id ID -address GRPC [-publish-binary P] [-bundle DIR] [-sockets DIR] start | delete
- * in the bundle. */
+ * in the bundle; or with -v or -info alone. */
 #include "shim.h"
 
 #include <stdlib.h>
@@ -30,7 +30,7 @@ parse (int argc, char **argv, const char **command)
       name += name[1] == '-' ? 2 : 1;
       if (strcmp (name, "debug") == 0)
         continue;
-      if (strcmp (name, "v") == 0)
+      if (strcmp (name, "v") == 0 || strcmp (name, "info") == 0)
         {
           *command = name;
           return true;
@@ -74,6 +74,8 @@ main (int argc, char **argv)
       printf ("gantry-shim-runc %s\n", GANTRY_VERSION);
       return 0;
     }
+  if (command != NULL && strcmp (command, "info") == 0)
+    return shim_tell_info ();
   if (shim_id == NULL || command == NULL)
     {
       fprintf (stderr, "usage: gantry-shim-runc -namespace NS -id ID [-address ADDRESS] [-bundle DIR] start|delete\n");

@@ -185,6 +185,21 @@ runc_run (Container *container, const char *const *args, const int *fds, PbBuffe
   return take_log (log, error, args[0], WIFEXITED (status) ? WEXITSTATUS (status) : 128 + WTERMSIG (status));
 }
 
+bool
+runc_features (const Options *options, PbBuffer *output, Error *error)
+{
+  const char *const argv[] = { options->runtime, "features", NULL };
+  int status = spawn_and_wait (argv, NULL, output, false);
+
+  if (status < 0)
+    return fail_errno (error, "starting the OCI runtime %s", options->runtime);
+  if (WIFEXITED (status) && WEXITSTATUS (status) == 127)
+    return fail (error, CODE_NOT_FOUND, "OCI runtime %s is not installed", options->runtime);
+  if (status != 0)
+    pb_clear (output);
+  return true;
+}
+
 static bool
 read_pid (const char *path, pid_t *ret_pid, Error *error)
 {

@@ -46,6 +46,8 @@ int64_t now_ns (void);
 /** A file, whole, cut at @limit. Returns: (transfer full) NUL-terminated and malloc ()ed, or NULL. */
 char *read_file (const char *path, size_t limit, size_t *ret_length);
 bool write_file (const char *path, const void *data, size_t length);
+/** What is on stdin, of a pipe or file, cut at some length. */
+void read_stdin (PbBuffer *buffer);
 
 /* loop.c */
 typedef struct Watch Watch;
@@ -151,6 +153,8 @@ bool runc_run (Container *container, const char *const *args, const int *fds, Pb
 int runc_code (int code);
 /** Replaces @error, of a checkpoint or restore, by criu's own words; UNIMPLEMENTED if it can't run on this machine. */
 void runc_explain_criu (Container *container, const char *work_path, Error *error);
+/** What the OCI runtime says that it can do (runtime-spec, features.md); nothing if it does not know the question. */
+bool runc_features (const Options *options, PbBuffer *output, Error *error);
 bool runc_create (Container *container, Error *error);
 bool runc_restore (Container *container, Error *error);
 bool runc_start (Container *container, Error *error);
@@ -213,6 +217,10 @@ extern const char *shim_id;
 extern const char *shim_daemon_address;
 extern const char *shim_bundle;
 extern const char *shim_sockets;
+
+/* info.c */
+/** "-info". Returns: an exit code. */
+int shim_tell_info (void);
 
 /* stdio.c */
 /** Opens what @process's stdio names; @ret_fds: three fds to give to the process (or -1 each with a terminal), the caller's to

@@ -23,7 +23,6 @@
 #define IDLE_SECONDS 30
 #define DRAIN_SECONDS 5
 #define MAX_CONFIG (16 * 1024 * 1024)
-#define MAX_STDIN 65536
 #define DEFAULT_SOCKETS "/run/containerd/s"
 
 const char *shim_namespace = "default";
@@ -174,20 +173,16 @@ serve (int listener, int directory, const char *name)
 static bool
 take_options (Error *error)
 {
-  uint8_t *data = !isatty (0) ? malloc (MAX_STDIN) : NULL;
   Options options = { 0 };
-  size_t length = 0;
-  ssize_t n = 0;
+  PbBuffer any = { 0 };
   bool ok = true;
 
-  while (data != NULL && length < MAX_STDIN && (n = read (0, data + length, MAX_STDIN - length)) > 0)
-    length += (size_t) n;
-  if (data != NULL)
-    options_read (&options, data, length);
+  read_stdin (&any);
+  options_read (&options, any.data, any.length);
   if (options.shim_cgroup != NULL)
     ok = cgroup_join (options.shim_cgroup, error);
   options_clear (&options);
-  free (data);
+  pb_clear (&any);
   return ok;
 }
 

@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define MAX_STDIN 65536
+
 bool
 fail (Error *error, int code, const char *format, ...)
 {
@@ -87,4 +89,14 @@ write_file (const char *path, const void *data, size_t length)
     return false;
   ok = write (fd, data, length) == (ssize_t) length;
   return close (fd) == 0 && ok;
+}
+
+void
+read_stdin (PbBuffer *buffer)
+{
+  char chunk[4096];
+  ssize_t n;
+
+  while (!isatty (0) && buffer->length < MAX_STDIN && (n = read (0, chunk, sizeof chunk)) > 0)
+    pb_append (buffer, chunk, (size_t) n);
 }
