@@ -41,7 +41,7 @@ cli_pull (int argc, char **argv)
   g_auto (CliAccess) access = { NULL };
   g_autofree char *name = NULL, *snapshotter = NULL;
   g_auto (GStrv) platforms = NULL, labels = NULL, types = NULL;
-  gboolean all = FALSE, metadata = FALSE, no_unpack = FALSE, quiet = FALSE, referrers = FALSE;
+  gboolean all = FALSE, metadata = FALSE, no_unpack = FALSE, quiet = FALSE, referrers = FALSE, schema1 = FALSE;
   const GOptionEntry entries[]
       = { { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms, "This platform [this machine's]; repeatable", "OS/ARCH" },
           { "all-platforms", 0, 0, G_OPTION_ARG_NONE, &all, "Every platform", NULL },
@@ -52,6 +52,7 @@ cli_pull (int argc, char **argv)
           { "no-unpack", 0, 0, G_OPTION_ARG_NONE, &no_unpack, "Fetch only", NULL },
           { "referrers", 0, 0, G_OPTION_ARG_NONE, &referrers, "Also what refers to it: signatures and the like", NULL },
           { "referrer-type", 0, 0, G_OPTION_ARG_STRING_ARRAY, &types, "Of those only this artifact type; repeatable", "TYPE" },
+          { "convert-schema1", 0, 0, G_OPTION_ARG_NONE, &schema1, "Make an OCI image of Docker's oldest format", NULL },
           { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Show no progress", NULL },
           CLI_ACCESS_ENTRIES (access),
           { NULL } };
@@ -82,6 +83,8 @@ cli_pull (int argc, char **argv)
     g_variant_dict_insert (&options, "unpack", "b", FALSE);
   if (referrers)
     g_variant_dict_insert (&options, "referrers", "b", TRUE);
+  if (schema1)
+    g_variant_dict_insert (&options, "convert-schema1", "b", TRUE);
   if (types != NULL)
     g_variant_dict_insert (&options, "referrer-types", "^as", types);
   if (!cli_access_add (&options, &access))

@@ -360,6 +360,28 @@ run_recompress (DifferArchive *self, GVariant *request, int blob_fd, Relay *rela
 }
 
 static gboolean
+drop_output (gconstpointer data, gsize length, gpointer user_data, GError **error)
+{
+  return TRUE;
+}
+
+/* What the layer is when it is unpacked, and nothing else. */
+static gboolean
+find_diff_id (DifferArchive *self, int blob_fd, Relay *relay, char **ret_diff_id, GError **error)
+{
+  g_autoptr (GVariant) request = make_recompress_request (self, PACK_PLAIN);
+  WorkerJob job = { .program = self->program,
+                    .request = request,
+                    .blob_fd = blob_fd,
+                    .data_func = drop_output,
+                    .progress_func = relay_progress,
+                    .user_data = relay };
+  guint64 size;
+
+  return worker_run (&job, ret_diff_id, &size, relay->output->cancellable, error);
+}
+
+static gboolean
 recompress (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, const char *media_type,
             const char *ref, GantryDifferProgressFunc progress, gpointer user_data,
             GantryDescriptor **ret_layer, char **ret_diff_id, GCancellable *cancellable, GError **error)
@@ -376,9 +398,12 @@ recompress (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *conten
   if (!can_apply (differ, layer->media_type))
     return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "layers of media type %s can't be read",
                          layer->media_type != NULL ? layer->media_type : "(none)");
-  if (!find_compression (media_type, &compression, error)
-      || !gantry_content_open_blob (content, layer->digest, &fd, NULL, cancellable, error)
-      || !gantry_content_open_ingest (content, ref, 0, NULL, &ingest, cancellable, error))
+  if ((ref != NULL && !find_compression (media_type, &compression, error))
+      || !gantry_content_open_blob (content, layer->digest, &fd, NULL, cancellable, error))
+    return FALSE;
+  if (ref == NULL)
+    return find_diff_id (self, fd, &relay, ret_diff_id, error);
+  if (!gantry_content_open_ingest (content, ref, 0, NULL, &ingest, cancellable, error))
     return FALSE;
   request = make_recompress_request (self, compression);
   output.ingest = ingest;

@@ -5,9 +5,6 @@
 
 #include "registry-oci.h"
 
-#define SCHEMA1        "application/vnd.docker.distribution.manifest.v1+json"
-#define SCHEMA1_SIGNED "application/vnd.docker.distribution.manifest.v1+prettyjws"
-
 typedef struct
 {
   const char *reference; /* a tag or a digest */
@@ -60,8 +57,8 @@ check_schema (OciRepository *self, const char *media_type, GError **error)
   if (!is_schema1 (media_type) || self->schema1)
     return TRUE;
   return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
-                       "it is an image of Docker's old format (manifest schema 1), which is not taken; push "
-                       "it again with a client of this decade");
+                       "it is an image of Docker's old format (manifest schema 1), which is not taken; pull "
+                       "it with --convert-schema1, or push it again with a client of this decade");
 }
 
 /* Registries that know only "application/json" leave it to the document to say what it is. */
@@ -130,6 +127,23 @@ verify (Query *query, GBytes *bytes, HttpReply *reply, GError **error)
   return g_steal_pointer (&digest);
 }
 
+/* Of schema 1 only what its digest is of is kept. */
+static gboolean
+take_schema1 (GBytes **bytes, char **header, GError **error)
+{
+  g_autoptr (GBytes) payload = NULL;
+
+  if (!schema1_payload (*bytes, &payload, error))
+    return FALSE;
+  if (payload == NULL)
+    return TRUE;
+  g_bytes_unref (*bytes);
+  *bytes = g_steal_pointer (&payload);
+  g_free (*header);
+  *header = g_strdup (SCHEMA1);
+  return TRUE;
+}
+
 static gboolean
 take_document (OciRepository *self, Query *query, HttpReply *reply, GCancellable *cancellable, GError **error)
 {
@@ -143,7 +157,8 @@ take_document (OciRepository *self, Query *query, HttpReply *reply, GCancellable
     return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
                          "it has %" G_GUINT64_FORMAT " bytes; at most %d are taken", length, MAX_DOCUMENT);
   bytes = http_reply_read_all (reply, MAX_DOCUMENT, cancellable, error);
-  if (bytes == NULL || (digest = verify (query, bytes, reply, error)) == NULL
+  if (bytes == NULL || (self->schema1 && !take_schema1 (&bytes, &header, error))
+      || (digest = verify (query, bytes, reply, error)) == NULL
       || (media_type = read_media_type (bytes, header, error)) == NULL
       || !check_schema (self, media_type, error))
     return FALSE;
@@ -157,7 +172,10 @@ get_document (OciRepository *self, guint index, gpointer data, GCancellable *can
 {
   Query *query = data;
   g_autofree char *path = repository_path (self, "manifests", query->reference);
-  Ask ask = { .method = "GET", .path = path, .accept = MANIFEST_ACCEPT, .actions = "pull" };
+  Ask ask = { .method = "GET",
+              .path = path,
+              .accept = self->schema1 ? SCHEMA1_ACCEPT : MANIFEST_ACCEPT,
+              .actions = "pull" };
 
   /* A body that breaks off is read again from the start: it is small. */
   for (guint attempt = 0;; attempt++)
@@ -202,7 +220,10 @@ resolve_at (OciRepository *self, guint index, gpointer data, GCancellable *cance
 {
   Query *query = data;
   g_autofree char *path = repository_path (self, "manifests", query->reference);
-  Ask ask = { .method = "HEAD", .path = path, .accept = MANIFEST_ACCEPT, .actions = "pull" };
+  Ask ask = { .method = "HEAD",
+              .path = path,
+              .accept = self->schema1 ? SCHEMA1_ACCEPT : MANIFEST_ACCEPT,
+              .actions = "pull" };
   g_autoptr (HttpReply) reply = host_ask (self, index, &ask, cancellable, error);
   g_autofree char *media_type = NULL;
   guint status;

@@ -16,6 +16,12 @@
 
 /** What a manifest may be; registries answer 404 for a kind that is not asked for. */
 #define MANIFEST_ACCEPT OCI_INDEX ", " OCI_MANIFEST ", " DOCKER_INDEX ", " DOCKER_MANIFEST ", */*"
+#define SCHEMA1         "application/vnd.docker.distribution.manifest.v1+json"
+#define SCHEMA1_SIGNED  "application/vnd.docker.distribution.manifest.v1+prettyjws"
+/* Where nothing else is to be had. */
+#define SCHEMA1_ACCEPT                                                                                       \
+  OCI_INDEX ", " OCI_MANIFEST ", " DOCKER_INDEX ", " DOCKER_MANIFEST ", " SCHEMA1_SIGNED ";q=0.5, " SCHEMA1  \
+            ";q=0.4, */*;q=0.1"
 
 typedef enum
 {
@@ -200,6 +206,11 @@ gboolean repository_resolve (GantryRepository *repository, const char *reference
 gboolean repository_fetch_manifest (GantryRepository *repository, const char *reference,
                                     GantryDescriptor **ret_descriptor, GBytes **ret_bytes,
                                     GCancellable *cancellable, GError **error);
+/* schema1.c */
+
+/** What a manifest of schema 1 is without its signatures: what its digest is of. *@ret_payload: (transfer full)
+ * (nullable): NULL: @bytes are something else. */
+gboolean schema1_payload (GBytes *bytes, GBytes **ret_payload, GError **error);
 /* blob.c */
 gboolean repository_fetch (GantryRepository *repository, GantryDescriptor *blob, const char *const *urls,
                            guint64 offset, guint64 length, GInputStream **ret_stream,

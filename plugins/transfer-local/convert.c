@@ -149,10 +149,10 @@ on_progress (guint64 bytes, gpointer user_data)
   progress_bytes (self->progress, self->layer, bytes);
 }
 
-static GantryDiffer *
-find_differ (Convert *self, const char *media_type, GError **error)
+GantryDiffer *
+convert_find_differ (TransferLocal *self, const char *media_type, GError **error)
 {
-  g_autoptr (GPtrArray) differs = gantry_host_lookup_all (self->self->host, GANTRY_DIFFER_TYPE, error);
+  g_autoptr (GPtrArray) differs = gantry_host_lookup_all (self->host, GANTRY_DIFFER_TYPE, error);
 
   for (guint i = 0; differs != NULL && i < differs->len; i++)
     {
@@ -164,8 +164,8 @@ find_differ (Convert *self, const char *media_type, GError **error)
         return differ;
     }
   if (differs != NULL)
-    gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "no differ can compress layers of type %s anew",
-                  media_type);
+    gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
+                  "no differ can read layers of type %s and write them anew", media_type);
   return NULL;
 }
 
@@ -174,7 +174,7 @@ static GantryDescriptor *
 recompress (Convert *self, GantryDescriptor *layer, const char *media_type, const char *diff_id,
             GError **error)
 {
-  GantryDiffer *differ = find_differ (self, layer->media_type, error);
+  GantryDiffer *differ = convert_find_differ (self->self, layer->media_type, error);
   g_autofree char *ref = g_strdup_printf ("convert-%s-%u", self->lease, self->n++);
   g_autofree char *found = NULL;
   g_autoptr (GantryDescriptor) made = NULL;

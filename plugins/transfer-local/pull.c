@@ -11,6 +11,7 @@
 
 #include "fetch.h"
 #include "layers.h"
+#include "schema1.h"
 #include "tree.h"
 
 #define MAX_DOCUMENTS 1000
@@ -31,6 +32,8 @@ typedef struct
   gboolean all_metadata;
   gboolean referrers;
   char **referrer_types; /* (nullable): artifact types; NULL: all */
+  gboolean convert_schema1;
+  gboolean converted;
   gboolean unpack;
   const char *snapshotter; /* (nullable) */
 
@@ -430,16 +433,20 @@ unpack (Pull *pull, const char *lease, GantryDescriptor *target, GError **error)
 static gboolean
 note_sources (Pull *pull, GError **error)
 {
-  for (guint i = 0; i < pull->documents->len; i++)
+  /* What was made here is not there. */
+  for (guint i = 0; !pull->converted && i < pull->documents->len; i++)
     if (!tree_note_source (pull->content, pull->reference,
                            ((GantryDescriptor *)g_ptr_array_index (pull->documents, i))->digest,
                            pull->cancellable, error))
       return FALSE;
   for (guint i = 0; i < pull->blobs->len; i++)
-    if (!tree_note_source (pull->content, pull->reference,
-                           ((Wanted *)g_ptr_array_index (pull->blobs, i))->blob->digest, pull->cancellable,
-                           error))
-      return FALSE;
+    {
+      GantryDescriptor *blob = ((Wanted *)g_ptr_array_index (pull->blobs, i))->blob;
+
+      if (!(pull->converted && is_image_config (blob))
+          && !tree_note_source (pull->content, pull->reference, blob->digest, pull->cancellable, error))
+        return FALSE;
+    }
   return TRUE;
 }
 
@@ -523,8 +530,27 @@ is_passing (const GError *error)
   return FALSE;
 }
 
+/* An image of schema 1 becomes an OCI image, which takes the place of *@target. */
 static gboolean
-pull_with_lease (Pull *pull, GantryDescriptor *target, const char *whole, const char *name, GVariant *labels,
+convert_old (Pull *pull, GantryDescriptor **target, GError **error)
+{
+  GantryDescriptor *made;
+
+  if (strcmp ((*target)->media_type, SCHEMA1_MANIFEST) != 0)
+    return TRUE;
+  pull->fetching = TRUE;
+  made = schema1_convert (pull->self, pull->progress, pull->content, pull->repository, *target, pull->source,
+                          pull->cancellable, error);
+  if (made == NULL)
+    return FALSE;
+  pull->converted = TRUE;
+  gantry_descriptor_unref (*target);
+  *target = made;
+  return TRUE;
+}
+
+static gboolean
+pull_with_lease (Pull *pull, GantryDescriptor **target, const char *whole, const char *name, GVariant *labels,
                  GError **error)
 {
   g_autofree char *hash = g_compute_checksum_for_string (G_CHECKSUM_SHA256, whole, -1);
@@ -538,12 +564,42 @@ pull_with_lease (Pull *pull, GantryDescriptor *target, const char *whole, const 
                                      error))
     return FALSE;
   pull->content = content;
-  if (run (pull, id, target, name, labels, &local))
+  if (convert_old (pull, target, &local) && run (pull, id, *target, name, labels, &local))
     return TRUE;
   if (pull->fetching && is_passing (local))
     lease_keep (&lease);
   g_propagate_prefixed_error (error, g_steal_pointer (&local), "pulling %s: ", whole);
   return FALSE;
+}
+
+static gboolean
+ask_caller (const char *host, const char *reference, const char *const *challenges,
+            GantryCredentials **ret_credentials, gpointer user_data, GCancellable *cancellable,
+            GError **error)
+{
+  GantryRegistryAccess *access = user_data;
+
+  return access->ask (host, reference, challenges, ret_credentials, access->ask_data, cancellable, error);
+}
+
+/* @access (nullable), and manifests of schema 1 are handed out. Returns: (transfer full). */
+static GantryRegistryAccess *
+allow_schema1 (GantryRegistryAccess *access)
+{
+  GantryRegistryAccess *wider;
+  GVariantDict options;
+
+  g_variant_dict_init (&options, access != NULL ? access->options : NULL);
+  g_variant_dict_insert (&options, "schema1", "b", TRUE);
+  wider = gantry_registry_access_new (access != NULL ? access->credentials : NULL,
+                                      g_variant_dict_end (&options));
+  if (access != NULL && access->ask != NULL)
+    {
+      wider->ask = ask_caller;
+      wider->ask_data = gantry_registry_access_ref (access);
+      wider->ask_destroy = (GDestroyNotify)gantry_registry_access_unref;
+    }
+  return wider;
 }
 
 /* Finds which of the whole names that @reference may stand for is there. */
@@ -580,8 +636,9 @@ resolve (Pull *pull, const char *reference, GantryRegistryAccess *access, char *
 static gboolean
 check_options (GVariant *options, GError **error)
 {
-  static const char *const known[] = { "name",   "platforms",   "all-platforms", "all-metadata",   "labels",
-                                       "unpack", "snapshotter", "referrers",     "referrer-types", NULL };
+  static const char *const known[]
+      = { "name",        "platforms", "all-platforms",  "all-metadata",    "labels", "unpack",
+          "snapshotter", "referrers", "referrer-types", "convert-schema1", NULL };
   GVariantIter iter;
   const char *key;
 
@@ -599,6 +656,8 @@ read_options (Pull *pull, GVariant *options)
   pull->unpack = TRUE;
   g_variant_lookup (options, "all-metadata", "b", &pull->all_metadata);
   g_variant_lookup (options, "unpack", "b", &pull->unpack);
+  pull->convert_schema1 = pull->self->convert_schema1;
+  g_variant_lookup (options, "convert-schema1", "b", &pull->convert_schema1);
   g_variant_lookup (options, "referrers", "b", &pull->referrers);
   if (g_variant_lookup (options, "referrer-types", "^as", &pull->referrer_types))
     pull->referrers = TRUE;
@@ -636,6 +695,7 @@ pull_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char
   g_autoptr (GVariant) labels = g_variant_lookup_value (held, "labels", G_VARIANT_TYPE ("a{ss}"));
   g_autoptr (Progress) progress = progress_new (job);
   g_autoptr (GantryDescriptor) target = NULL;
+  g_autoptr (GantryRegistryAccess) wider = NULL;
   g_autofree char *whole = NULL, *object = NULL;
   g_auto (Pull) pull = { .self = self, .progress = progress, .ns = ns, .cancellable = cancellable };
   const char *name = NULL;
@@ -651,6 +711,8 @@ pull_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char
     return FALSE;
   read_options (&pull, held);
   progress_phase (progress, "resolving");
+  if (pull.convert_schema1)
+    access = wider = allow_schema1 (access);
   if (!resolve (&pull, reference, access, &whole, &target, error)
       || (pull.reference = gantry_reference_parse (whole, error)) == NULL)
     return FALSE;
@@ -659,7 +721,7 @@ pull_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char
     name = whole;
   object = g_strconcat ("image:", name, NULL);
   progress_object (progress, object);
-  if (!pull_with_lease (&pull, target, whole, name, labels, error))
+  if (!pull_with_lease (&pull, &target, whole, name, labels, error))
     return FALSE;
   if (ret_name != NULL)
     *ret_name = g_strdup (name);

@@ -44,7 +44,8 @@ read_config (TransferLocal *self, GError **error)
                                       &unpacks, error)
       || !gantry_host_get_config_uint64 (self->host, "MaxDownloads", 12, 1, 256, &fetches, error)
       || !gantry_host_get_config_uint64 (self->host, "MaxDownloadsPerPull", 4, 1, 256, &per_pull, error)
-      || !gantry_host_get_config_uint64 (self->host, "MaxUploads", 4, 1, 64, &pushes, error))
+      || !gantry_host_get_config_uint64 (self->host, "MaxUploads", 4, 1, 64, &pushes, error)
+      || !gantry_host_get_config_boolean (self->host, "ConvertSchema1", FALSE, &self->convert_schema1, error))
     return FALSE;
   self->unpackers = g_thread_pool_new (layers_work, NULL, (int)unpacks, FALSE, NULL);
   self->fetchers = fetch_pool_new ((guint)fetches, (guint)per_pull);
@@ -92,8 +93,9 @@ static const GantryNeed *const needs[]
     = { &metadata_need, &store_need, &differ_need, &registry_need, &verifier_need, NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_TRANSFER_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
-static const char *const config_keys[]
-    = { "MaxUnpacks", "MaxDownloads", "MaxDownloadsPerPull", "MaxUploads", "InstallDirectory", NULL };
+static const char *const config_keys[] = { "MaxUnpacks", "MaxDownloads",     "MaxDownloadsPerPull",
+                                           "MaxUploads", "InstallDirectory", "ConvertSchema1",
+                                           NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),

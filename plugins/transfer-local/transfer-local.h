@@ -21,6 +21,7 @@ typedef struct
   GThreadPool *unpackers; /* of layers.c */
   struct _FetchPool *fetchers;
   GThreadPool *pushers; /* of push.c */
+  gboolean convert_schema1;
   GMutex lock;
   GHashTable *shared_leases; /* "ns/id" -> how many use it, as pointer; with lock */
 } TransferLocal;
@@ -86,6 +87,8 @@ gboolean usage_image (GantryTransfer *transfer, const char *ns, const char *name
 gboolean convert_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *name,
                         const char *new_name, GVariant *options, GantryDescriptor **ret_target,
                         GCancellable *cancellable, GError **error);
+/** Who writes layers of @media_type anew, or finds their DiffIDs. Errors: NOT_IMPLEMENTED. Returns: (transfer none). */
+GantryDiffer *convert_find_differ (TransferLocal *self, const char *media_type, GError **error);
 /* push.c */
 gboolean push_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *name,
                      const char *reference, GantryRegistryAccess *access, GVariant *options,

@@ -59,7 +59,8 @@ typedef struct {
                        GantryDescriptor **ret_layer, GCancellable *cancellable, GError **error);
 
   /** Writes the tar in the blob of @layer, read from @content, as one layer of @media_type, which may be compressed otherwise, into
-   * @content under the ingest @ref, and commits it with "containerd.io/uncompressed". @progress: (nullable).
+   * @content under the ingest @ref, and commits it with "containerd.io/uncompressed". @ref NULL: nothing is written, only the DiffID is
+   * found; @media_type is not looked at, and *@ret_layer is NULL. @progress: (nullable).
    * *@ret_layer: (transfer full). *@ret_diff_id: (transfer full): of the tar, which is the same. The entries are not looked at. Blocks: as
    * long as it takes. Errors: NOT_IMPLEMENTED (media type), INVALID_ARGUMENT (the blob is broken), RESOURCE_EXHAUSTED, NOT_FOUND,
    * CANCELLED. Since: 1.0 */

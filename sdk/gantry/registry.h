@@ -102,7 +102,8 @@ typedef struct {
   GDestroyNotify ask_destroy;     /**< (nullable): for @ask_data, on whichever thread drops the last reference */
   GVariant *options;              /**< (nullable): a{sv}: "plain-http" b (HTTP also beyond loopback), "skip-verify" b (TLS certificates),
                                        "hosts-dir" s (instead of the configured directories), "headers" a{ss} (sent to every host of the server),
-                                       "schema1" b (Docker schema 1 manifests are handed out instead of refused) */
+                                       "schema1" b (Docker schema 1 manifests are handed out, without the signatures that are in them,
+                                       instead of refused) */
 } GantryRegistryAccess;
 
 static inline void

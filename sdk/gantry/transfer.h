@@ -63,7 +63,9 @@ typedef struct {
    * (nullable): a{sv}: "name" s (another name for the image), "platforms" as (default: this machine's; empty: all), "all-platforms" b,
    * "all-metadata" b (manifests and configs of every platform, layers of those wanted), "labels" a{ss}, "unpack" b (default TRUE; what is no
    * container image is never unpacked), "snapshotter" s, "referrers" b (also the manifests that refer to those fetched, and what refers to these:
-   * signatures, bills of materials; each lives as long as its subject), "referrer-types" as (only those artifact types of them). Blobs that the namespace has, or may have from another (store.h), are not fetched;
+   * signatures, bills of materials; each lives as long as its subject), "referrer-types" as (only those artifact types of them),
+   * "convert-schema1" b (default: by configuration; an image of Docker's manifest schema 1 becomes an OCI image, whose digest is another
+   * one than that at the registry; else it is refused). Blobs that the namespace has, or may have from another (store.h), are not fetched;
    * one that several want is fetched once. Layers are unpacked while others still come.
    * *@ret_name: (optional) (transfer full): the image's. *@ret_target: (optional) (transfer full). Blocks: as long as it takes.
    * What was fetched before a failure or a crash is kept for a day, so that the next pull of the same reference goes on where this one

@@ -46,13 +46,13 @@ class Registry:
     """docker-registry, plain HTTP on loopback. Its access log tells what was fetched."""
     LINE = re.compile(r'"(GET|HEAD|PUT|POST|PATCH) (/v2/\S*) HTTP/[\d.]+" (\d+) (\d+)')
 
-    def __init__(self):
+    def __init__(self, **more):
         self.dir = tempfile.mkdtemp(prefix="gantry-registry.")
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         with open(f"{self.dir}/config.yml", "w", encoding="utf-8") as file:
             json.dump({"version": 0.1, "log": {"level": "error"}, "storage": {"filesystem": {"rootdirectory": f"{self.dir}/data"}},
-                       "http": {"addr": self.host}}, file)
+                       "http": {"addr": self.host}, **more}, file)
         self.log = f"{self.dir}/log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(["docker-registry", "serve", f"{self.dir}/config.yml"], stdout=log, stderr=log)
