@@ -4,6 +4,7 @@
 #include "check.h"
 #include "inspect.h"
 #include "log.h"
+#include "notify.h"
 
 #include <fcntl.h>
 #include <glib-unix.h>
@@ -12,9 +13,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#ifdef HAVE_SYSTEMD
-#include <systemd/sd-daemon.h>
-#endif
 
 #define MAX_CONFIG (1024 * 1024)
 
@@ -366,9 +364,7 @@ static void
 tell_ready (Core *core)
 {
   core_hold (core, 0);
-#ifdef HAVE_SYSTEMD
-  sd_notify (0, "READY=1");
-#endif
+  notify_manager ("READY=1");
   g_info ("ready after %.1f ms", (double)(g_get_real_time () * 1000 - core->started_ns) / 1e6);
 }
 

@@ -32,7 +32,8 @@ free_conn (GrpcConn *self)
     grpc_call_lost (call, reason);
   self->ops->closed (self, reason);
   nghttp2_session_del (self->session);
-  grpc_tls_session_free (self->tls);
+  if (self->tls != NULL)
+    self->tls->ops->session_free (self->tls);
   g_free (self->left);
   grpc_shared_unref (self->shared);
   g_free (self);
@@ -61,14 +62,14 @@ grpc_conn_break (GrpcConn *self, const char *reason)
 static gssize
 read_socket (GrpcConn *self, void *data, gsize length)
 {
-  return self->tls != NULL ? grpc_tls_session_read (self->tls, data, length)
+  return self->tls != NULL ? self->tls->ops->read (self->tls, data, length)
                            : recv (self->watch.fd, data, length, 0);
 }
 
 static gssize
 write_socket (GrpcConn *self, const void *data, gsize length)
 {
-  return self->tls != NULL ? grpc_tls_session_write (self->tls, data, length)
+  return self->tls != NULL ? self->tls->ops->write (self->tls, data, length)
                            : send (self->watch.fd, data, length, MSG_NOSIGNAL);
 }
 
@@ -144,7 +145,7 @@ watch_for (GrpcConn *self, gboolean output)
   gboolean input
       = self->left == NULL || nghttp2_session_get_outbound_queue_size (self->session) < MAX_WAITING_FRAMES;
 
-  if (self->tls != NULL && grpc_tls_session_wants_write (self->tls))
+  if (self->tls != NULL && self->tls->ops->wants_write (self->tls))
     output = TRUE;
   grpc_loop_rewatch (self->shared->loop, &self->watch, (input ? EPOLLIN : 0u) | (output ? EPOLLOUT : 0u));
 }
@@ -212,7 +213,7 @@ read_input (GrpcConn *self)
       if (n > 0)
         grpc_session_receive (self, data, (gsize)n);
     }
-  while (n > 0 && self->broken == NULL && self->tls != NULL && grpc_tls_session_has_pending (self->tls));
+  while (n > 0 && self->broken == NULL && self->tls != NULL && self->tls->ops->has_pending (self->tls));
   if (n == 0)
     grpc_conn_break (self, "the peer has closed the connection");
   else if (n < 0 && errno != EAGAIN && errno != EINTR)
@@ -388,7 +389,8 @@ grpc_conn_new (GrpcShared *shared, const GrpcConnOps *ops, gpointer owner, int f
     {
       close (fd);
       nghttp2_session_del (self->session);
-      grpc_tls_session_free (tls);
+      if (tls != NULL)
+        tls->ops->session_free (tls);
       grpc_shared_unref (shared);
       g_free (self);
       return NULL;

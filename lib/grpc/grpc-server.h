@@ -88,15 +88,21 @@ void grpc_server_set_busy_callback (GrpcServer *self, GrpcBusy busy, gpointer da
  * by stop. Blocks: on local I/O. Errors: FAILED_PRECONDITION: somebody listens there; INVALID_ARGUMENT: too long; of the calls. */
 gboolean grpc_server_listen_unix (GrpcServer *self, const char *path, mode_t mode, gid_t gid, GError **error);
 
+typedef struct _GrpcTlsOps GrpcTlsOps;
+
+/** TLS by OpenSSL; of the library that grpc_tls_dep links, not of this one. */
+extern const GrpcTlsOps grpc_tls;
+
 /** Where TLS finds its files, in PEM. Without @client_ca clients need no certificate. */
 typedef struct {
+  const GrpcTlsOps *ops;   /**< who does it: &grpc_tls */
   const char *certificate; /**< with its chain */
   const char *key;
   const char *client_ca;
 } GrpcTls;
 
 /** Listens on @host:@port (an IP address; port 0: any). @tls: (nullable): NULL is plain text. @ret_port: (out) (optional).
- * Errors: INVALID_ARGUMENT; NOT_IMPLEMENTED: built without TLS; of the calls. */
+ * Errors: INVALID_ARGUMENT; of the calls. */
 gboolean grpc_server_listen_tcp (GrpcServer *self, const char *host, guint16 port, const GrpcTls *tls, guint16 *ret_port,
                                  GError **error);
 

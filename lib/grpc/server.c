@@ -208,7 +208,7 @@ take_connection (Listener *listener, int fd)
     }
   if (listener->path == NULL)
     setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes); /* fails on what is no TCP, and may */
-  tls = listener->tls != NULL ? grpc_tls_session_new (listener->tls, fd) : NULL;
+  tls = listener->tls != NULL ? listener->tls->ops->session_new (listener->tls, fd) : NULL;
   conn = grpc_conn_new (self->shared, &ops, self, fd, tls, TRUE, FALSE, self->shared->handshake_ms, &error);
   if (conn == NULL)
     {
@@ -261,7 +261,8 @@ listener_free (gpointer data)
 
   if (listener->watch.fd >= 0)
     close (listener->watch.fd);
-  grpc_tls_context_free (listener->tls);
+  if (listener->tls != NULL)
+    listener->tls->ops->context_free (listener->tls);
   g_free (listener->path);
   g_free (listener);
 }
@@ -304,12 +305,13 @@ grpc_server_listen_tcp (GrpcServer *self, const char *host, guint16 port, const 
   GrpcTlsContext *context = NULL;
   int fd;
 
-  if (tls != NULL && (context = grpc_tls_context_new (tls, error)) == NULL)
+  if (tls != NULL && (context = tls->ops->context_new (tls, error)) == NULL)
     return FALSE;
   fd = grpc_listen_tcp (host, port, ret_port, error);
   if (fd < 0)
     {
-      grpc_tls_context_free (context);
+      if (context != NULL)
+        context->ops->context_free (context);
       return FALSE;
     }
   add_listener (self, fd)->tls = context;

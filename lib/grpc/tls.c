@@ -6,16 +6,18 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
-struct _GrpcTlsContext
+typedef struct
 {
+  GrpcTlsContext base;
   SSL_CTX *ssl;
-};
+} Context;
 
-struct _GrpcTlsSession
+typedef struct
 {
+  GrpcTlsSession base;
   SSL *ssl;
   gboolean wants_write;
-};
+} Session;
 
 static gboolean
 fail (GError **error, const char *what, const char *path)
@@ -41,7 +43,7 @@ select_protocol (SSL *ssl, const unsigned char **out, unsigned char *out_length,
 }
 
 static gboolean
-load_files (GrpcTlsContext *self, const GrpcTls *files, GError **error)
+load_files (Context *self, const GrpcTls *files, GError **error)
 {
   if (SSL_CTX_use_certificate_chain_file (self->ssl, files->certificate) != 1)
     return fail (error, "TLS certificate", files->certificate);
@@ -56,17 +58,27 @@ load_files (GrpcTlsContext *self, const GrpcTls *files, GError **error)
   return TRUE;
 }
 
-GrpcTlsContext *
-grpc_tls_context_new (const GrpcTls *files, GError **error)
+static void
+context_free (GrpcTlsContext *context)
 {
-  GrpcTlsContext *self;
+  Context *self = (Context *)context;
+
+  SSL_CTX_free (self->ssl);
+  g_free (self);
+}
+
+static GrpcTlsContext *
+context_new (const GrpcTls *files, GError **error)
+{
+  Context *self;
 
   if (files->certificate == NULL || files->key == NULL)
     {
       gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "TLS wants a certificate and a key");
       return NULL;
     }
-  self = g_new0 (GrpcTlsContext, 1);
+  self = g_new0 (Context, 1);
+  self->base.ops = &grpc_tls;
   self->ssl = SSL_CTX_new (TLS_server_method ());
   SSL_CTX_set_min_proto_version (self->ssl, TLS1_2_VERSION);
   SSL_CTX_set_options (self->ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
@@ -75,43 +87,35 @@ grpc_tls_context_new (const GrpcTls *files, GError **error)
   SSL_CTX_set_alpn_select_cb (self->ssl, select_protocol, NULL);
   if (!load_files (self, files, error))
     {
-      grpc_tls_context_free (self);
+      context_free (&self->base);
       return NULL;
     }
-  return self;
+  return &self->base;
 }
 
-void
-grpc_tls_context_free (GrpcTlsContext *self)
+static GrpcTlsSession *
+session_new (GrpcTlsContext *context, int fd)
 {
-  if (self == NULL)
-    return;
-  SSL_CTX_free (self->ssl);
-  g_free (self);
-}
+  Session *self = g_new0 (Session, 1);
 
-GrpcTlsSession *
-grpc_tls_session_new (GrpcTlsContext *context, int fd)
-{
-  GrpcTlsSession *self = g_new0 (GrpcTlsSession, 1);
-
-  self->ssl = SSL_new (context->ssl);
+  self->base.ops = &grpc_tls;
+  self->ssl = SSL_new (((Context *)context)->ssl);
   SSL_set_fd (self->ssl, fd);
   SSL_set_accept_state (self->ssl);
-  return self;
+  return &self->base;
 }
 
-void
-grpc_tls_session_free (GrpcTlsSession *self)
+static void
+session_free (GrpcTlsSession *session)
 {
-  if (self == NULL)
-    return;
+  Session *self = (Session *)session;
+
   SSL_free (self->ssl);
   g_free (self);
 }
 
 static gssize
-result (GrpcTlsSession *self, int n)
+result (Session *self, int n)
 {
   int reason = SSL_get_error (self->ssl, n);
 
@@ -129,30 +133,45 @@ result (GrpcTlsSession *self, int n)
   return -1;
 }
 
-gssize
-grpc_tls_session_read (GrpcTlsSession *self, void *data, gsize length)
+static gssize
+session_read (GrpcTlsSession *session, void *data, gsize length)
 {
+  Session *self = (Session *)session;
+
   ERR_clear_error ();
   errno = 0;
   return result (self, SSL_read (self->ssl, data, (int)MIN (length, G_MAXINT)));
 }
 
-gssize
-grpc_tls_session_write (GrpcTlsSession *self, const void *data, gsize length)
+static gssize
+session_write (GrpcTlsSession *session, const void *data, gsize length)
 {
+  Session *self = (Session *)session;
+
   ERR_clear_error ();
   errno = 0;
   return result (self, SSL_write (self->ssl, data, (int)MIN (length, G_MAXINT)));
 }
 
-gboolean
-grpc_tls_session_has_pending (GrpcTlsSession *self)
+static gboolean
+session_has_pending (GrpcTlsSession *session)
 {
-  return SSL_has_pending (self->ssl) != 0;
+  return SSL_has_pending (((Session *)session)->ssl) != 0;
 }
 
-gboolean
-grpc_tls_session_wants_write (GrpcTlsSession *self)
+static gboolean
+session_wants_write (GrpcTlsSession *session)
 {
-  return self->wants_write;
+  return ((Session *)session)->wants_write;
 }
+
+const GrpcTlsOps grpc_tls = {
+  .context_new = context_new,
+  .context_free = context_free,
+  .session_new = session_new,
+  .session_free = session_free,
+  .read = session_read,
+  .write = session_write,
+  .has_pending = session_has_pending,
+  .wants_write = session_wants_write,
+};

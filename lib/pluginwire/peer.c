@@ -184,12 +184,6 @@ peer_new (const GantryHost *host, GError **error)
 
   g_mutex_init (&self->lock);
   self->host = host;
-  if (address == NULL)
-    {
-      gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
-                    "no Address= is set: the socket of the plugin to speak to");
-      return NULL;
-    }
   if (!gantry_host_get_config_uint64 (host, "Timeout", 30, 1, 3600, &seconds, error))
     return NULL;
   self->address = g_strdup (address);

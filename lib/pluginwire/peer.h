@@ -16,10 +16,7 @@
 
 typedef struct _Peer Peer;
 
-/** Configuration keys that a peer reads. */
-#define PEER_CONFIG_KEYS "Address", "Exec", "Timeout", "Namespace", "Name"
-
-/** Does not wait for a connection. Errors: NOT_IMPLEMENTED (no Address=), INVALID_ARGUMENT (configuration). */
+/** Does not wait for a connection. Errors: INVALID_ARGUMENT (configuration). */
 Peer *peer_new (const GantryHost *host, GError **error);
 /** No call is under way any more. */
 void peer_free (Peer *self);

@@ -2,7 +2,10 @@
 #include "address.h"
 
 #include <gantry/error.h>
+#include <part.h>
 #include <string.h>
+
+static GantryPart tls_part = GANTRY_PART ("api-grpc-tls");
 
 /* The keys of @address after its scheme. Returns: (transfer full): NULL with an error. */
 static GHashTable *
@@ -75,12 +78,14 @@ listen_tcp (GrpcServer *server, const char *address, char **ret_shown, GError **
   if (keys == NULL)
     return FALSE;
   host = g_hash_table_lookup (keys, "host");
-  tls = (GrpcTls){ g_hash_table_lookup (keys, "certificate"), g_hash_table_lookup (keys, "key"),
-                   g_hash_table_lookup (keys, "client-ca") };
+  tls.certificate = g_hash_table_lookup (keys, "certificate");
+  tls.key = g_hash_table_lookup (keys, "key");
+  tls.client_ca = g_hash_table_lookup (keys, "client-ca");
   if (host == NULL || (tls.certificate == NULL) != (tls.key == NULL) || (tls.client_ca != NULL && tls.key == NULL))
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
                          "address %s needs host=, and certificate= and key= both or neither", address);
   if (!number (keys, address, "port", 10, G_MAXUINT16, 0, &port, error)
+      || (tls.key != NULL && (tls.ops = gantry_part_open (&tls_part, error)) == NULL)
       || !grpc_server_listen_tcp (server, host, (guint16) port, tls.key != NULL ? &tls : NULL, &bound, error))
     return FALSE;
   *ret_shown = g_strdup_printf ("tcp:host=%s,port=%u", host, bound);

@@ -4,7 +4,7 @@
 static gboolean
 plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 {
-  ContentLocal *self = content_local_new (host, error);
+  ContentLocal *self = content_local_find_parts (error) ? content_local_new (host, error) : NULL;
 
   if (self == NULL)
     return FALSE;

@@ -22,6 +22,9 @@ typedef struct {
 ContentLocal *content_local_new (const GantryHost *host, GError **error);
 void content_local_free (ContentLocal *self);
 
+/** For init (): takes the files of what is opened later. */
+gboolean content_local_find_parts (GError **error);
+
 /* ingest.c */
 gboolean ingest_open (GantryContent *content, const char *ref, guint64 total, const char *expected_digest,
                       GantryIngest **ret_ingest, GCancellable *cancellable, GError **error);

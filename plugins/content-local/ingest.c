@@ -10,13 +10,14 @@
 
 #include <fdio.h>
 #include <filter.h>
-#include <openssl/evp.h>
+
+#include "digest.h"
 
 #define MAX_META 8192
 #define REHASH_CHUNK (1024 * 1024)
 #define WRITE_BACK (8 * 1024 * 1024)
 
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (EVP_MD_CTX, EVP_MD_CTX_free)
+static GantryPart digest_part = GANTRY_PART ("content-local-digest");
 
 typedef struct {
   GantryIngest ingest;
@@ -31,7 +32,8 @@ typedef struct {
   guint64 offset;
   guint64 written_back; /* what the disk has been told to begin with */
   gint64 started_ns;
-  EVP_MD_CTX *hash;
+  const Hashing *hashing;
+  Hash *hash;
   int fd;
   gint aborted; /* (atomic): its files and its ref may be another's */
 } Ingest;
@@ -102,7 +104,8 @@ ingest_unref (GantryIngest *ingest)
   if (!g_atomic_int_dec_and_test (&self->refs))
     return;
   gantry_fd_clear (&self->fd);
-  EVP_MD_CTX_free (self->hash);
+  if (self->hashing != NULL)
+    self->hashing->free (self->hash);
   release (self);
   g_free (self->ref);
   g_free (self->data_name);
@@ -141,7 +144,7 @@ ingest_write (GantryIngest *ingest, gconstpointer data, gsize length, GCancellab
       g_prefix_error (error, "ingest %s: ", self->ref);
       return FALSE;
     }
-  if (EVP_DigestUpdate (self->hash, data, length) != 1)
+  if (!self->hashing->update (self->hash, data, length))
     return gantry_throw (error, GANTRY_ERROR_INTERNAL, "ingest %s: hashing failed", self->ref);
   self->offset += length;
   write_back (self);
@@ -173,8 +176,13 @@ rehash (Ingest *self, guint64 length, GCancellable *cancellable, GError **error)
   g_autofree guint8 *buffer = g_malloc (REHASH_CHUNK);
   guint64 done = 0;
 
-  if (EVP_DigestInit_ex (self->hash, EVP_get_digestbyname (self->algorithm), NULL) != 1)
-    return gantry_throw (error, GANTRY_ERROR_INTERNAL, "ingest %s: hashing by %s failed", self->ref, self->algorithm);
+  self->hashing->free (self->hash);
+  self->hash = self->hashing->start (self->algorithm, error);
+  if (self->hash == NULL)
+    {
+      g_prefix_error (error, "ingest %s: ", self->ref);
+      return FALSE;
+    }
   while (done < length)
     {
       ssize_t n = pread (self->fd, buffer, (gsize) MIN (length - done, REHASH_CHUNK), (off_t) done);
@@ -185,7 +193,7 @@ rehash (Ingest *self, guint64 length, GCancellable *cancellable, GError **error)
         continue;
       if (n <= 0)
         return gantry_throw_errno (error, n < 0 ? errno : EIO, "ingest %s: reading it again", self->ref);
-      EVP_DigestUpdate (self->hash, buffer, (gsize) n);
+      self->hashing->update (self->hash, buffer, (gsize) n);
       done += (guint64) n;
     }
   if (lseek (self->fd, (off_t) length, SEEK_SET) < 0)
@@ -213,16 +221,9 @@ ingest_truncate (GantryIngest *ingest, guint64 offset, GCancellable *cancellable
 static char *
 current_digest (Ingest *self)
 {
-  g_autoptr (EVP_MD_CTX) copy = EVP_MD_CTX_new ();
-  guint8 raw[EVP_MAX_MD_SIZE];
-  unsigned length = 0;
-  GString *text = g_string_new (self->algorithm);
+  g_autofree char *hex = self->hashing->to_hex (self->hash);
 
-  g_string_append_c (text, ':');
-  if (copy != NULL && EVP_MD_CTX_copy_ex (copy, self->hash) == 1 && EVP_DigestFinal_ex (copy, raw, &length) == 1)
-    for (unsigned i = 0; i < length; i++)
-      g_string_append_printf (text, "%02x", raw[i]);
-  return g_string_free (text, FALSE);
+  return g_strconcat (self->algorithm, ":", hex, NULL);
 }
 
 static gboolean
@@ -433,8 +434,8 @@ ingest_open (GantryContent *content, const char *ref, guint64 total, const char 
   ingest->algorithm = path != NULL ? g_strndup (path, strcspn (path, "/")) : g_strdup ("sha256");
   ingest->expected = g_strdup (expected_digest);
   ingest->total = total;
-  ingest->hash = EVP_MD_CTX_new ();
-  if (!claim (ingest, error) || !open_files (ingest, cancellable, error))
+  ingest->hashing = gantry_part_open (&digest_part, error);
+  if (ingest->hashing == NULL || !claim (ingest, error) || !open_files (ingest, cancellable, error))
     {
       ingest_unref (&ingest->ingest);
       return FALSE;
@@ -584,4 +585,10 @@ ingest_sweep (ContentLocal *self, gboolean remove, GPtrArray *problems, GError *
   g_mutex_unlock (&self->lock);
   closedir (dir);
   return TRUE;
+}
+
+gboolean
+content_local_find_parts (GError **error)
+{
+  return gantry_part_find (&digest_part, error);
 }

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <string.h>
 
+#include <part.h>
+
 #include "registry-oci.h"
+
+static GantryPart client_part = GANTRY_PART ("registry-oci-client");
 
 static gboolean
 complete (GantryRegistry *registry, const char *name, char ***ret_names, GCancellable *cancellable,
@@ -16,13 +20,69 @@ complete (GantryRegistry *registry, const char *name, char ***ret_names, GCancel
   return TRUE;
 }
 
+/* The client, with its HTTP. Returns: (transfer none). */
+static const RegistryClient *
+get_client (RegistryOci *self, GError **error)
+{
+  const RegistryClient *client = gantry_part_open (&client_part, error);
+
+  if (client == NULL)
+    return NULL;
+  g_mutex_lock (&self->lock);
+  if (self->client == NULL)
+    {
+      self->client = client;
+      self->http = client->http_new (&self->http_settings);
+    }
+  g_mutex_unlock (&self->lock);
+  return client;
+}
+
+static gboolean
+open_repository (GantryRegistry *registry, const char *reference, GantryRegistryAccess *access,
+                 GantryRepository **ret_repository, GCancellable *cancellable, GError **error)
+{
+  const RegistryClient *client = get_client ((RegistryOci *)registry, error);
+
+  return client != NULL
+         && client->vtable.open (registry, reference, access, ret_repository, cancellable, error);
+}
+
+static gboolean
+explain (GantryRegistry *registry, const char *reference, gboolean for_push, GantryRegistryAccess *access,
+         GVariant **ret_hosts, GCancellable *cancellable, GError **error)
+{
+  const RegistryClient *client = get_client ((RegistryOci *)registry, error);
+
+  return client != NULL
+         && client->vtable.explain (registry, reference, for_push, access, ret_hosts, cancellable, error);
+}
+
+static gboolean
+login (GantryRegistry *registry, const char *server, GantryRegistryAccess *access, gboolean store,
+       GVariant **ret_details, GCancellable *cancellable, GError **error)
+{
+  const RegistryClient *client = get_client ((RegistryOci *)registry, error);
+
+  return client != NULL
+         && client->vtable.login (registry, server, access, store, ret_details, cancellable, error);
+}
+
+static gboolean
+logout (GantryRegistry *registry, const char *server, GCancellable *cancellable, GError **error)
+{
+  const RegistryClient *client = get_client ((RegistryOci *)registry, error);
+
+  return client != NULL && client->vtable.logout (registry, server, cancellable, error);
+}
+
 static const GantryRegistryVtable vtable = {
   .size = sizeof (GantryRegistryVtable),
   .complete = complete,
-  .open = repository_open,
-  .explain = registry_explain,
-  .login = registry_login,
-  .logout = registry_logout,
+  .open = open_repository,
+  .explain = explain,
+  .login = login,
+  .logout = logout,
 };
 
 static void
@@ -32,7 +92,8 @@ registry_oci_fini (gpointer instance)
 
   if (self == NULL)
     return;
-  http_free (self->http);
+  if (self->client != NULL)
+    self->client->http_free (self->http);
   g_strfreev (self->short_names);
   g_strfreev (self->hosts_dirs);
   g_strfreev (self->auth_files);
@@ -70,8 +131,9 @@ get_number (const GantryHost *host, const char *key, guint64 fallback, guint64 m
 }
 
 static gboolean
-read_settings (RegistryOci *self, HttpSettings *http, GError **error)
+read_settings (RegistryOci *self, GError **error)
 {
+  HttpSettings *http = &self->http_settings;
   const GantryHost *host = self->host;
 
   self->short_names = get_list (host, "ShortNames", "docker.io/library");
@@ -102,18 +164,16 @@ static gboolean
 registry_oci_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 {
   RegistryOci *self = g_new0 (RegistryOci, 1);
-  HttpSettings http = { 0 };
 
   self->registry.vtable = &vtable;
   self->host = host;
   g_mutex_init (&self->lock);
   g_mutex_init (&self->auth_lock);
-  if (!read_settings (self, &http, error))
+  if (!read_settings (self, error) || !gantry_part_find (&client_part, error))
     {
       registry_oci_fini (self);
       return FALSE;
     }
-  self->http = http_new (&http);
   *ret_instance = self;
   return TRUE;
 }

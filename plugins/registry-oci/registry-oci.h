@@ -30,10 +30,14 @@ typedef enum
   CAN_PUSH = 4,
 } HostCapabilities;
 
+typedef struct _RegistryClient RegistryClient;
+
 typedef struct
 {
   GantryRegistry registry;
   const GantryHost *host;
+  HttpSettings http_settings;
+  const RegistryClient *client; /* NULL until it is needed; with lock, as http */
   Http *http;
   char **short_names; /* prefixes */
   char **hosts_dirs;
@@ -46,6 +50,15 @@ typedef struct
   GHashTable *tokens; /* token.c; with lock */
   GMutex auth_lock;   /* the file of login () */
 } RegistryOci;
+
+/** The client that all this is, as the module has it: a part (part.h), since libsoup and what it needs are a tenth of the daemon's memory at
+ * rest. */
+struct _RegistryClient
+{
+  Http *(*http_new) (const HttpSettings *settings);
+  void (*http_free) (Http *self);
+  GantryRegistryVtable vtable; /* complete is the module's */
+};
 
 /** A place where a server's repositories may be had. Immutable, counted. */
 typedef struct

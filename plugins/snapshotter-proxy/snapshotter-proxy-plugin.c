@@ -1,29 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "snapshotter-proxy.h"
-
 #include <gantry/snapshotter.h>
+#include <proxy.h>
+
+static GantryPart part = GANTRY_PART ("snapshotter-proxy-peer");
 
 static gboolean
 plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 {
-  SnapshotterProxy *self = snapshotter_proxy_new (host, error);
-
-  if (self == NULL)
-    return FALSE;
-  *ret_instance = self;
-  return TRUE;
-}
-
-static gpointer
-plugin_get (gpointer instance, const char *type)
-{
-  return instance; /* its first member */
-}
-
-static void
-plugin_fini (gpointer instance)
-{
-  snapshotter_proxy_free (instance);
+  return proxy_init (&part, host, ret_instance, error);
 }
 
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_SNAPSHOTTER_TYPE };
@@ -39,8 +23,8 @@ static const GantryPluginDesc desc = {
   .description = "A snapshotter that another program serves",
   .provides = provides,
   .init = plugin_init,
-  .get = plugin_get,
-  .fini = plugin_fini,
+  .get = proxy_get,
+  .fini = proxy_fini,
   .config_keys = config_keys,
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * libarchive, opened when the first archive is read or written: with the libraries that it needs for formats
+ * libarchive, opened when the first archive is read or written, as a part (part.h): with the libraries that it needs for formats
  * nobody uses here (XML, ICU, …) it would be a sixth of the daemon's memory at rest. Its functions have their
  * own names here; archive_lib_load () comes first. */
 #pragma once
@@ -50,41 +50,44 @@ typedef struct
 } ArchiveLib;
 
 /** What archive_lib_load () has opened. */
-extern ArchiveLib archive_lib;
+extern const ArchiveLib *archive_lib;
 
-/** Opens the library, once for the life of the process. MT-safe. Errors: UNAVAILABLE. */
+/** For init (): takes the file. */
+gboolean archive_lib_find (GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/** Opens the library, once for the life of the process. MT-safe. Errors: INTERNAL. */
 gboolean archive_lib_load (GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 #ifndef ARCHIVE_LIB_IMPLEMENTATION
-#define archive_entry_filetype                  archive_lib.archive_entry_filetype
-#define archive_entry_free                      archive_lib.archive_entry_free
-#define archive_entry_hardlink                  archive_lib.archive_entry_hardlink
-#define archive_entry_new                       archive_lib.archive_entry_new
-#define archive_entry_pathname                  archive_lib.archive_entry_pathname
-#define archive_entry_set_filetype              archive_lib.archive_entry_set_filetype
-#define archive_entry_set_mtime                 archive_lib.archive_entry_set_mtime
-#define archive_entry_set_pathname              archive_lib.archive_entry_set_pathname
-#define archive_entry_set_perm                  archive_lib.archive_entry_set_perm
-#define archive_entry_set_size                  archive_lib.archive_entry_set_size
-#define archive_entry_size                      archive_lib.archive_entry_size
-#define archive_entry_symlink                   archive_lib.archive_entry_symlink
-#define archive_errno                           archive_lib.archive_errno
-#define archive_error_string                    archive_lib.archive_error_string
-#define archive_read_data                       archive_lib.archive_read_data
-#define archive_read_free                       archive_lib.archive_read_free
-#define archive_read_new                        archive_lib.archive_read_new
-#define archive_read_next_header                archive_lib.archive_read_next_header
-#define archive_read_open                       archive_lib.archive_read_open
-#define archive_read_support_filter_all         archive_lib.archive_read_support_filter_all
-#define archive_read_support_format_tar         archive_lib.archive_read_support_format_tar
-#define archive_set_error                       archive_lib.archive_set_error
-#define archive_write_close                     archive_lib.archive_write_close
-#define archive_write_data                      archive_lib.archive_write_data
-#define archive_write_free                      archive_lib.archive_write_free
-#define archive_write_header                    archive_lib.archive_write_header
-#define archive_write_new                       archive_lib.archive_write_new
-#define archive_write_open                      archive_lib.archive_write_open
-#define archive_write_set_bytes_in_last_block   archive_lib.archive_write_set_bytes_in_last_block
-#define archive_write_set_bytes_per_block       archive_lib.archive_write_set_bytes_per_block
-#define archive_write_set_format_pax_restricted archive_lib.archive_write_set_format_pax_restricted
+#define archive_entry_filetype                  archive_lib->archive_entry_filetype
+#define archive_entry_free                      archive_lib->archive_entry_free
+#define archive_entry_hardlink                  archive_lib->archive_entry_hardlink
+#define archive_entry_new                       archive_lib->archive_entry_new
+#define archive_entry_pathname                  archive_lib->archive_entry_pathname
+#define archive_entry_set_filetype              archive_lib->archive_entry_set_filetype
+#define archive_entry_set_mtime                 archive_lib->archive_entry_set_mtime
+#define archive_entry_set_pathname              archive_lib->archive_entry_set_pathname
+#define archive_entry_set_perm                  archive_lib->archive_entry_set_perm
+#define archive_entry_set_size                  archive_lib->archive_entry_set_size
+#define archive_entry_size                      archive_lib->archive_entry_size
+#define archive_entry_symlink                   archive_lib->archive_entry_symlink
+#define archive_errno                           archive_lib->archive_errno
+#define archive_error_string                    archive_lib->archive_error_string
+#define archive_read_data                       archive_lib->archive_read_data
+#define archive_read_free                       archive_lib->archive_read_free
+#define archive_read_new                        archive_lib->archive_read_new
+#define archive_read_next_header                archive_lib->archive_read_next_header
+#define archive_read_open                       archive_lib->archive_read_open
+#define archive_read_support_filter_all         archive_lib->archive_read_support_filter_all
+#define archive_read_support_format_tar         archive_lib->archive_read_support_format_tar
+#define archive_set_error                       archive_lib->archive_set_error
+#define archive_write_close                     archive_lib->archive_write_close
+#define archive_write_data                      archive_lib->archive_write_data
+#define archive_write_free                      archive_lib->archive_write_free
+#define archive_write_header                    archive_lib->archive_write_header
+#define archive_write_new                       archive_lib->archive_write_new
+#define archive_write_open                      archive_lib->archive_write_open
+#define archive_write_set_bytes_in_last_block   archive_lib->archive_write_set_bytes_in_last_block
+#define archive_write_set_bytes_per_block       archive_lib->archive_write_set_bytes_per_block
+#define archive_write_set_format_pax_restricted archive_lib->archive_write_set_format_pax_restricted
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <gantry/verifier.h>
 
+#include "archive-lib.h"
 #include "fetch.h"
 #include "transfer-local.h"
 
@@ -66,7 +67,7 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
   self->metadata = gantry_host_lookup (host, GANTRY_METADATA_TYPE, NULL, error);
   if (self->metadata != NULL)
     self->store = gantry_host_lookup (host, GANTRY_STORE_TYPE, NULL, error);
-  if (self->store == NULL || !read_config (self, error) || !lease_end_stale (self, error))
+  if (self->store == NULL || !archive_lib_find (error) || !read_config (self, error) || !lease_end_stale (self, error))
     {
       plugin_fini (self);
       return FALSE;

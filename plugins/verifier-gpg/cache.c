@@ -11,6 +11,16 @@
 
 #define MAX_DIGESTS 4096
 
+void
+signature_free (gpointer data)
+{
+  Signature *signature = data;
+
+  g_bytes_unref (signature->data);
+  g_free (signature->source);
+  g_free (signature);
+}
+
 static char *
 directory_of (const char *digest)
 {

@@ -11,16 +11,6 @@
 
 #define HTTP_TIMEOUT_S 30
 
-void
-signature_free (gpointer data)
-{
-  Signature *signature = data;
-
-  g_bytes_unref (signature->data);
-  g_free (signature->source);
-  g_free (signature);
-}
-
 /* "<server>/<repository>@<algorithm>=<hex>". Returns: (transfer full). */
 static char *
 place_of (const GantryReference *reference, const char *digest)

@@ -3,8 +3,6 @@
 
 #include <fdio.h>
 
-#include "gpg.h"
-
 static void
 verifier_gpg_fini (gpointer instance)
 {
@@ -30,8 +28,12 @@ verifier_gpg_init (const GantryHost *host, gpointer *ret_instance, GError **erro
   if (self->policy == NULL)
     self->policy = VERIFIER_DEFAULT_POLICY;
   self->registries_d = gantry_host_get_config_string (host, "RegistriesDir", VERIFIER_DEFAULT_REGISTRIES_D);
+  if (!verifier_gpg_find_parts (error))
+    {
+      verifier_gpg_fini (self);
+      return FALSE;
+    }
   root_fd = host->get_dir_fd (host, GANTRY_DIR_PERSISTENT, error);
-  gpg_init ();
   if (root_fd >= 0 && (self->run_dir = host->get_dir_path (host, GANTRY_DIR_RUN, error)) != NULL
       && (self->cache_fd = gantry_open_dir_at (root_fd, "signatures", 0700, error)) >= 0)
     {

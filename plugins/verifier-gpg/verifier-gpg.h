@@ -21,6 +21,9 @@ typedef struct {
 
 extern const GantryVerifierVtable verifier_gpg_vtable;
 
+/** For init (): takes the files of what is opened later. */
+gboolean verifier_gpg_find_parts (GError **error);
+
 /* cache.c: signatures that were fetched once, so that a later run needs no network */
 
 /** Adds to @signatures (element-type Signature) those that are kept for @digest. */

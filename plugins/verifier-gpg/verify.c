@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The answer: which requirements hold for an image, and a report of how that was found out. */
-#include "gpg.h"
-#include "lookaside.h"
 #include "payload.h"
 #include "policy.h"
+#include "signatures.h"
 #include "verifier-gpg.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include <fdio.h>
+#include <part.h>
 
 #define MAX_KEYRING (4 * 1024 * 1024)
 #define MAX_DIGESTS 8
+
+static GantryPart signatures_part = GANTRY_PART ("verifier-gpg-signatures");
 
 /* One question. */
 typedef struct {
@@ -23,6 +25,7 @@ typedef struct {
   char **digests; /* each stands for the image */
   gboolean offline;
   GPtrArray *signatures; /* of Signature, found so far */
+  const SignatureTools *tools; /* once one is wanted */
   guint tried;           /* how many of them the requirement at hand has seen */
   gboolean asked;        /* whether the stores have been */
   GVariantBuilder report;
@@ -105,7 +108,7 @@ ask_store (Question *question, GError **error)
   guint before = question->signatures->len;
 
   question->asked = TRUE;
-  if (!lookaside_find (question->self->registries_d, question->reference, &url, &write, error))
+  if (!question->tools->find_store (question->self->registries_d, question->reference, &url, &write, error))
     return FALSE;
   if (url == NULL || (question->offline && !g_str_has_prefix (url, "file:")))
     {
@@ -113,7 +116,7 @@ ask_store (Question *question, GError **error)
       return TRUE;
     }
   for (gsize i = 0; question->digests[i] != NULL; i++)
-    if (!lookaside_read (url, question->reference, question->digests[i], question->signatures, question->cancellable, error))
+    if (!question->tools->read_store (url, question->reference, question->digests[i], question->signatures, question->cancellable, error))
       return FALSE;
   tell (question, question->signatures->len > before, "source", url, "the signature store has %u signatures", question->signatures->len - before);
   return TRUE;
@@ -136,7 +139,7 @@ accepts (Question *question, const Requirement *requirement, GPtrArray *keyrings
   g_autoptr (GBytes) text = NULL;
   g_auto (Payload) payload = { NULL, NULL };
 
-  if (!gpg_verify (question->self->run_dir, keyrings, signature->data, &text, ret_key, error)
+  if (!question->tools->verify (question->self->run_dir, keyrings, signature->data, &text, ret_key, error)
       || !payload_parse (g_bytes_get_data (text, NULL), g_bytes_get_size (text), &payload, error))
     return FALSE;
   if (!g_strv_contains ((const char *const *) question->digests, payload.digest))
@@ -150,7 +153,7 @@ check_signed (Question *question, const Requirement *requirement, const char *wh
   g_autoptr (GPtrArray) keyrings = read_keyrings (requirement, error);
   Signature *signature;
 
-  if (keyrings == NULL)
+  if (keyrings == NULL || (question->tools = gantry_part_open (&signatures_part, error)) == NULL)
     return FALSE;
   question->tried = 0;
   for (;;)
@@ -339,6 +342,7 @@ sign (GantryVerifier *verifier, const char *name, const char *digest, GVariant *
   g_autoptr (GantryReference) reference = gantry_reference_parse (name, error);
   g_autoptr (GBytes) payload = NULL, signature = NULL;
   g_autofree char *key = NULL, *home = NULL, *passphrase = NULL, *whole = NULL, *location = NULL, *url = NULL, *write = NULL;
+  const SignatureTools *tools;
   gboolean store = TRUE;
   GVariantDict dict;
 
@@ -354,20 +358,27 @@ sign (GantryVerifier *verifier, const char *name, const char *digest, GVariant *
     return FALSE;
   if (key == NULL)
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "image %s: say which key signs, by its fingerprint", name);
-  if (store && !lookaside_find (self->registries_d, reference, &url, &write, error))
+  tools = gantry_part_open (&signatures_part, error);
+  if (tools == NULL || (store && !tools->find_store (self->registries_d, reference, &url, &write, error)))
     return FALSE;
   if (store && write == NULL)
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "%s names no signature store for %s", self->registries_d, name);
   whole = gantry_reference_to_string (reference);
   payload = payload_new (whole, digest);
-  signature = gpg_sign (home, key, passphrase, payload, error);
-  if (signature == NULL || (store && !lookaside_write (write, reference, digest, signature, &location, error)))
+  signature = tools->sign (home, key, passphrase, payload, error);
+  if (signature == NULL || (store && !tools->write_store (write, reference, digest, signature, &location, error)))
     return FALSE;
   if (ret_signature != NULL)
     *ret_signature = g_steal_pointer (&signature);
   if (ret_location != NULL)
     *ret_location = g_steal_pointer (&location);
   return TRUE;
+}
+
+gboolean
+verifier_gpg_find_parts (GError **error)
+{
+  return gantry_part_find (&signatures_part, error);
 }
 
 const GantryVerifierVtable verifier_gpg_vtable = { sizeof (GantryVerifierVtable), verify, sign };

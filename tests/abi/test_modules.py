@@ -10,6 +10,8 @@ import pytest
 
 BUILD = os.environ["GANTRY_BUILD"]
 MODULES = sorted(glob.glob(f"{BUILD}/plugins/*.so"))
+# What modules open at first use (lib/part).
+PARTS = sorted(glob.glob(f"{BUILD}/plugins/parts/*.so"))
 MANIFESTS = sorted(glob.glob(f"{BUILD}/plugins.d/*.plugin"))
 
 
@@ -17,12 +19,29 @@ def test_there_are_modules():
     assert len(MODULES) >= 12 and len(MANIFESTS) >= 12
 
 
-@pytest.mark.parametrize("module", MODULES, ids=os.path.basename)
-def test_one_symbol(module):
+def exported(module):
     output = subprocess.run(["nm", "-D", "--defined-only", module], capture_output=True, text=True, check=True).stdout
     # Sanitizers add symbols of their own, with two underscores.
-    names = [line.split()[-1] for line in output.splitlines() if not line.split()[-1].startswith("__")]
-    assert names == ["gantry_plugin_get_desc"]
+    return [line.split()[-1] for line in output.splitlines() if not line.split()[-1].startswith("__")]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=os.path.basename)
+def test_one_symbol(module):
+    assert exported(module) == ["gantry_plugin_get_desc"]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=os.path.basename)
+def test_parts_export_one_symbol_and_belong_to_a_module(part):
+    assert exported(part) == ["gantry_part_get_table"]
+    assert any(os.path.basename(part).startswith(os.path.basename(module).removesuffix(".so") + "-") for module in MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=os.path.basename)
+def test_no_heavy_library(module):
+    """What a daemon at rest does not need comes with parts."""
+    output = subprocess.run(["ldd", module], capture_output=True, text=True, check=True).stdout
+    heavy = [name for name in ("libsoup", "libcrypto", "libssl", "libarchive", "libgpgme", "libyaml", "libsystemd") if name in output]
+    assert not heavy, f"{os.path.basename(module)} needs {heavy}"
 
 
 @pytest.mark.parametrize("module", MODULES, ids=os.path.basename)

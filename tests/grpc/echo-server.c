@@ -432,7 +432,7 @@ listen_on (GrpcServer *server, const char *address, guint16 *ret_port, GError **
   if (strcmp (parts[0], "unix") == 0)
     return grpc_server_listen_unix (server, parts[1], 0600, (gid_t)-1, error);
   if (strcmp (parts[0], "tls") == 0)
-    tls = (GrpcTls){ .certificate = parts[2], .key = parts[3] };
+    tls = (GrpcTls){ .ops = &grpc_tls, .certificate = parts[2], .key = parts[3] };
   return grpc_server_listen_tcp (server, parts[1], 0, tls.key != NULL ? &tls : NULL, ret_port, error);
 }
 
