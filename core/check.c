@@ -480,6 +480,36 @@ check_contract (Plugin *plugin)
   return failures;
 }
 
+/* Every key tells its default, and there is no default of something else. Returns: how many do not fit. */
+static int
+check_defaults (Plugin *plugin)
+{
+  const GantryPluginDesc *desc = plugin->desc;
+  int failures = 0;
+
+  /* A module that is older than the member may be without. */
+  if (desc->size < GANTRY_SIZE_UP_TO (GantryPluginDesc, config_defaults) || desc->config_keys == NULL)
+    return 0;
+  for (gsize i = 0; desc->config_keys[i] != NULL; i++)
+    if (introspection_get_default (plugin, desc->config_keys[i]) == NULL)
+      {
+        failures++;
+        printf ("FAIL %s: configuration: the key %s tells no default; add it to config_defaults\n",
+                plugin->manifest->name, desc->config_keys[i]);
+      }
+  for (gsize i = 0; desc->config_defaults != NULL && desc->config_defaults[i] != NULL; i++)
+    {
+      g_auto (GStrv) parts = g_strsplit (desc->config_defaults[i], "=", 2);
+
+      if (parts[0] != NULL && parts[1] != NULL && g_strv_contains (desc->config_keys, parts[0]))
+        continue;
+      failures++;
+      printf ("FAIL %s: configuration: \"%s\" of config_defaults is no default of one of its keys\n",
+              plugin->manifest->name, desc->config_defaults[i]);
+    }
+  return failures;
+}
+
 static int
 check_plugin (Plugin *plugin)
 {
@@ -498,7 +528,7 @@ check_plugin (Plugin *plugin)
   printf ("ok   %s: module: %s belongs to root and nobody else can write it\n", name, plugin->file);
   printf ("ok   %s: descriptor: %s %s, ABI %u of %d, as %s says\n", name, plugin->desc->name,
           plugin->desc->version, plugin->desc->abi_major, GANTRY_ABI_MAJOR, plugin->manifest->path);
-  return check_symbols (plugin) + check_init (plugin) + check_contract (plugin);
+  return check_symbols (plugin) + check_defaults (plugin) + check_init (plugin) + check_contract (plugin);
 }
 
 /* Whether the manifest of @plugin is @path, or lies in the directory @path. */

@@ -187,4 +187,6 @@ char *plugin_dir_name (Plugin *plugin);
 void introspection_init (Core *core);
 GVariant *introspection_describe (Plugin *plugin);
 void introspection_changed (Core *core);
-GVariant *settings_to_variant (GPtrArray *settings, const char *const *known);
+/** What the configuration key @key is when nobody sets it. Returns: (transfer none) (nullable): the module
+ * does not tell. */
+const char *introspection_get_default (Plugin *plugin, const char *key);

@@ -38,25 +38,44 @@ has_setting (GPtrArray *settings, const char *key)
   return FALSE;
 }
 
-/* Keys that nobody has set, so that a person sees what could be. */
-static void
-add_unset (GVariantBuilder *builder, GPtrArray *settings, const char *const *known)
+const char *
+introspection_get_default (Plugin *plugin, const char *key)
 {
-  for (gsize i = 0; known != NULL && known[i] != NULL; i++)
+  const GantryPluginDesc *desc = plugin->desc;
+  gsize length = strlen (key);
+
+  if (!GANTRY_HAS (desc, GantryPluginDesc, config_defaults))
+    return NULL;
+  for (gsize i = 0; desc->config_defaults[i] != NULL; i++)
     {
-      if (has_setting (settings, known[i]))
-        continue;
-      g_variant_builder_open (builder, G_VARIANT_TYPE_VARDICT);
-      g_variant_builder_add (builder, "{sv}", "key", g_variant_new_string (known[i]));
-      g_variant_builder_add (builder, "{sv}", "value", g_variant_new_string (""));
-      g_variant_builder_add (builder, "{sv}", "origin", g_variant_new_string ("default"));
-      g_variant_builder_add (builder, "{sv}", "known", g_variant_new_boolean (TRUE));
-      g_variant_builder_close (builder);
+      const char *text = desc->config_defaults[i];
+
+      if (strncmp (text, key, length) == 0 && text[length] == '=')
+        return strcmp (text + length, "=%i") == 0 ? plugin->manifest->id : text + length + 1;
     }
+  return NULL;
 }
 
-GVariant *
-settings_to_variant (GPtrArray *settings, const char *const *known)
+/* @value: (nullable): nobody has set it. */
+static void
+add_setting (GVariantBuilder *builder, const char *key, const char *value, const char *origin, gboolean known,
+             const char *preset)
+{
+  if (value == NULL)
+    value = preset != NULL ? preset : "";
+  g_variant_builder_open (builder, G_VARIANT_TYPE_VARDICT);
+  g_variant_builder_add (builder, "{sv}", "key", g_variant_new_string (key));
+  g_variant_builder_add (builder, "{sv}", "value", g_variant_new_string (value));
+  g_variant_builder_add (builder, "{sv}", "origin", g_variant_new_string (origin));
+  g_variant_builder_add (builder, "{sv}", "known", g_variant_new_boolean (known));
+  if (preset != NULL)
+    g_variant_builder_add (builder, "{sv}", "default", g_variant_new_string (preset));
+  g_variant_builder_close (builder);
+}
+
+/* The daemon's own, which are all there. */
+static GVariant *
+settings_to_variant (GPtrArray *settings)
 {
   GVariantBuilder builder;
 
@@ -65,15 +84,32 @@ settings_to_variant (GPtrArray *settings, const char *const *known)
     {
       Setting *setting = g_ptr_array_index (settings, i);
 
-      g_variant_builder_open (&builder, G_VARIANT_TYPE_VARDICT);
-      g_variant_builder_add (&builder, "{sv}", "key", g_variant_new_string (setting->key));
-      g_variant_builder_add (&builder, "{sv}", "value", g_variant_new_string (setting->value));
-      g_variant_builder_add (&builder, "{sv}", "origin", g_variant_new_string (setting->origin));
-      g_variant_builder_add (&builder, "{sv}", "known",
-                             g_variant_new_boolean (known == NULL || g_strv_contains (known, setting->key)));
-      g_variant_builder_close (&builder);
+      add_setting (&builder, setting->key, setting->value, setting->origin, TRUE, NULL);
     }
-  add_unset (&builder, settings, known);
+  return g_variant_builder_end (&builder);
+}
+
+/* Also keys that nobody has set, so that a person sees what could be. */
+static GVariant *
+describe_config (Plugin *plugin)
+{
+  const char *const *known
+      = GANTRY_HAS (plugin->desc, GantryPluginDesc, config_keys) ? plugin->desc->config_keys : NULL;
+  GPtrArray *settings = plugin->manifest->config;
+  GVariantBuilder builder;
+
+  g_variant_builder_init (&builder, G_VARIANT_TYPE ("aa{sv}"));
+  for (guint i = 0; i < settings->len; i++)
+    {
+      Setting *setting = g_ptr_array_index (settings, i);
+
+      add_setting (&builder, setting->key, setting->value, setting->origin,
+                   known == NULL || g_strv_contains (known, setting->key),
+                   introspection_get_default (plugin, setting->key));
+    }
+  for (gsize i = 0; known != NULL && known[i] != NULL; i++)
+    if (!has_setting (settings, known[i]))
+      add_setting (&builder, known[i], NULL, "default", TRUE, introspection_get_default (plugin, known[i]));
   return g_variant_builder_end (&builder);
 }
 
@@ -209,11 +245,7 @@ introspection_describe (Plugin *plugin)
   g_variant_builder_add (&builder, "{sv}", "attempts", g_variant_new_uint32 (plugin->attempts));
   g_variant_builder_add (&builder, "{sv}", "masked", g_variant_new_boolean (manifest->masked_by != NULL));
   g_variant_builder_add (&builder, "{sv}", "init-time-us", g_variant_new_uint64 ((guint64)plugin->init_us));
-  g_variant_builder_add (&builder, "{sv}", "config",
-                         settings_to_variant (manifest->config,
-                                              desc != NULL && GANTRY_HAS (desc, GantryPluginDesc, config_keys)
-                                                  ? desc->config_keys
-                                                  : NULL));
+  g_variant_builder_add (&builder, "{sv}", "config", describe_config (plugin));
   add_interfaces (plugin, &builder);
   add_needs (plugin, &builder);
   return g_variant_builder_end (&builder);
@@ -267,7 +299,7 @@ get_trace (GantryIntrospection *introspection)
 static GVariant *
 get_config (GantryIntrospection *introspection)
 {
-  return g_variant_ref_sink (settings_to_variant (core_of (introspection)->options->settings, NULL));
+  return g_variant_ref_sink (settings_to_variant (core_of (introspection)->options->settings));
 }
 
 static guint64

@@ -6,7 +6,6 @@
 #define PROBE_MS          1000
 #define PROBE_TIMEOUT_MS  5000
 #define MAX_FAILURES      3
-#define DEFAULT_NAMESPACE "default"
 
 /* Any answer is a sign of life, and every gRPC server has one to this. */
 #define PROBE "/grpc.health.v1.Health/Check"
@@ -195,7 +194,7 @@ peer_new (const GantryHost *host, GError **error)
     return NULL;
   self->metadata = grpc_metadata_new ();
   if (!grpc_metadata_append (self->metadata, "containerd-namespace",
-                             gantry_host_get_config_string (host, "Namespace", DEFAULT_NAMESPACE)))
+                             gantry_host_get_config_string (host, "Namespace", "default")))
     {
       gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "Namespace= is not printable ASCII");
       return NULL;

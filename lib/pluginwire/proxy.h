@@ -9,6 +9,7 @@
 
 /** Configuration keys that a peer reads (peer.h). */
 #define PEER_CONFIG_KEYS "Address", "Exec", "Timeout", "Namespace", "Name"
+#define PEER_CONFIG_DEFAULTS "Address=", "Exec=", "Timeout=30", "Namespace=default", "Name=%i"
 
 /** A part's table. */
 typedef struct {

@@ -260,6 +260,7 @@ static const GantryNeed *const needs[] = { &introspection_need, &metadata_need, 
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_FRONTEND_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "Bus", NULL };
+static const char *const config_defaults[] = { "Bus=none", NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
@@ -274,6 +275,7 @@ static const GantryPluginDesc desc = {
   .get = plugin_get,
   .fini = plugin_fini,
   .config_keys = config_keys,
+  .config_defaults = config_defaults,
 };
 
 const GantryPluginDesc *

@@ -171,6 +171,7 @@ static const GantryNeed *const needs[] = { &introspection_need, &metadata_need, 
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_FRONTEND_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "Addresses", NULL };
+static const char *const config_defaults[] = { "Addresses=", NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
@@ -185,6 +186,7 @@ static const GantryPluginDesc desc = {
   .get = plugin_get,
   .fini = plugin_fini,
   .config_keys = config_keys,
+  .config_defaults = config_defaults,
 };
 
 const GantryPluginDesc *

@@ -13,6 +13,7 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_CONTENT_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { PEER_CONFIG_KEYS, NULL };
+static const char *const config_defaults[] = { PEER_CONFIG_DEFAULTS, NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
@@ -26,6 +27,7 @@ static const GantryPluginDesc desc = {
   .get = proxy_get,
   .fini = proxy_fini,
   .config_keys = config_keys,
+  .config_defaults = config_defaults,
 };
 
 const GantryPluginDesc *

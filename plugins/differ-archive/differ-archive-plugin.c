@@ -10,18 +10,17 @@ static const char *const config_keys[] = {
   "Worker",     "MaxEntries", "MaxBytes",  "MaxPath",       "MaxDepth",
   "MaxDevices", "MaxXattrs",  "MaxMemory", "MaxCpuSeconds", NULL,
 };
+/* Filled in by gantry_plugin_get_desc (). */
+static const char *config_defaults[G_N_ELEMENTS (config_keys)];
 
 /* In the build tree the worker lies next to the module, in a folder of the module's name. */
 static char *
-find_worker (const GantryHost *host)
+find_worker (void)
 {
-  const char *configured = gantry_host_get_config_string (host, "Worker", NULL);
   g_autofree char *directory = NULL;
   g_autofree char *beside = NULL;
   Dl_info info;
 
-  if (configured != NULL)
-    return g_strdup (configured);
   if (dladdr (provides, &info) != 0 && info.dli_fname != NULL)
     {
       directory = g_path_get_dirname (info.dli_fname);
@@ -36,7 +35,8 @@ static gboolean
 differ_archive_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 {
   UnpackLimits limits = UNPACK_LIMITS_INIT;
-  g_autofree char *worker = find_worker (host);
+  g_autofree char *found = find_worker ();
+  const char *worker = gantry_host_get_config_string (host, "Worker", found);
 
   for (const UnpackLimitName *entry = unpack_limit_names; entry->name != NULL; entry++)
     {
@@ -77,10 +77,27 @@ static const GantryPluginDesc desc = {
   .get = differ_archive_get,
   .fini = differ_archive_fini,
   .config_keys = config_keys,
+  .config_defaults = config_defaults,
 };
+
+static void
+fill_in_defaults (void)
+{
+  UnpackLimits limits = UNPACK_LIMITS_INIT;
+  g_autofree char *worker = find_worker ();
+  gsize n = 0;
+
+  config_defaults[n++] = g_strconcat ("Worker=", worker, NULL);
+  for (const UnpackLimitName *entry = unpack_limit_names; entry->name != NULL; entry++)
+    config_defaults[n++]
+        = g_strdup_printf ("%s=%" G_GUINT64_FORMAT, entry->name, UNPACK_LIMIT (&limits, entry));
+  g_assert (n < G_N_ELEMENTS (config_defaults));
+}
 
 const GantryPluginDesc *
 gantry_plugin_get_desc (void)
 {
+  if (config_defaults[0] == NULL)
+    fill_in_defaults ();
   return &desc;
 }

@@ -2,6 +2,8 @@
 #include <gantry/differ.h>
 #include <proxy.h>
 
+#include "media-types.h"
+
 static GantryPart part = GANTRY_PART ("differ-proxy-peer");
 
 static gboolean
@@ -13,6 +15,8 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_DIFFER_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { PEER_CONFIG_KEYS, "MediaTypes", NULL };
+static const char *const config_defaults[]
+    = { PEER_CONFIG_DEFAULTS, "MediaTypes=" DIFFER_PROXY_MEDIA_TYPES, NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
@@ -26,6 +30,7 @@ static const GantryPluginDesc desc = {
   .get = proxy_get,
   .fini = proxy_fini,
   .config_keys = config_keys,
+  .config_defaults = config_defaults,
 };
 
 const GantryPluginDesc *

@@ -4,6 +4,7 @@
  * gRPC.
  */
 #include "differ-proxy.h"
+#include "media-types.h"
 
 #include <string.h>
 
@@ -15,11 +16,6 @@
 
 /* How many times Timeout= a layer may take. */
 #define LONG 120
-
-#define DEFAULT_MEDIA_TYPES                                                                                  \
-  "application/vnd.oci.image.layer.v1.tar;application/vnd.oci.image.layer.v1.tar+gzip;"                      \
-  "application/vnd.oci.image.layer.v1.tar+zstd;application/vnd.docker.image.rootfs.diff.tar;"                \
-  "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 struct _DifferProxy
 {
@@ -184,7 +180,7 @@ differ_proxy_new (const GantryHost *host, GError **error)
   self->differ.vtable = &vtable;
   self->peer = peer;
   self->media_types
-      = g_strsplit (gantry_host_get_config_string (host, "MediaTypes", DEFAULT_MEDIA_TYPES), ";", -1);
+      = g_strsplit (gantry_host_get_config_string (host, "MediaTypes", DIFFER_PROXY_MEDIA_TYPES), ";", -1);
   return self;
 }
 

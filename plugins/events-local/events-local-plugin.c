@@ -38,6 +38,7 @@ static const GantryNeed *const needs[] = { &log_need, NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_EVENTS_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "Backlog", NULL };
+static const char *const config_defaults[] = { "Backlog=4096", NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
@@ -52,6 +53,7 @@ static const GantryPluginDesc desc = {
   .get = events_local_get,
   .fini = events_local_fini,
   .config_keys = config_keys,
+  .config_defaults = config_defaults,
 };
 
 const GantryPluginDesc *

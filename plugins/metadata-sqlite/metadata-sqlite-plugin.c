@@ -76,6 +76,7 @@ static const GantryProvide index_provide = { sizeof (GantryProvide), GANTRY_SNAP
 static const GantryProvide log_provide = { sizeof (GantryProvide), GANTRY_EVENT_LOG_TYPE };
 static const GantryProvide *const provides[] = { &metadata_provide, &index_provide, &log_provide, NULL };
 static const char *const config_keys[] = { "MaxEvents", NULL };
+static const char *const config_defaults[] = { "MaxEvents=10000", NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
@@ -89,6 +90,7 @@ static const GantryPluginDesc desc = {
   .get = metadata_sqlite_get,
   .fini = metadata_sqlite_fini,
   .config_keys = config_keys,
+  .config_defaults = config_defaults,
 };
 
 const GantryPluginDesc *

@@ -5,6 +5,10 @@
 
 #include "registry-oci.h"
 
+#define DEFAULT_SHORT_NAMES "docker.io/library"
+#define DEFAULT_HOSTS_DIRS  "/etc/gantry/certs.d /etc/containerd/certs.d /etc/docker/certs.d"
+#define DEFAULT_AUTH_FILES  "/etc/gantry/auth.json /run/containers/0/auth.json /root/.docker/config.json"
+
 static GantryPart client_part = GANTRY_PART ("registry-oci-client");
 
 static gboolean
@@ -136,11 +140,9 @@ read_settings (RegistryOci *self, GError **error)
   HttpSettings *http = &self->http_settings;
   const GantryHost *host = self->host;
 
-  self->short_names = get_list (host, "ShortNames", "docker.io/library");
-  self->hosts_dirs
-      = get_list (host, "HostsDirs", "/etc/gantry/certs.d /etc/containerd/certs.d /etc/docker/certs.d");
-  self->auth_files = get_list (host, "AuthFiles",
-                               "/etc/gantry/auth.json /run/containers/0/auth.json /root/.docker/config.json");
+  self->short_names = get_list (host, "ShortNames", DEFAULT_SHORT_NAMES);
+  self->hosts_dirs = get_list (host, "HostsDirs", DEFAULT_HOSTS_DIRS);
+  self->auth_files = get_list (host, "AuthFiles", DEFAULT_AUTH_FILES);
   http->proxy = gantry_host_get_config_string (host, "Proxy", NULL);
   http->no_proxy = gantry_host_get_config_string (host, "NoProxy", NULL);
   for (gsize i = 0; self->short_names[i] != NULL; i++)
@@ -189,6 +191,22 @@ static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[]
     = { "ShortNames", "HostsDirs", "AuthFiles", "Proxy",    "NoProxy", "Attempts",    "BackoffMs",
         "MaxWaitMs",  "HelperMs",  "ConnectMs", "AnswerMs", "StallMs", "MinimumRate", NULL };
+static const char *const config_defaults[] = {
+  "ShortNames=" DEFAULT_SHORT_NAMES,
+  "HostsDirs=" DEFAULT_HOSTS_DIRS,
+  "AuthFiles=" DEFAULT_AUTH_FILES,
+  "Proxy=",
+  "NoProxy=",
+  "Attempts=5",
+  "BackoffMs=500",
+  "MaxWaitMs=60000",
+  "HelperMs=30000",
+  "ConnectMs=30000",
+  "AnswerMs=60000",
+  "StallMs=30000",
+  "MinimumRate=1024",
+  NULL,
+};
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
@@ -202,6 +220,7 @@ static const GantryPluginDesc desc = {
   .get = registry_oci_get,
   .fini = registry_oci_fini,
   .config_keys = config_keys,
+  .config_defaults = config_defaults,
 };
 
 const GantryPluginDesc *

@@ -63,6 +63,7 @@ plugin_fini (gpointer instance)
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_RUNTIME_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "Shim", "Runtime", NULL };
+static const char *config_defaults[] = { "Runtime=runc", NULL /* Shim= */, NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
@@ -76,10 +77,17 @@ static const GantryPluginDesc desc = {
   .get = plugin_get,
   .fini = plugin_fini,
   .config_keys = config_keys,
+  .config_defaults = config_defaults,
 };
 
 const GantryPluginDesc *
 gantry_plugin_get_desc (void)
 {
+  if (config_defaults[1] == NULL)
+    {
+      g_autofree char *shim = find_shim ();
+
+      config_defaults[1] = g_strconcat ("Shim=", shim, NULL);
+    }
   return &desc;
 }

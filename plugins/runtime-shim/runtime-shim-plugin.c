@@ -37,6 +37,7 @@ plugin_fini (gpointer instance)
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_RUNTIME_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "Shim", NULL };
+static const char *const config_defaults[] = { "Shim=containerd-shim-runc-v2", NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
@@ -50,6 +51,7 @@ static const GantryPluginDesc desc = {
   .get = plugin_get,
   .fini = plugin_fini,
   .config_keys = config_keys,
+  .config_defaults = config_defaults,
 };
 
 const GantryPluginDesc *

@@ -30,6 +30,7 @@ static const GantryNeed *const needs[] = { &index_need, NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_SNAPSHOTTER_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "MountOptions", NULL };
+static const char *const config_defaults[] = { "MountOptions=index=off", NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
@@ -44,6 +45,7 @@ static const GantryPluginDesc desc = {
   .get = plugin_get,
   .fini = plugin_fini,
   .config_keys = config_keys,
+  .config_defaults = config_defaults,
 };
 
 const GantryPluginDesc *

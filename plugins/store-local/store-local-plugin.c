@@ -141,6 +141,7 @@ static const GantryNeed *const needs[] = { &metadata_need, &content_need, &snaps
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_STORE_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "ContentSharing", NULL };
+static const char *const config_defaults[] = { "ContentSharing=shared", NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
@@ -155,6 +156,7 @@ static const GantryPluginDesc desc = {
   .get = store_local_get,
   .fini = store_local_fini,
   .config_keys = config_keys,
+  .config_defaults = config_defaults,
 };
 
 const GantryPluginDesc *

@@ -36,13 +36,18 @@ plugin_fini (gpointer instance)
   g_free (self);
 }
 
+static guint
+default_unpacks (void)
+{
+  return CLAMP (g_get_num_processors (), 2, 8);
+}
+
 static gboolean
 read_config (TransferLocal *self, GError **error)
 {
   guint64 unpacks, fetches, per_pull, pushes;
 
-  if (!gantry_host_get_config_uint64 (self->host, "MaxUnpacks", CLAMP (g_get_num_processors (), 2, 8), 1, 64,
-                                      &unpacks, error)
+  if (!gantry_host_get_config_uint64 (self->host, "MaxUnpacks", default_unpacks (), 1, 64, &unpacks, error)
       || !gantry_host_get_config_uint64 (self->host, "MaxDownloads", 12, 1, 256, &fetches, error)
       || !gantry_host_get_config_uint64 (self->host, "MaxDownloadsPerPull", 4, 1, 256, &per_pull, error)
       || !gantry_host_get_config_uint64 (self->host, "MaxUploads", 4, 1, 64, &pushes, error)
@@ -97,6 +102,9 @@ static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "MaxUnpacks", "MaxDownloads",     "MaxDownloadsPerPull",
                                            "MaxUploads", "InstallDirectory", "ConvertSchema1",
                                            NULL };
+static const char *config_defaults[]
+    = { "MaxDownloads=12",   "MaxDownloadsPerPull=4", "MaxUploads=4", "InstallDirectory=" GANTRY_INSTALL_DIRECTORY,
+        "ConvertSchema1=no", NULL /* MaxUnpacks= */,  NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
@@ -111,10 +119,13 @@ static const GantryPluginDesc desc = {
   .get = plugin_get,
   .fini = plugin_fini,
   .config_keys = config_keys,
+  .config_defaults = config_defaults,
 };
 
 const GantryPluginDesc *
 gantry_plugin_get_desc (void)
 {
+  if (config_defaults[5] == NULL)
+    config_defaults[5] = g_strdup_printf ("MaxUnpacks=%u", default_unpacks ());
   return &desc;
 }

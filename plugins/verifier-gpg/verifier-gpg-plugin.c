@@ -53,6 +53,8 @@ verifier_gpg_get (gpointer instance, const char *type)
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_VERIFIER_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "Policy", "RegistriesDir", NULL };
+static const char *const config_defaults[]
+    = { "Policy=" VERIFIER_DEFAULT_POLICY, "RegistriesDir=" VERIFIER_DEFAULT_REGISTRIES_D, NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
@@ -66,6 +68,7 @@ static const GantryPluginDesc desc = {
   .get = verifier_gpg_get,
   .fini = verifier_gpg_fini,
   .config_keys = config_keys,
+  .config_defaults = config_defaults,
 };
 
 const GantryPluginDesc *

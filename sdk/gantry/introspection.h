@@ -2,16 +2,18 @@
  *
  * Introspection
  * -------------
- * What the daemon is and what it is made of. Served by the core itself, under the id "core"; any plugin may need it.
+ * What the daemon is and what it is made of. Served by the core itself, under the id "core"; any plugin may
+ * need it.
  *
  * A plugin is described by a{sv}:
- *     "type" s (its first interface), "types" as, "id" s, "module" s, "version" s, "license" s, "description" s, "file" s, "manifest" s,
- *     "name" s (its manifest's), "masked" b, "abi" u (of the module), "needs-abi" u (the daemon's), "build-id" s, "rank" i,
- *     "on-failure" s, "state" s ("pending", "starting", "ok", "skipped", "failed"), "reason" s (of skipped and failed), "status" s
- *     (what it reports of itself), "last-error" s (of init (), also when a later try went well), "attempts" u, "init-time-us" t,
- *     "interfaces" aa{sv}: "type" s, "size" t (of the vtable; 0: not started)
- *     "needs" aa{sv}: "type" s, "id" s, "kind" s ("one", "optional", "many"), "providers" as (names)
- *     "config" aa{sv}: "key" s, "value" s, "origin" s ("<file>:<line>", "command line"), "known" b
+ *     "type" s (its first interface), "types" as, "id" s, "module" s, "version" s, "license" s, "description"
+ * s, "file" s, "manifest" s, "name" s (its manifest's), "masked" b, "abi" u (of the module), "needs-abi" u
+ * (the daemon's), "build-id" s, "rank" i, "on-failure" s, "state" s ("pending", "starting", "ok", "skipped",
+ * "failed"), "reason" s (of skipped and failed), "status" s (what it reports of itself), "last-error" s (of
+ * init (), also when a later try went well), "attempts" u, "init-time-us" t, "interfaces" aa{sv}: "type" s,
+ * "size" t (of the vtable; 0: not started) "needs" aa{sv}: "type" s, "id" s, "kind" s ("one", "optional",
+ * "many"), "providers" as (names) "config" aa{sv}: "key" s, "value" s, "origin" s ("<file>:<line>", "command
+ * line", "default": nobody has set it), "known" b, "default" s (absent if the module does not tell it)
  *     "exports" a{ss}, "capabilities" as: for containerd's Plugins call.
  */
 #pragma once

@@ -228,6 +228,13 @@ typedef struct {
   /** Known configuration keys, NULL-terminated, or NULL: keys are not checked. An unknown key in a manifest is then a warning
    * with file and line. Since: 1.0 */
   const char *const *config_keys;
+
+  /** What each of config_keys is when nobody has set it, as "Key=value", in any order; NULL-terminated, or
+   * NULL: not told. It is told to people ("gantry config show --effective"), not to the plugin, which passes
+   * the same as the fallback when it reads the key. Nothing behind the "=": as if the key were not there.
+   * "%i" alone: the plugin's Id. What depends on the machine is filled in by gantry_plugin_get_desc ().
+   * Since: 1.0 */
+  const char *const *config_defaults;
 } GantryPluginDesc;
 
 /** The only exported symbol of a module. */

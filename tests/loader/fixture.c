@@ -280,6 +280,8 @@ static const GantryNeed *const needs[] = { NULL };
 #endif
 static const char *const config_keys[]
     = { "Init", "WaitFor", "Meet", "MeetAs", "Threads", "Serve", "ServeWaitFor", NULL };
+static const char *const config_defaults[]
+    = { "Init=ok", "WaitFor=", "Meet=", "MeetAs=r", "Threads=0", "Serve=ok", "ServeWaitFor=/", NULL };
 
 static const GantryPluginDesc desc = {
   .size = FIXTURE_DESC_SIZE,
@@ -294,6 +296,7 @@ static const GantryPluginDesc desc = {
   .get = fixture_get,
   .fini = fixture_fini,
   .config_keys = config_keys,
+  .config_defaults = config_defaults,
 };
 
 const GantryPluginDesc *

@@ -67,6 +67,17 @@ leaky_fini (gpointer instance)
 static const GantryProvide provide = { sizeof (GantryProvide), "org.example.leaky.v1" };
 static const GantryProvide *const provides[] = { &provide, NULL };
 
+#if LEAKY_FLAW == 6
+static const char *const config_keys[] = { "Told", "Untold", NULL };
+static const char *const config_defaults[] = { "Told=", NULL };
+#elif LEAKY_FLAW == 7
+static const char *const config_keys[] = { "Told", NULL };
+static const char *const config_defaults[] = { "Told=1", "Tolds=2", NULL };
+#else
+static const char *const config_keys[] = { NULL };
+static const char *const config_defaults[] = { NULL };
+#endif
+
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
   .abi_major = GANTRY_ABI_MAJOR,
@@ -78,6 +89,8 @@ static const GantryPluginDesc desc = {
   .init = leaky_init,
   .get = leaky_get,
   .fini = leaky_fini,
+  .config_keys = config_keys,
+  .config_defaults = config_defaults,
 };
 
 const GantryPluginDesc *

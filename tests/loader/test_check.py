@@ -43,6 +43,8 @@ def test_a_good_one(leaky, lab):
     (3, "FAIL leaky: init and fini: crashed with signal 6 when call 1 of the host's get_dir_fd failed"),
     (4, "FAIL leaky: symbols: besides gantry_plugin_get_desc it exports leaky_extra; build it with -fvisibility=hidden"),
     (5, "FAIL leaky: init and fini: get () returned NULL for org.example.leaky.v1, which it provides"),
+    (6, "FAIL leaky: configuration: the key Untold tells no default; add it to config_defaults"),
+    (7, 'FAIL leaky: configuration: "Tolds=2" of config_defaults is no default of one of its keys'),
 ])
 def test_a_flaw_is_found(leaky, flaw, line):
     status, lines = leaky(flaw)

@@ -106,8 +106,8 @@ def test_inspect(served, lab):
         f"build-id {build_id}", f"manifest {lab.dir}/usr/broken.plugin", "on-failure warn", "rank 5", "abi 1, the daemon has 1",
         "state failed", "reason the fixture fails as it was told", " ".join(text[13].split()), "provides", "org.example.one.v1", "needs", "serves",
         "config", f"Init=fail ({lab.dir}/usr/broken.plugin:7)", f"Colour=blue ({lab.dir}/usr/broken.plugin:8; unknown to the module)",
-        "WaitFor= (default)", "Meet= (default)", "MeetAs= (default)", "Threads= (default)", "Serve= (default)",
-        "ServeWaitFor= (default)"]
+        "WaitFor= (default)", "Meet= (default)", "MeetAs=r (default)", "Threads=0 (default)", "Serve=ok (default)",
+        "ServeWaitFor=/ (default)"]
     assert text[13].split()[0] == "init" and text[13].endswith(" ms, 1 time")
     text = served.run("plugin", "inspect", "metadata-sqlite").stdout
     assert "  org.gantry.snapshot-index.v1  (a vtable of " in text
@@ -169,7 +169,9 @@ def test_config_show(served, lab):
     assert f"Init=fail  # {lab.dir}/usr/broken.plugin:7\n" in text
     assert served.run("config", "show", "broken").stdout == "[broken]\nInit=fail\nColour=blue\n\n"
     answer = json.loads(served.run("--format", "json", "config", "show", "broken").stdout)
-    assert answer["broken"][0] == {"key": "Init", "value": "fail", "origin": f"{lab.dir}/usr/broken.plugin:7", "known": True}
+    assert answer["broken"][0] == {"key": "Init", "value": "fail", "origin": f"{lab.dir}/usr/broken.plugin:7", "known": True, "default": "ok"}
+    assert "#Serve=ok\n" in served.run("config", "show", "--effective", "broken").stdout
+    assert "#Backlog=4096  # default\n" in text
 
 
 def test_config_show_of_files_alone(lab, cli):

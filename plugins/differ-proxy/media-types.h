@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/** What it applies if MediaTypes= is not set. */
+#define DIFFER_PROXY_MEDIA_TYPES                                                                             \
+  "application/vnd.oci.image.layer.v1.tar;application/vnd.oci.image.layer.v1.tar+gzip;"                      \
+  "application/vnd.oci.image.layer.v1.tar+zstd;application/vnd.docker.image.rootfs.diff.tar;"                \
+  "application/vnd.docker.image.rootfs.diff.tar.gzip"
