@@ -405,6 +405,15 @@ shim_checkpoint (GantryRuntime *runtime, const char *ns, const char *id, const c
   PbBuffer body = { 0 };
 
   pb_put_string (&body, 2, path);
+  if (options != NULL)
+    {
+      g_autoptr (GBytes) bytes = gantry_any_get_bytes (options);
+      gsize any = pb_begin (&body, 3);
+
+      pb_put_string (&body, 1, gantry_any_get_type_url (options));
+      pb_put_bytes (&body, 2, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes));
+      pb_end (&body, any);
+    }
   return simple_call (runtime, ns, id, NULL, "Checkpoint", &body, cancellable, error);
 }
 

@@ -8,8 +8,6 @@
 
 /** The view of the call's namespace and lease. Returns: (transfer none): the call keeps it. */
 GantryContent *content_open (Call *call, GError **error);
-/** Whether @digest is one. Errors: INVALID_ARGUMENT by @format, which has one %s for it. */
-gboolean content_check_digest (const char *digest, const char *format, GError **error);
 
 gboolean content_read (Call *call, gconstpointer request, GError **error);
 gboolean content_write (Call *call, GError **error);

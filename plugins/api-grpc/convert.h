@@ -71,6 +71,10 @@ const char *const *mask_paths (Call *call, const Google__Protobuf__FieldMask *ma
 /** NULL-terminated, in the arena. */
 const char *const *strings (Call *call, gsize n, char *const *texts);
 
+/* content.c */
+/** Whether @digest is one. Errors: INVALID_ARGUMENT by @format, which has one %s for it. */
+gboolean content_check_digest (const char *digest, const char *format, GError **error);
+
 /** "" is NULL. */
 static inline const char *
 non_empty (const char *text)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Tasks.Checkpoint, and where Tasks.Create restores from. Without a directory of the client's, a checkpoint goes into content: the criu
+ * Tasks.Checkpoint, and what Tasks.Create restores from. Without a directory of the client's, a checkpoint goes into content: the criu
  * image as a tar, and the container's spec. */
 #include "tasks.h"
 
@@ -132,6 +132,14 @@ into_content (Call *call, const char *id, GVariant *options, PB (CheckpointTaskR
   reply->descriptors[reply->n_descriptors++] = descriptor_to_message (call, image);
   reply->descriptors[reply->n_descriptors++] = descriptor_to_message (call, spec);
   return TRUE;
+}
+
+gboolean
+tasks_check_checkpoint (const Containerd__Types__Descriptor *checkpoint, GError **error)
+{
+  if (strcmp (checkpoint->media_type, CRIU_IMAGE) != 0)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "unsupported checkpoint type \"%s\"", checkpoint->media_type);
+  return content_check_digest (checkpoint->digest, "invalid checksum digest format: %s", error);
 }
 
 const ProtobufCMessage *

@@ -47,16 +47,13 @@ create (Call *call, gconstpointer data, GError **error)
   g_autoptr (GVariant) options = NULL;
   g_autoptr (GantryProcess) process = NULL;
 
-  if (request->checkpoint != NULL)
-    {
-      gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "restoring task %s from a checkpoint in content is not implemented",
-                    request->container_id);
-      return NULL;
-    }
+  if (request->checkpoint != NULL && !tasks_check_checkpoint (request->checkpoint, error))
+    return NULL;
   if (request->options != NULL)
     options = g_variant_ref_sink (any_to_variant (request->options));
-  if (!gantry_tasks_create_task (call->api->tasks, call->ns, request->container_id, stdio, mounts, options, NULL, &process,
-                                 call->cancellable, error))
+  if (!gantry_tasks_create_task (call->api->tasks, call->ns, request->container_id, stdio, mounts, options,
+                                 request->checkpoint != NULL ? request->checkpoint->digest : NULL, &process, call->cancellable,
+                                 error))
     return NULL;
   reply->container_id = request->container_id;
   reply->pid = process->pid;

@@ -9,5 +9,8 @@
 /* tasks-checkpoint.c */
 const ProtobufCMessage *tasks_checkpoint (Call *call, gconstpointer request, GError **error);
 
+/** Whether a task can be restored from @checkpoint. Errors: INVALID_ARGUMENT. */
+gboolean tasks_check_checkpoint (const Containerd__Types__Descriptor *checkpoint, GError **error);
+
 /* tasks-wait.c */
 gboolean tasks_wait (Call *call, gconstpointer request, GError **error);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tasks-local.h"
 
+#include <gantry/differ.h>
 #include <gantry/verifier.h>
 
 static gboolean
@@ -34,8 +35,9 @@ static const GantryNeed events_need
 static const GantryNeed transfer_need = GANTRY_NEED_INIT (GANTRY_TRANSFER_TYPE, NULL, 0, GANTRY_NEED_ONE);
 static const GantryNeed runtime_need = GANTRY_NEED_INIT (GANTRY_RUNTIME_TYPE, NULL, 0, GANTRY_NEED_MANY);
 static const GantryNeed verifier_need = GANTRY_NEED_INIT (GANTRY_VERIFIER_TYPE, NULL, 0, GANTRY_NEED_MANY);
+static const GantryNeed differ_need = GANTRY_NEED_INIT (GANTRY_DIFFER_TYPE, NULL, 0, GANTRY_NEED_MANY);
 static const GantryNeed *const needs[]
-    = { &metadata_need, &store_need, &events_need, &transfer_need, &runtime_need, &verifier_need, NULL };
+    = { &metadata_need, &store_need, &events_need, &transfer_need, &runtime_need, &verifier_need, &differ_need, NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_TASKS_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { NULL };

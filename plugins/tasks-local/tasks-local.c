@@ -109,6 +109,7 @@ tasks_create_task (GantryTasks *tasks, const char *ns, const char *id, GantryStd
   g_autoptr (GantryTaskCreate) create = NULL;
   g_autoptr (GantryProcess) process = NULL;
   g_autoptr (GError) local = NULL;
+  g_autofree char *restored = NULL;
   GantryRuntime *runtime;
   const char *key;
 
@@ -129,6 +130,12 @@ tasks_create_task (GantryTasks *tasks, const char *ns, const char *id, GantryStd
         return FALSE;
       mounts = own_mounts;
     }
+  if (checkpoint != NULL && checkpoint[0] != '/')
+    {
+      checkpoint = restored = restore_unpack (self, ns, id, checkpoint, cancellable, error);
+      if (checkpoint == NULL)
+        return FALSE;
+    }
   bytes = gantry_any_get_bytes (spec);
   create = gantry_task_create_new (ns, id, bytes, mounts, stdio);
   record_options = gantry_record_get_field (record, "runtime-options", G_VARIANT_TYPE ("(say)"));
@@ -138,6 +145,8 @@ tasks_create_task (GantryTasks *tasks, const char *ns, const char *id, GantryStd
   if (!gantry_runtime_create (runtime, create, &process, cancellable, &local))
     {
       announce_forget (self, create);
+      if (restored != NULL)
+        restore_forget (self, ns, id);
       /* "task x: already exists" says it all. */
       if (!gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
         g_prefix_error (&local, "container %s: ", id);
@@ -445,6 +454,8 @@ on_task_event (GantryTaskEvent event, GantryProcess *process, gpointer user_data
   g_autoptr (GArray) watches = NULL;
 
   announce_event (self, event, process);
+  if ((event == GANTRY_TASK_EVENT_START || event == GANTRY_TASK_EVENT_DELETE) && process->exec_id[0] == '\0')
+    restore_forget (self, process->ns, process->id);
   g_mutex_lock (&self->lock);
   watches = g_array_copy (self->watches);
   g_mutex_unlock (&self->lock);
@@ -494,6 +505,7 @@ tasks_local_free (TasksLocal *self)
   g_clear_pointer (&self->waiters, g_ptr_array_unref);
   g_clear_pointer (&self->creating, g_ptr_array_unref);
   g_clear_pointer (&self->watches, g_array_unref);
+  g_clear_pointer (&self->restoring, g_hash_table_unref);
   g_mutex_clear (&self->lock);
   g_free (self);
 }
@@ -509,6 +521,7 @@ tasks_local_new (const GantryHost *host, GError **error)
   self->waiters = g_ptr_array_new_with_free_func (waiter_free);
   self->creating = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_task_create_unref);
   self->watches = g_array_new (FALSE, FALSE, sizeof (Watch));
+  self->restoring = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self->metadata = gantry_host_lookup (host, GANTRY_METADATA_TYPE, NULL, error);
   if (self->metadata != NULL)
     self->store = gantry_host_lookup (host, GANTRY_STORE_TYPE, NULL, error);
@@ -523,6 +536,7 @@ tasks_local_new (const GantryHost *host, GError **error)
       tasks_local_free (self);
       return NULL;
     }
+  restore_sweep (self);
   for (guint i = 0; i < self->runtimes->len; i++)
     gantry_runtime_set_watch (((GantryBinding *) g_ptr_array_index (self->runtimes, i))->instance, on_task_event, self);
   return self;

@@ -18,6 +18,7 @@ typedef struct {
   GPtrArray *waiters;
   GPtrArray *creating; /* of GantryTaskCreate: whose creation is not announced yet */
   GArray *watches;
+  GHashTable *restoring; /* with lock: names of checkpoints that are unpacked */
   guint64 last_id;
 } TasksLocal;
 
@@ -41,6 +42,16 @@ void announce_event (TasksLocal *self, GantryTaskEvent event, GantryProcess *pro
 void announce_expect (TasksLocal *self, GantryTaskCreate *create);
 /** It was not made. */
 void announce_forget (TasksLocal *self, GantryTaskCreate *create);
+
+/* restore.c */
+
+/** Unpacks the checkpoint @digest of content for the task of @id. Returns: (transfer full): the directory, which restore_forget () removes;
+ * NULL with @error. */
+char *restore_unpack (TasksLocal *self, const char *ns, const char *id, const char *digest, GCancellable *cancellable, GError **error);
+/** Removes the directory, if there is one, on a worker thread. */
+void restore_forget (TasksLocal *self, const char *ns, const char *id);
+/** At start: removes what no task waits for. */
+void restore_sweep (TasksLocal *self);
 
 /* check.c */
 gboolean tasks_check (GantryTasks *tasks, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error);

@@ -58,7 +58,7 @@ typedef struct {
 
   /** Makes the task of the container @id. @stdio: (nullable). @mounts: (nullable) (element-type GantryMount): the root file
    * system; NULL: of the record's snapshot. @options: (nullable): (say): runtime options, NULL: the record's. @checkpoint:
-   * (nullable): a directory to restore from. *@ret_process: (optional) (transfer full). Blocks: as the runtime.
+   * (nullable): what to restore from: a directory, or the digest of a tar of one in content. *@ret_process: (optional) (transfer full). Blocks: as the runtime.
    * Errors: NOT_FOUND (container, runtime), ALREADY_EXISTS, and of the runtime. Since: 1.0 */
   gboolean (*create_task) (GantryTasks *self, const char *ns, const char *id, GantryStdio *stdio, GPtrArray *mounts,
                            GVariant *options, const char *checkpoint, GantryProcess **ret_process, GCancellable *cancellable,

@@ -165,6 +165,69 @@ def test_crun(bus):
     delete(bus, path)
 
 
+def ctr(*args, **kwargs):
+    return sh("ctr", "--address", "/run/gantry/grpc.sock", "-n", "criu", *args, **kwargs)
+
+
+IMAGE = "docker.io/library/busybox:latest"
+COUNT = "i=0; while :; do i=$((i+1)); echo $i >/count.new; mv /count.new /count; sleep 0.1; done"
+
+
+def counted(container, more_than):
+    """What a container has counted to, once it is past @more_than."""
+    deadline = time.monotonic() + 60
+    while True:
+        seen = ctr("tasks", "exec", "--exec-id", f"look-{time.monotonic_ns()}", container, "cat", "/count", check=False).stdout.strip()
+        if seen and int(seen) > more_than:
+            return int(seen)
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.1)
+
+
+def end(container):
+    ctr("tasks", "kill", "-s", "KILL", container)
+    deadline = time.monotonic() + 60
+    while "STOPPED" not in ctr("tasks", "ls").stdout:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    ctr("tasks", "rm", container, check=False)
+    ctr("containers", "rm", container)
+
+
+def test_a_checkpoint_in_content_is_restored_by_ctr():
+    ctr("images", "import", "/opt/gantry-tests/busybox.tar")
+    ctr("run", "-d", IMAGE, "counter", "sh", "-c", COUNT)
+    before = counted("counter", 20)
+    ctr("containers", "checkpoint", "--rw", "--image", "--task", "counter", "example.com/counter:1")
+    assert "example.com/counter:1" in ctr("images", "ls", "-q").stdout
+    # It was left running.
+    counted("counter", before + 5)
+    end("counter")
+    with subprocess.Popen(["ctr", "--address", "/run/gantry/grpc.sock", "-n", "criu", "containers", "restore", "--rw", "--live", "again",
+                           "example.com/counter:1"]) as restored:
+        # It goes on from where it was, and did not begin anew: there was no time to count as far.
+        assert counted("again", before) < before + 1000
+        assert os.listdir("/run/gantry/tasks-local/restore/criu") == []
+        ctr("tasks", "kill", "-s", "KILL", "again")
+        assert restored.wait(60) == 137
+    ctr("containers", "rm", "again", check=False)
+    ctr("images", "rm", "--sync", "example.com/counter:1")
+
+
+def test_a_checkpoint_that_ends_the_task():
+    ctr("run", "-d", IMAGE, "ended", "sh", "-c", COUNT)
+    counted("ended", 5)
+    ctr("tasks", "checkpoint", "--exit", "--image-path", "/var/tmp/ended", "ended")
+    assert os.path.exists("/var/tmp/ended/inventory.img")
+    deadline = time.monotonic() + 60
+    while "STOPPED" not in ctr("tasks", "ls").stdout:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    ctr("tasks", "rm", "ended", check=False)
+    ctr("containers", "rm", "ended")
+    ctr("images", "rm", "--sync", IMAGE)
+
+
 def test_nothing_is_left():
     assert gantry("ps", "-q").stdout == ""
     assert "gantry" not in sh("sh", "-c", "cat /proc/self/mounts").stdout
