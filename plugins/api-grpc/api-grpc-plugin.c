@@ -110,6 +110,7 @@ plugin_fini (gpointer instance)
     return;
   g_clear_pointer (&self->server, grpc_server_free);
   g_clear_pointer (&self->addresses, g_ptr_array_unref);
+  events_clear (self);
   g_clear_pointer (&self->streams, g_hash_table_unref);
   g_mutex_clear (&self->streams_lock);
   g_free (self);

@@ -19,6 +19,9 @@
 /** Bytes of a message that a client takes unless it was told otherwise; containerd's own limit. */
 #define MAX_MESSAGE (16 * 1024 * 1024)
 
+/** How many of the last events are kept as messages, for all subscribers together. */
+#define MAX_RENDERED 4
+
 typedef struct {
   GantryFrontend frontend;
   const GantryHost *host;
@@ -33,6 +36,8 @@ typedef struct {
   GPtrArray *addresses; /* of char *: where it listens */
   GMutex streams_lock;
   GHashTable *streams; /* "<namespace>/<id>" to Stream: calls of Streaming that are open */
+  struct _Rendered *rendered[MAX_RENDERED]; /* (nullable): the main context's */
+  guint next_rendered;
 } ApiGrpc;
 
 /** One call while its method runs. */
@@ -84,6 +89,9 @@ GBytes *message_pack (const ProtobufCMessage *message);
 ProtobufCMessage *message_unpack (const ProtobufCMessageDescriptor *descriptor, GBytes *bytes, Arena *arena, GError **error);
 /** Makes an empty message in the call's arena. */
 gpointer message_new (Call *call, const ProtobufCMessageDescriptor *descriptor);
+
+/* events.c */
+void events_clear (ApiGrpc *self);
 
 /** Services: one file each. */
 extern const Service version_service, namespaces_service, introspection_service, health_service, content_service, images_service,

@@ -132,26 +132,70 @@ end_with_loss (Subscription *self, guint64 lost)
   grpc_call_finish (self->grpc, error);
 }
 
+/* An event as containerd's clients get it: made once for all that it goes to. */
+typedef struct _Rendered {
+  GantryEvent *event;
+  Arena arena;
+  const Containerd__Types__Envelope *envelope; /* (nullable): containerd has no such event */
+  GBytes *packed;                              /* (nullable) */
+} Rendered;
+
+static void
+rendered_free (Rendered *self)
+{
+  if (self == NULL)
+    return;
+  g_clear_pointer (&self->packed, g_bytes_unref);
+  arena_clear (&self->arena);
+  gantry_event_unref (self->event);
+  g_free (self);
+}
+
+void
+events_clear (ApiGrpc *self)
+{
+  for (guint i = 0; i < MAX_RENDERED; i++)
+    g_clear_pointer (&self->rendered[i], rendered_free);
+}
+
+static Rendered *
+render (ApiGrpc *api, GantryEvent *event)
+{
+  Rendered **place;
+  Call call = { .api = api };
+
+  for (guint i = 0; i < MAX_RENDERED; i++)
+    if (api->rendered[i] != NULL && api->rendered[i]->event == event)
+      return api->rendered[i];
+  place = &api->rendered[api->next_rendered++ % MAX_RENDERED];
+  rendered_free (*place);
+  *place = g_new0 (Rendered, 1);
+  (*place)->event = gantry_event_ref (event);
+  arena_init (&(*place)->arena);
+  call.arena = &(*place)->arena;
+  (*place)->envelope = event_to_envelope (&call, event);
+  if ((*place)->envelope != NULL)
+    (*place)->packed = message_pack (&(*place)->envelope->base);
+  return *place;
+}
+
 /* In the main context: never blocks. */
 static void
 on_event (GantryEvent *event, guint64 lost, gpointer user_data)
 {
   Subscription *self = user_data;
+  Rendered *rendered = render (self->api, event);
   g_auto (Arena) arena;
   Call call = { .api = self->api, .arena = &arena };
-  const Containerd__Types__Envelope *envelope;
 
   arena_init (&arena);
-  envelope = event_to_envelope (&call, event);
   g_mutex_lock (&self->lock);
   if (!self->over && lost > 0)
     end_with_loss (self, lost);
-  if (!self->over && envelope != NULL && matches (self, &call, envelope))
+  if (!self->over && rendered->packed != NULL && matches (self, &call, rendered->envelope))
     {
-      GBytes *message = message_pack (&envelope->base);
-
-      g_queue_push_tail (&self->backlog, message);
-      self->backlog_bytes += g_bytes_get_size (message);
+      g_queue_push_tail (&self->backlog, g_bytes_ref (rendered->packed));
+      self->backlog_bytes += g_bytes_get_size (rendered->packed);
       flush (self);
       if (self->backlog_bytes > MAX_BACKLOG_BYTES)
         end_with_loss (self, 1);
