@@ -15,6 +15,7 @@ struct _Connection {
   Database *database;
   sqlite3 *handle;
   GHashTable *statements; /* of SQL literal (by address) to sqlite3_stmt */
+  gboolean roomy;         /* the reader that is taken first keeps more pages, so that lists asked for again and again are not read again */
   gint seen;              /* a reader's: the number of commits when its transaction began */
   gint64 begun;           /* and the time */
 };
@@ -495,22 +496,38 @@ database_write_later (Database *self, WriteFunc func, gpointer data, GDestroyNot
   return ok;
 }
 
+/* With the lock. */
+static Connection *
+take_idle (Database *self)
+{
+  guint index = self->idle->len - 1;
+
+  if (self->idle->len == 0)
+    return NULL;
+  for (guint i = 0; i < self->idle->len; i++)
+    if (((Connection *) g_ptr_array_index (self->idle, i))->roomy)
+      index = i;
+  return g_ptr_array_steal_index_fast (self->idle, index);
+}
+
 static Connection *
 take_reader (Database *self, GError **error)
 {
-  Connection *connection = NULL;
+  Connection *connection;
+  gboolean roomy = FALSE;
 
   g_mutex_lock (&self->readers_lock);
   while (self->idle->len == 0 && self->n_readers >= MAX_READERS)
     g_cond_wait (&self->readers_cond, &self->readers_lock);
-  if (self->idle->len > 0)
-    connection = g_ptr_array_steal_index_fast (self->idle, self->idle->len - 1);
-  else
-    self->n_readers++;
+  connection = take_idle (self);
+  if (connection == NULL)
+    roomy = self->n_readers++ == 0;
   g_mutex_unlock (&self->readers_lock);
   if (connection != NULL)
     return connection;
   connection = connection_new (self, FALSE, error);
+  if (connection != NULL && roomy)
+    connection->roomy = connection_exec (connection, "PRAGMA cache_size=-8192", NULL);
   if (connection == NULL)
     {
       g_mutex_lock (&self->readers_lock);
