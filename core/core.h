@@ -8,6 +8,7 @@
 
 #include <gantry/frontend.h>
 #include <gantry/introspection.h>
+#include <gantry/messages.h>
 #include <gmodule.h>
 
 typedef enum

@@ -365,7 +365,8 @@ tell_ready (Core *core)
 {
   core_hold (core, 0);
   notify_manager ("READY=1");
-  g_info ("ready after %.1f ms", (double)(g_get_real_time () * 1000 - core->started_ns) / 1e6);
+  g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_INFO, "MESSAGE_ID", GANTRY_MESSAGE_READY, "MESSAGE", "ready after %.1f ms",
+                    (double)(g_get_real_time () * 1000 - core->started_ns) / 1e6);
 }
 
 static int

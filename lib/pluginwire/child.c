@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "child.h"
 
+#include <gantry/messages.h>
+
 #include <signal.h>
 
 #include <sys/wait.h>
@@ -41,10 +43,11 @@ on_ended (GPid pid, gint status, gpointer data)
   g_autoptr (GError) error = NULL;
 
   if (g_spawn_check_wait_status (status, &error))
-    gantry_host_log (self->host, GANTRY_LOG_WARNING, "%s has ended; it is started again", self->argv[0]);
+    gantry_host_log_about (self->host, GANTRY_LOG_WARNING, GANTRY_MESSAGE_PEER_ENDED, NULL, NULL,
+                           "%s has ended; it is started again", self->argv[0]);
   else
-    gantry_host_log (self->host, GANTRY_LOG_WARNING, "%s has ended: %s; it is started again", self->argv[0],
-                     error->message);
+    gantry_host_log_about (self->host, GANTRY_LOG_WARNING, GANTRY_MESSAGE_PEER_ENDED, NULL, NULL,
+                           "%s has ended: %s; it is started again", self->argv[0], error->message);
   g_mutex_lock (&self->lock);
   self->pid = 0;
   set_source (self, g_timeout_source_new (AGAIN_MS), start);

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <gantry/messages.h>
 #include <gantry/plugin.h>
 #include <grpc-client.h>
 

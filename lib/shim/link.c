@@ -62,7 +62,8 @@ on_task_lost (Task *self)
       task_note_exit (self, proc, status, exited);
     }
   g_mutex_unlock (&self->runtime->lock);
-  gantry_host_log (self->runtime->host, GANTRY_LOG_WARNING, "the shim of container %s in namespace %s is gone", self->id, self->ns);
+  gantry_host_log_about (self->runtime->host, GANTRY_LOG_WARNING, GANTRY_MESSAGE_SHIM_LOST, self->ns, self->id,
+                         "the shim of container %s in namespace %s is gone", self->id, self->ns);
   if (!gantry_host_submit (self->runtime->host, GANTRY_POOL_RUNTIME, clean_up_lost, task_ref (self), (GDestroyNotify) task_unref,
                            NULL))
     task_unref (self);

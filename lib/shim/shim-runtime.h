@@ -14,6 +14,7 @@
 
 #include "connection.h"
 
+#include <gantry/messages.h>
 #include <gantry/plugin.h>
 #include <gantry/runtime.h>
 

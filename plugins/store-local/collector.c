@@ -168,9 +168,11 @@ run_collection (gpointer data, gpointer unused)
   guint64 hint = gantry_metadata_get_garbage_hint (self->metadata);
 
   if (!sweep_after_boot (self, &local) || !abort_abandoned (self, &local))
-    gantry_host_log (self->host, GANTRY_LOG_WARNING, "cleaning up failed and will be tried again: %s", local->message);
+    gantry_host_log_about (self->host, GANTRY_LOG_WARNING, GANTRY_MESSAGE_GARBAGE_STAYS, NULL, NULL,
+                           "cleaning up failed and will be tried again: %s", local->message);
   if (!collector_collect (&self->store, FALSE, NULL, NULL, &error))
-    gantry_host_log (self->host, GANTRY_LOG_WARNING, "collecting garbage failed and will be tried again: %s", error->message);
+    gantry_host_log_about (self->host, GANTRY_LOG_WARNING, GANTRY_MESSAGE_GARBAGE_STAYS, NULL, NULL,
+                           "collecting garbage failed and will be tried again: %s", error->message);
   g_mutex_lock (&self->lock);
   self->seen_hint = hint;
   self->collecting = FALSE;

@@ -188,6 +188,9 @@ intents_resolve (StoreLocal *self, GError **error)
 
   if (!gantry_metadata_list (self->metadata, GANTRY_KIND_INTENT, "", NULL, NULL, 0, add_intent, intents, NULL, error))
     return FALSE;
+  if (intents->len > 0)
+    gantry_host_log_about (self->host, GANTRY_LOG_NOTICE, GANTRY_MESSAGE_RECOVERED, NULL, NULL,
+                           "%u changes that a crash interrupted are settled", intents->len);
   for (guint i = 0; i < intents->len; i++)
     {
       GantryRecord *intent = g_ptr_array_index (intents, i);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <gantry/messages.h>
 #include <gantry/store.h>
 
 typedef struct {

@@ -89,6 +89,28 @@ describe_creation (TasksLocal *self, GantryProcess *process, GVariantDict *paylo
   g_variant_dict_insert_value (payload, "rootfs", describe_mounts (create->mounts));
 }
 
+/* What the journal keeps of a container's life. */
+static void
+log_event (TasksLocal *self, GantryTaskEvent event, GantryProcess *process)
+{
+  GVariantDict fields;
+  g_autofree char *status = NULL;
+  g_autofree char *message = NULL;
+
+  if (event == GANTRY_TASK_EVENT_OOM)
+    gantry_host_log_about (self->host, GANTRY_LOG_WARNING, GANTRY_MESSAGE_TASK_OOM, process->ns, process->id,
+                           "container %s in namespace %s ran out of memory", process->id, process->ns);
+  if (event != GANTRY_TASK_EVENT_EXIT || process->exec_id[0] != '\0')
+    return;
+  status = g_strdup_printf ("%u", process->exit_status);
+  message = g_strdup_printf ("container %s in namespace %s has ended with status %s", process->id, process->ns, status);
+  g_variant_dict_init (&fields, NULL);
+  g_variant_dict_insert (&fields, "GANTRY_NAMESPACE", "s", process->ns);
+  g_variant_dict_insert (&fields, "GANTRY_ID", "s", process->id);
+  g_variant_dict_insert (&fields, "GANTRY_EXIT_STATUS", "s", status);
+  self->host->log (self->host, GANTRY_LOG_INFO, GANTRY_MESSAGE_TASK_EXITED, g_variant_dict_end (&fields), message);
+}
+
 void
 announce_event (TasksLocal *self, GantryTaskEvent event, GantryProcess *process)
 {
@@ -97,6 +119,7 @@ announce_event (TasksLocal *self, GantryTaskEvent event, GantryProcess *process)
   g_autoptr (GError) error = NULL;
   GVariantDict payload;
 
+  log_event (self, event, process);
   g_variant_dict_init (&payload, NULL);
   g_variant_dict_insert (&payload, "container-id", "s", process->id);
   g_variant_dict_insert (&payload, "exec-id", "s", process->exec_id);
@@ -109,5 +132,6 @@ announce_event (TasksLocal *self, GantryTaskEvent event, GantryProcess *process)
       g_variant_dict_insert (&payload, "exited-at", "x", process->exited_ns);
     }
   if (!gantry_events_publish (self->events, process->ns, topics[event], g_variant_dict_end (&payload), NULL, &error))
-    gantry_host_log (self->host, GANTRY_LOG_WARNING, "event %s of %s is lost: %s", topics[event], process->id, error->message);
+    gantry_host_log_about (self->host, GANTRY_LOG_WARNING, GANTRY_MESSAGE_EVENT_LOST, process->ns, process->id,
+                           "event %s of %s is lost: %s", topics[event], process->id, error->message);
 }

@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 from conftest import GANTRYD, PATIENCE, Running
+from test_catalog import message_id
 
 def nasty(lab):
     """A plugin whose reason has a newline and an escape sequence from outside."""
@@ -98,6 +99,8 @@ def test_journal(lab):
         running.process.terminate()
         assert running.end() == []
     failed = next(entry for entry in entries if "MESSAGE=plugin one failed: the fixture fails as it was told\n" in entry)
+    assert f"MESSAGE_ID={message_id('PLUGIN_FAILED')}\n" in failed and "GANTRY_PLUGIN=one\n" in failed
+    assert f"MESSAGE_ID={message_id('READY')}\n" in entries[-1]
     assert "PRIORITY=4\n" in failed and "GLIB_DOMAIN=gantryd\n" in failed and "CODE_FUNC=" in failed
 
 
