@@ -337,19 +337,43 @@ take_dirs (Options *options, GError **error)
   return take_dir (options->state, "--state", error) >= 0;
 }
 
-/* An identity that the root keeps for ever. */
-static char *
-read_uuid (Options *options)
+/* @data: (transfer full): the path of a file in the root. On a thread of the pool. */
+static void
+sync_file (gpointer data, gpointer user_data)
 {
-  g_autofree char *path = g_build_filename (options->root, "uuid", NULL);
+  const char *path = data;
+  g_autofree char *directory = g_path_get_dirname (path);
+  int file_fd = open (path, O_RDONLY | O_CLOEXEC);
+  int directory_fd = open (directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+  if (file_fd < 0 || directory_fd < 0 || fsync (file_fd) < 0 || fsync (directory_fd) < 0)
+    g_warning ("%s could not be synced: %s", path, g_strerror (errno));
+  if (file_fd >= 0)
+    close (file_fd);
+  if (directory_fd >= 0)
+    close (directory_fd);
+}
+
+/* An identity that the root keeps for ever. Nobody waits until the disk has it. */
+static char *
+read_uuid (Core *core)
+{
+  g_autofree char *path = g_build_filename (core->options->root, "uuid", NULL);
   char *uuid = NULL;
+  Job *job;
 
   if (g_file_get_contents (path, &uuid, NULL, NULL) && g_uuid_string_is_valid (g_strchomp (uuid)))
     return uuid;
   g_free (uuid);
   uuid = g_uuid_string_random ();
-  if (!g_file_set_contents_full (path, uuid, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0644, NULL))
-    g_warning ("the identity of %s could not be kept in %s", options->root, path);
+  if (!g_file_set_contents_full (path, uuid, -1, G_FILE_SET_CONTENTS_NONE, 0644, NULL))
+    {
+      g_warning ("the identity of %s could not be kept in %s", core->options->root, path);
+      return uuid;
+    }
+  job = g_new (Job, 1);
+  *job = (Job){ sync_file, g_steal_pointer (&path), g_free };
+  g_thread_pool_push (core->pools[GANTRY_POOL_IO], job, NULL);
   return uuid;
 }
 
@@ -382,7 +406,7 @@ run (Options *options)
     }
   umask (0022);
   core = core_new (options);
-  core->uuid = read_uuid (options);
+  core->uuid = read_uuid (core);
   if (!core_load (core, &error))
     {
       g_printerr ("gantryd: %s\n", error->message);

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "database.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "schema.h"
 
 #define MAX_QUEUE 65536
@@ -195,15 +201,22 @@ finalize_statement (gpointer stmt)
   sqlite3_finalize (stmt);
 }
 
+static const char for_reading[] = "PRAGMA cache_size=-1024";
+static const char for_writing[] = "PRAGMA synchronous=FULL; PRAGMA journal_mode=WAL; PRAGMA cache_size=-4096;"
+                                  " PRAGMA wal_autocheckpoint=8192";
+static const char for_drafting[] = "PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL";
+
+/* @settings: one of the above. */
 static Connection *
-connection_new (Database *database, gboolean writer, GError **error)
+connection_new (Database *database, const char *path, const char *settings, GError **error)
 {
   g_autoptr (Connection) self = g_new0 (Connection, 1);
-  int flags = SQLITE_OPEN_NOMUTEX | (writer ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
+  gboolean reader = settings == for_reading;
+  int flags = SQLITE_OPEN_NOMUTEX | (reader ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
 
   self->database = database;
   self->statements = g_hash_table_new_full (NULL, NULL, NULL, finalize_statement);
-  if (sqlite3_open_v2 (database->path, &self->handle, flags, NULL) != SQLITE_OK)
+  if (sqlite3_open_v2 (path, &self->handle, flags, NULL) != SQLITE_OK)
     {
       connection_throw (self, "opening", error);
       return NULL;
@@ -211,12 +224,7 @@ connection_new (Database *database, gboolean writer, GError **error)
   sqlite3_busy_timeout (self->handle, 10000);
   /* Without it a statement is planned anew whenever a range is bound to another value. */
   sqlite3_db_config (self->handle, SQLITE_DBCONFIG_ENABLE_QPSG, 1, NULL);
-  if (!connection_exec (self, "PRAGMA cache_size=-1024", error)
-      || (writer
-          && !connection_exec (self,
-                               "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-4096;"
-                               " PRAGMA wal_autocheckpoint=8192",
-                               error)))
+  if (!connection_exec (self, settings, error))
     return NULL;
   return g_steal_pointer (&self);
 }
@@ -525,7 +533,7 @@ take_reader (Database *self, GError **error)
   g_mutex_unlock (&self->readers_lock);
   if (connection != NULL)
     return connection;
-  connection = connection_new (self, FALSE, error);
+  connection = connection_new (self, self->path, for_reading, error);
   if (connection != NULL && roomy)
     connection->roomy = connection_exec (connection, "PRAGMA cache_size=-8192", NULL);
   if (connection == NULL)
@@ -614,6 +622,63 @@ migrate (Connection *self, GError **error)
   return TRUE;
 }
 
+/* Writes the whole schema to the file @path, without a sync. */
+static gboolean
+write_schema (Database *self, const char *path, GError **error)
+{
+  g_autofree char *version = g_strdup_printf ("PRAGMA user_version=%d; COMMIT", (int) SCHEMA_VERSION);
+  g_autoptr (Connection) connection = connection_new (self, path, for_drafting, error);
+  gboolean ok = connection != NULL && connection_exec (connection, "BEGIN EXCLUSIVE", error);
+
+  for (gsize i = 0; ok && i < SCHEMA_VERSION; i++)
+    ok = connection_exec (connection, schema_migrations[i], error);
+  return ok && connection_exec (connection, version, error);
+}
+
+static gboolean
+sync_file (const char *path, GError **error)
+{
+  int fd = open (path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  gboolean ok = fd >= 0 && fdatasync (fd) == 0;
+
+  if (!ok)
+    gantry_throw_errno (error, errno, "syncing %s", path);
+  if (fd >= 0)
+    close (fd);
+  return ok;
+}
+
+static void
+remove_files (const char *path)
+{
+  static const char *const suffixes[] = { "", "-wal", "-shm", "-journal" };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (suffixes); i++)
+    {
+      g_autofree char *name = g_strconcat (path, suffixes[i], NULL);
+
+      unlink (name);
+    }
+}
+
+/* If there is no database yet: makes one under another name, syncs that once (SQLite would, nine times) and names it. The name is durable with
+ * the first durable write, which makes the log, whose name is synced. */
+static gboolean
+make_if_absent (Database *self, GError **error)
+{
+  g_autofree char *draft = NULL;
+  struct stat st;
+
+  if (lstat (self->path, &st) == 0 || errno != ENOENT)
+    return TRUE; /* what is there is SQLite's to judge */
+  draft = g_strconcat (self->path, ".new", NULL);
+  remove_files (draft);
+  remove_files (self->path);
+  if (!write_schema (self, draft, error) || !sync_file (draft, error))
+    return FALSE;
+  return rename (draft, self->path) == 0 || gantry_throw_errno (error, errno, "naming %s", self->path);
+}
+
 Database *
 database_open (const char *path, guint64 max_events, GError **error)
 {
@@ -630,7 +695,9 @@ database_open (const char *path, guint64 max_events, GError **error)
   g_queue_init (&self->queue);
   self->announced = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_event_unref);
   self->idle = g_ptr_array_new_with_free_func ((GDestroyNotify) connection_free);
-  self->writer = connection_new (self, TRUE, error);
+  if (!make_if_absent (self, error))
+    return NULL;
+  self->writer = connection_new (self, self->path, for_writing, error);
   if (self->writer == NULL || !migrate (self->writer, error))
     return NULL;
   /* sqlite_sequence remembers the highest number even if all events were trimmed. */
