@@ -376,10 +376,59 @@ on_record (GantryRecord *record, gpointer user_data)
   Walk *walk = user_data;
   g_autoptr (GantrySnapshotInfo) info = NULL;
 
+  /* Ids are listed in order, so those of this snapshotter stand together behind its prefix. */
   if (!g_str_has_prefix (record->id, walk->prefix))
     return FALSE;
   info = info_from_record (record);
   return !gantry_filter_match (walk->filter, info_field, info) || walk->func (info, walk->user_data);
+}
+
+/* Longer filters than this are left to the walk itself: with quotes they could be too long for metadata. */
+#define MAX_CANDIDATE 4096
+
+static gboolean
+is_indexed (const char *const *path, guint n_path)
+{
+  return n_path == 1 ? strcmp (path[0], "name") == 0 : n_path == 2 && strcmp (path[0], "labels") == 0;
+}
+
+static void
+append_quoted (GString *text, const char *prefix, const char *value)
+{
+  g_string_append_printf (text, "\"%s", prefix);
+  for (; *value != '\0'; value++)
+    {
+      if (*value == '"' || *value == '\\')
+        g_string_append_c (text, '\\');
+      g_string_append_c (text, *value);
+    }
+  g_string_append_c (text, '"');
+}
+
+/* Filters by which metadata finds, with an index, all that can match; NULL: everything has to be looked at. */
+static char **
+candidate_filters (GantryFilter *filter, const char *prefix)
+{
+  g_autoptr (GArray) equals = gantry_filter_get_equals (filter, is_indexed);
+  g_autoptr (GPtrArray) filters = g_ptr_array_new_with_free_func (g_free);
+
+  if (equals == NULL)
+    return NULL;
+  for (guint i = 0; i < equals->len; i++)
+    {
+      const GantryFilterEqual *equal = &g_array_index (equals, GantryFilterEqual, i);
+      GString *text = g_string_new (equal->n_path == 1 ? "id" : "labels.");
+
+      if (equal->n_path == 2)
+        append_quoted (text, "", equal->path[1]);
+      g_string_append (text, "==");
+      append_quoted (text, equal->n_path == 1 ? prefix : "", equal->value);
+      g_ptr_array_add (filters, g_string_free (text, FALSE));
+      if (strlen (g_ptr_array_index (filters, i)) > MAX_CANDIDATE)
+        return NULL;
+    }
+  g_ptr_array_add (filters, NULL);
+  return (char **) g_ptr_array_free (g_steal_pointer (&filters), FALSE);
 }
 
 static gboolean
@@ -389,12 +438,12 @@ view_walk (GantrySnapshotter *snapshotter, const char *const *filters, GantrySna
   View *self = (View *) snapshotter;
   g_autoptr (GantryFilter) filter = gantry_filter_new (filters, error);
   g_autofree char *prefix = record_id (self, "");
+  g_auto (GStrv) candidates = filter != NULL ? candidate_filters (filter, prefix) : NULL;
   Walk walk = { prefix, filter, func, user_data };
 
-  /* Ids are listed in order, so those of this snapshotter stand together behind its prefix. */
   return filter != NULL
-         && gantry_metadata_list (self->store->metadata, GANTRY_KIND_SNAPSHOT, self->ns, NULL, prefix, 0, on_record, &walk,
-                                  cancellable, error);
+         && gantry_metadata_list (self->store->metadata, GANTRY_KIND_SNAPSHOT, self->ns, (const char *const *) candidates, prefix, 0,
+                                  on_record, &walk, cancellable, error);
 }
 
 static gboolean

@@ -376,6 +376,10 @@ def test_snapshots(client):
     infos = {one.name: one for block in shots.List(snapshotter='overlayfs') for one in block.info}
     assert set(infos) == {'b', 'v'} and infos['v'].parent == 'b' and infos['v'].kind == 1
     assert [one.name for block in shots.List(snapshotter='overlayfs', filters=['parent==b']) for one in block.info] == ['v']
+    for filters, names in ((['name==v'], 'v'), (['name==v', 'labels.l==m'], 'bv'), (['labels."l"=="m",kind==committed'], 'b'),
+                           (['labels."l"==m,name==v'], ''), (['name=="b"', 'kind==view'], 'bv'), (['name==overlay/b'], ''),
+                           (['name=="a\\"b\\\\"'], '')):
+        assert ''.join(sorted(one.name for block in shots.List(snapshotter='overlayfs', filters=filters) for one in block.info)) == names
     assert shots.Usage(snapshotter='overlayfs', key='b').inodes > 0
     updated = shots.Update(snapshotter='overlayfs', info={'name': 'v', 'labels': {'l': 'n'}}, update_mask={'paths': ['labels.l']}).info
     assert updated.labels['l'] == 'n'

@@ -421,6 +421,100 @@ test_flat (Fixture *self, gconstpointer data)
     }
 }
 
+/* What SQLite's machine does for the statements of all connections of this process: a measure that no load of the machine changes. */
+static gint steps; /* (atomic) */
+
+static int
+count_steps (unsigned event, void *data, void *stmt, void *time)
+{
+  g_atomic_int_add (&steps, sqlite3_stmt_status (stmt, SQLITE_STMTSTATUS_VM_STEP, 1));
+  return 0;
+}
+
+static int
+watch_connection (sqlite3 *database, char **message, const struct sqlite3_api_routines *api)
+{
+  return sqlite3_trace_v2 (database, SQLITE_TRACE_PROFILE, count_steps, NULL);
+}
+
+static guint
+steps_of_list (Fixture *self, const char *kind, const char *ns, const char *const *filters, guint wanted)
+{
+  g_autoptr (GError) error = NULL;
+  guint n = 0;
+
+  g_atomic_int_set (&steps, 0);
+  gantry_metadata_list (self->metadata, kind, ns, filters, NULL, 0, count_one, &n, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (n, ==, wanted);
+  return (guint) g_atomic_int_get (&steps);
+}
+
+static void
+fill_kind (Fixture *self, const char *kind, guint n)
+{
+  g_autofree char *sql = g_strdup_printf (
+      "BEGIN; CREATE TEMP TABLE n (i INTEGER PRIMARY KEY);"
+      "WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<%u) INSERT INTO n SELECT i FROM c;"
+      "INSERT OR IGNORE INTO record (kind, ns, id, created, updated, revision) VALUES ('namespace', '', 'ns', 1, 1, 1);"
+      "INSERT OR IGNORE INTO record (kind, ns, id, created, updated, revision) SELECT '%s', 'ns', 'id' || i, 1, 1, 1 FROM n;"
+      "INSERT OR IGNORE INTO label (kind, ns, id, key, value) SELECT '%s', 'ns', 'id' || i, 'colour', 'c' || i FROM n; COMMIT;",
+      n, kind, kind);
+
+  run_sql (self, sql);
+}
+
+#define MAX_STEPS 400
+
+/* Equality of ids, names and labels is answered by an index, whatever stands beside it: what it costs does not depend on how many records
+ * there are. What no index answers looks at each record once. */
+static void
+test_filters (Fixture *self, gconstpointer data)
+{
+  static const char *const kinds[] = { GANTRY_KIND_CONTAINER, GANTRY_KIND_IMAGE,    GANTRY_KIND_CONTENT,
+                                       GANTRY_KIND_LEASE,     GANTRY_KIND_SNAPSHOT, GANTRY_KIND_SANDBOX };
+  static const struct {
+    const char *filters[3];
+    guint wanted;
+    gboolean indexed;
+  } cases[] = {
+    { { "id==id7" }, 1, TRUE },
+    { { "name==id7" }, 1, TRUE },
+    { { "labels.colour==c7" }, 1, TRUE },
+    { { "labels.\"a.b/c\"==d" }, 1, TRUE },
+    { { "labels.colour~=^c,id==id7" }, 1, TRUE },
+    { { "id==id7,labels.colour==c8" }, 0, TRUE },
+    { { "id==none" }, 0, TRUE },
+    { { "id==id7", "labels.colour==c8" }, 2, TRUE },
+    { { "id~=^id7$" }, 1, FALSE },
+    { { "id==id7", "id~=^id8$" }, 2, FALSE },
+    { { "labels.colour" }, 2, FALSE }, /* of those that were written through the interface */
+  };
+  static const char *const labels[] = { "a.b/c", "d", "colour", "c7", NULL }, *const other[] = { "colour", "c8", NULL };
+  const guint many = 10000;
+
+  sqlite3_auto_extension ((void (*) (void)) watch_connection);
+  must_open (self);
+  for (gsize i = 0; i < G_N_ELEMENTS (kinds); i++)
+    {
+      fill_kind (self, kinds[i], many);
+      populate_put (self->metadata, kinds[i], "ns", "id7", labels, NULL);
+      populate_put (self->metadata, kinds[i], "ns", "id8", other, NULL);
+    }
+  for (gsize i = 0; i < G_N_ELEMENTS (kinds); i++)
+    for (gsize j = 0; j < G_N_ELEMENTS (cases); j++)
+      for (int all = 0; all < 2; all++)
+        {
+          guint done = steps_of_list (self, kinds[i], all ? NULL : "ns", (const char *const *) cases[j].filters, cases[j].wanted);
+
+          if (cases[j].indexed && done > MAX_STEPS)
+            g_error ("%s of %u %s: %u steps", cases[j].filters[0], many, kinds[i], done);
+          if (!cases[j].indexed)
+            g_assert_cmpuint (done, >, many);
+        }
+  sqlite3_cancel_auto_extension ((void (*) (void)) watch_connection);
+}
+
 #define WRITERS 16
 #define WRITES 4
 
@@ -505,6 +599,7 @@ main (int argc, char **argv)
   g_test_add ("/metadata-sqlite/chains", Fixture, NULL, set_up, test_chains, tear_down);
   g_test_add ("/metadata-sqlite/long-chain", Fixture, NULL, set_up, test_long_chain, tear_down);
   g_test_add ("/metadata-sqlite/flat", Fixture, NULL, set_up, test_flat, tear_down);
+  g_test_add ("/metadata-sqlite/filters", Fixture, NULL, set_up, test_filters, tear_down);
   g_test_add ("/metadata-sqlite/group-commit", Fixture, NULL, set_up, test_group_commit, tear_down);
   return g_test_run ();
 }
