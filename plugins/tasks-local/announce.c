@@ -135,3 +135,53 @@ announce_event (TasksLocal *self, GantryTaskEvent event, GantryProcess *process)
     gantry_host_log_about (self->host, GANTRY_LOG_WARNING, GANTRY_MESSAGE_EVENT_LOST, process->ns, process->id,
                            "event %s of %s is lost: %s", topics[event], process->id, error->message);
 }
+
+typedef struct
+{
+  gint refs; /* (atomic) */
+  GMutex lock;
+  GCond cond;
+  gboolean passed;
+} Barrier;
+
+static void
+barrier_unref (gpointer data)
+{
+  Barrier *barrier = data;
+
+  if (!g_atomic_int_dec_and_test (&barrier->refs))
+    return;
+  g_mutex_clear (&barrier->lock);
+  g_cond_clear (&barrier->cond);
+  g_free (barrier);
+}
+
+static gboolean
+on_barrier (gpointer data)
+{
+  Barrier *barrier = data;
+
+  g_mutex_lock (&barrier->lock);
+  barrier->passed = TRUE;
+  g_cond_signal (&barrier->cond);
+  g_mutex_unlock (&barrier->lock);
+  return G_SOURCE_REMOVE;
+}
+
+/* Bounded: a main context that ends does not come to it any more. */
+void
+announce_settle (TasksLocal *self)
+{
+  gint64 deadline = g_get_monotonic_time () + G_USEC_PER_SEC;
+  Barrier *barrier = g_new0 (Barrier, 1);
+
+  barrier->refs = 2;
+  g_mutex_init (&barrier->lock);
+  g_cond_init (&barrier->cond);
+  g_main_context_invoke_full (self->host->get_main_context (self->host), G_PRIORITY_HIGH, on_barrier, barrier, barrier_unref);
+  g_mutex_lock (&barrier->lock);
+  while (!barrier->passed && g_cond_wait_until (&barrier->cond, &barrier->lock, deadline))
+    ;
+  g_mutex_unlock (&barrier->lock);
+  barrier_unref (barrier);
+}

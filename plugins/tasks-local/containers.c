@@ -249,57 +249,6 @@ end_task (TasksLocal *self, const char *ns, const char *id, GCancellable *cancel
   return gantry_tasks_delete_task (&self->tasks, ns, id, "", NULL, cancellable, error);
 }
 
-typedef struct
-{
-  gint refs; /* (atomic) */
-  GMutex lock;
-  GCond cond;
-  gboolean passed;
-} Barrier;
-
-static void
-barrier_unref (gpointer data)
-{
-  Barrier *barrier = data;
-
-  if (!g_atomic_int_dec_and_test (&barrier->refs))
-    return;
-  g_mutex_clear (&barrier->lock);
-  g_cond_clear (&barrier->cond);
-  g_free (barrier);
-}
-
-static gboolean
-on_barrier (gpointer data)
-{
-  Barrier *barrier = data;
-
-  g_mutex_lock (&barrier->lock);
-  barrier->passed = TRUE;
-  g_cond_signal (&barrier->cond);
-  g_mutex_unlock (&barrier->lock);
-  return G_SOURCE_REMOVE;
-}
-
-/* Waits until what the runtime has told so far is announced, so that the end of a task gets its number before the end of its container.
- * Bounded: a main context that ends does not come to it any more. */
-static void
-settle_events (TasksLocal *self)
-{
-  gint64 deadline = g_get_monotonic_time () + G_USEC_PER_SEC;
-  Barrier *barrier = g_new0 (Barrier, 1);
-
-  barrier->refs = 2;
-  g_mutex_init (&barrier->lock);
-  g_cond_init (&barrier->cond);
-  g_main_context_invoke_full (self->host->get_main_context (self->host), G_PRIORITY_HIGH, on_barrier, barrier, barrier_unref);
-  g_mutex_lock (&barrier->lock);
-  while (!barrier->passed && g_cond_wait_until (&barrier->cond, &barrier->lock, deadline))
-    ;
-  g_mutex_unlock (&barrier->lock);
-  barrier_unref (barrier);
-}
-
 gboolean
 tasks_delete_container (GantryTasks *tasks, const char *ns, const char *id, gboolean remove_snapshot, gboolean force,
                         GCancellable *cancellable, GError **error)
@@ -320,7 +269,7 @@ tasks_delete_container (GantryTasks *tasks, const char *ns, const char *id, gboo
                          "container %s is running; stop it first, or force its removal", id);
   if (runtime != NULL && force && !end_task (self, ns, id, cancellable, error))
     return FALSE;
-  settle_events (self);
+  announce_settle (self);
   change = gantry_change_new (GANTRY_CHANGE_DELETE, record);
   if (!gantry_metadata_apply_one (self->metadata, change, NULL, cancellable, error))
     return FALSE;

@@ -212,7 +212,13 @@ static gboolean
 tasks_delete_task (GantryTasks *tasks, const char *ns, const char *id, const char *exec_id, GantryProcess **ret_process,
                    GCancellable *cancellable, GError **error)
 {
-  FORWARD (gantry_runtime_remove (runtime, ns, id, exec_id, ret_process, cancellable, error));
+  TasksLocal *self = (TasksLocal *) tasks;
+  GantryRuntime *runtime = tasks_local_runtime_of (self, ns, id, error);
+
+  if (runtime == NULL || !gantry_runtime_remove (runtime, ns, id, exec_id, ret_process, cancellable, error))
+    return FALSE;
+  announce_settle (self);
+  return TRUE;
 }
 
 static gboolean

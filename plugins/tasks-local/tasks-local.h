@@ -44,6 +44,10 @@ void announce_expect (TasksLocal *self, GantryTaskCreate *create);
 /** It was not made. */
 void announce_forget (TasksLocal *self, GantryTaskCreate *create);
 
+/** Waits until what runtimes have told so far is announced, so that the end of a task has its number before what its client goes on to
+ * remove. Not from the main context. */
+void announce_settle (TasksLocal *self);
+
 /* restore.c */
 
 /** Unpacks the checkpoint @digest of content for the task of @id. Returns: (transfer full): the directory, which restore_forget () removes;

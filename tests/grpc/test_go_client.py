@@ -243,15 +243,7 @@ def test_transfer_errors(seen):
 
 
 def topics_of(events, name):
-    """Those about @name, in order. The end of a task is announced by its runtime, which its deletion does not wait for: in a life it
-    comes after the exit, and before or after what the client goes on to remove."""
-    topics = [event['topic'] for event in events if name in (event.get('container_id'), event.get('id'), event.get('key'))]
-    if '/tasks/delete' in topics:
-        last = len(topics) - 1 - topics[::-1].index('/tasks/exit')
-        assert topics.index('/tasks/delete') > last
-        topics.remove('/tasks/delete')
-        topics.insert(last + 1, '/tasks/delete')
-    return topics
+    return [event['topic'] for event in events if name in (event.get('container_id'), event.get('id'), event.get('key'))]
 
 
 LIFE = ['/snapshot/prepare', '/containers/create', '/tasks/create', '/tasks/start', '/tasks/exit', '/tasks/delete', '/snapshot/remove',
