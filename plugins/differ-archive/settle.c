@@ -17,23 +17,51 @@
 
 #define REDIRECT_XATTR "trusted.overlay.redirect"
 
-/* The same directory in all layers that have it, topmost first; of int. */
-typedef GArray Stack;
-
-static void
-close_fd (gpointer fd)
+/* A directory of the layers below: the same one in each layer that has it, topmost first. They are looked for
+ * only as far as somebody asks, since most often the topmost layer says it all. */
+typedef struct _Node
 {
-  gantry_fd_clear (fd);
-}
+  struct _Node *parent; /* (nullable): of the root */
+  char *name;
+  GArray *fds;    /* of int: found so far */
+  guint next;     /* where to look next: in the parent's directories */
+  gboolean ended; /* there are no more */
+} Node;
 
-static Stack *
-stack_new (void)
+static Node *
+node_new (Node *parent, const char *name)
 {
-  Stack *self = g_array_new (FALSE, FALSE, sizeof (int));
+  Node *self = g_new0 (Node, 1);
 
-  g_array_set_clear_func (self, close_fd);
+  self->parent = parent;
+  self->name = g_strdup (name);
+  self->fds = g_array_new (FALSE, FALSE, sizeof (int));
   return self;
 }
+
+static void
+node_free (gpointer data)
+{
+  Node *self = data;
+
+  if (self == NULL)
+    return;
+  for (guint i = 0; i < self->fds->len; i++)
+    close (g_array_index (self->fds, int, i));
+  g_array_unref (self->fds);
+  g_free (self->name);
+  g_free (self);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Node, node_free)
+
+/* Settling of one layer. */
+typedef struct
+{
+  int root_fd; /* of the layer; borrowed */
+  const char *opaque;
+  GPtrArray *path; /* of Node: the way from the root to the directory that was settled last */
+} Settling;
 
 static const char *
 get_option (const GantryMount *mount, const char *prefix)
@@ -60,38 +88,42 @@ only_mount (GPtrArray *mounts, GError **error)
 }
 
 static gboolean
-add_directory (Stack *stack, const char *path, GError **error)
+add_directory (Node *root, const char *path, GError **error)
 {
   int fd = open (path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
   if (fd < 0)
     return gantry_throw_errno (error, errno, "opening the layer %s", path);
-  g_array_append_val (stack, fd);
+  g_array_append_val (root->fds, fd);
   return TRUE;
 }
 
 /* The root directories of all layers of @mounts. */
-static Stack *
+static Node *
 open_layers (GPtrArray *mounts, GError **error)
 {
   const GantryMount *mount = only_mount (mounts, error);
-  g_autoptr (GArray) stack = stack_new ();
+  g_autoptr (Node) root = node_new (NULL, "");
   g_auto (GStrv) lowers = NULL;
   const char *upper;
 
   if (mount == NULL)
     return NULL;
+  root->ended = TRUE;
   if (strcmp (mount->type, "bind") == 0)
-    return add_directory (stack, mount->source, error) ? g_steal_pointer (&stack) : NULL;
+    return add_directory (root, mount->source, error) ? g_steal_pointer (&root) : NULL;
   upper = get_option (mount, "upperdir=");
-  if (upper != NULL && !add_directory (stack, upper, error))
+  if (upper != NULL && !add_directory (root, upper, error))
     return NULL;
   lowers
       = g_strsplit (get_option (mount, "lowerdir=") != NULL ? get_option (mount, "lowerdir=") : "", ":", -1);
   for (gsize i = 0; lowers[i] != NULL; i++)
-    if (!add_directory (stack, lowers[i], error))
+    if (!add_directory (root, lowers[i], error))
       return NULL;
-  return g_steal_pointer (&stack);
+  if (root->fds->len > 0)
+    return g_steal_pointer (&root);
+  gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "an overlay has no directories");
+  return NULL;
 }
 
 static const char *
@@ -105,6 +137,13 @@ static gboolean
 has_xattr (int fd, const char *name)
 {
   return fgetxattr (fd, name, NULL, 0) > 0;
+}
+
+/* Most directories have no attribute at all. */
+static gboolean
+has_any_xattr (int fd)
+{
+  return flistxattr (fd, NULL, 0) != 0;
 }
 
 static gboolean
@@ -126,45 +165,48 @@ throw_other (const char *name, GError **error)
       name);
 }
 
-/* What the directory @name of @stack is made of; empty if the layers below do not show it. */
-static Stack *
-descend (Stack *stack, const char *name, const char *opaque, GError **error)
+/* Looks for @self's name in the directory @dfd of the layer that is next. */
+static gboolean
+look_in (Node *self, int dfd, const char *opaque, GError **error)
 {
-  g_autoptr (GArray) next = stack_new ();
-  gboolean ended = FALSE;
+  int fd = openat (dfd, self->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-  for (guint i = 0; i < stack->len && !ended; i++)
+  if (fd >= 0)
     {
-      int dfd = g_array_index (stack, int, i);
-      int fd = openat (dfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-      if (fd >= 0)
-        {
-          g_array_append_val (next, fd);
-          ended = has_xattr (fd, opaque);
-          if (has_xattr (fd, REDIRECT_XATTR))
-            {
-              throw_other (name, error);
-              return NULL;
-            }
-        }
-      else if (errno == ENOTDIR || errno == ELOOP)
-        {
-          /* Below a directory it is hidden; on top it is what the layers show. */
-          if (next->len == 0 && !is_whiteout (dfd, name))
-            {
-              throw_other (name, error);
-              return NULL;
-            }
-          ended = TRUE;
-        }
-      else if (errno != ENOENT)
-        {
-          gantry_throw_errno (error, errno, "opening the directory %s of a layer", name);
-          return NULL;
-        }
+      g_array_append_val (self->fds, fd);
+      if (!has_any_xattr (fd))
+        return TRUE;
+      self->ended = has_xattr (fd, opaque);
+      return !has_xattr (fd, REDIRECT_XATTR) || throw_other (self->name, error);
     }
-  return g_steal_pointer (&next);
+  if (errno == ENOENT)
+    return TRUE;
+  if (errno != ENOTDIR && errno != ELOOP)
+    return gantry_throw_errno (error, errno, "opening the directory %s of a layer", self->name);
+  self->ended = TRUE;
+  /* Below a directory it is hidden; on top it is what the layers show. */
+  return self->fds->len > 0 || is_whiteout (dfd, self->name) || throw_other (self->name, error);
+}
+
+/* *@ret_fd: (transfer none): the directory in the @index'th of the layers that have it, or -1 if they are
+ * fewer. */
+static gboolean
+node_get (Node *self, guint index, const char *opaque, int *ret_fd, GError **error)
+{
+  while (index >= self->fds->len && !self->ended)
+    {
+      int dfd;
+
+      if (!node_get (self->parent, self->next, opaque, &dfd, error))
+        return FALSE;
+      self->next++;
+      if (dfd < 0)
+        self->ended = TRUE;
+      else if (!look_in (self, dfd, opaque, error))
+        return FALSE;
+    }
+  *ret_fd = index < self->fds->len ? g_array_index (self->fds, int, index) : -1;
+  return TRUE;
 }
 
 static gboolean
@@ -205,36 +247,63 @@ drop_whiteouts (int dfd, const char *path, GError **error)
   return ok;
 }
 
-/* Settles the directory @path, "." for the root. */
-static gboolean
-settle_one (int root_fd, Stack *layers, const char *opaque, const char *path, GError **error)
+/* Goes to the node of @names, from the one that was settled last. Returns: (transfer none). */
+static Node *
+go_to (Settling *self, char **names)
 {
-  gantry_autofd int fd = openat (root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  g_auto (GStrv) names = g_strsplit (strcmp (path, ".") == 0 ? "" : path, "/", -1);
-  g_autoptr (GArray) below = g_array_ref (layers);
-  gboolean hidden = FALSE;
+  guint depth = 0;
 
-  for (gsize i = 0; names[i] != NULL; i++)
+  while (names[depth] != NULL && depth + 1 < self->path->len
+         && strcmp (((Node *)g_ptr_array_index (self->path, depth + 1))->name, names[depth]) == 0)
+    depth++;
+  g_ptr_array_set_size (self->path, (gint)depth + 1);
+  for (; names[depth] != NULL; depth++)
+    g_ptr_array_add (self->path, node_new (g_ptr_array_index (self->path, depth), names[depth]));
+  return g_ptr_array_index (self->path, depth);
+}
+
+/* Opens the layer's own directory. *@ret_hidden: the layer hides what is below it. Returns: (transfer full):
+ * -1 with @error. */
+static int
+open_own (Settling *self, char **names, gboolean *ret_hidden, GError **error)
+{
+  int fd = openat (self->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+  *ret_hidden = FALSE;
+  for (gsize i = 0; fd >= 0 && names[i] != NULL; i++)
     {
-      GArray *next;
       int child;
 
       /* A layer that hides what is below a directory hides it below that directory's own, too. */
-      hidden |= has_xattr (fd, opaque);
+      *ret_hidden |= has_xattr (fd, self->opaque);
       child = openat (fd, names[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-      if (child < 0)
-        return gantry_throw_errno (error, errno, "opening the unpacked directory %s", path);
-      gantry_fd_clear (&fd);
+      close (fd);
       fd = child;
-      next = descend (below, names[i], opaque, error);
-      if (next == NULL)
-        return FALSE;
-      g_array_unref (below);
-      below = next;
     }
-  if (hidden || below->len == 0)
-    return drop_whiteouts (fd, path, error);
-  return copy_attributes (g_array_index (below, int, 0), fd, path, error);
+  if (fd < 0)
+    gantry_throw_errno (error, errno, "opening an unpacked directory");
+  return fd;
+}
+
+/* Settles the directory @path, "." for the root. */
+static gboolean
+settle_one (Settling *self, const char *path, GError **error)
+{
+  g_auto (GStrv) names = g_strsplit (strcmp (path, ".") == 0 ? "" : path, "/", -1);
+  gantry_autofd int fd = -1;
+  gboolean hidden;
+  int below;
+
+  fd = open_own (self, names, &hidden, error);
+  if (fd < 0 || !node_get (go_to (self, names), 0, self->opaque, &below, error))
+    return FALSE;
+  return hidden || below < 0 ? drop_whiteouts (fd, path, error) : copy_attributes (below, fd, path, error);
+}
+
+static int
+compare_paths (gconstpointer a, gconstpointer b)
+{
+  return strcmp (*(const char *const *)a, *(const char *const *)b);
 }
 
 gboolean
@@ -243,23 +312,31 @@ differ_archive_settle (GantryDiffer *differ, GantryDescriptor *diff, GPtrArray *
 {
   const char *text = gantry_labels_lookup (diff->annotations, GANTRY_DIFF_IMPLIED);
   g_auto (GStrv) paths = g_strsplit (text != NULL ? text : "", "\n", -1);
-  g_autoptr (GArray) layers = NULL, own = NULL;
-  int root_fd;
+  g_autoptr (GPtrArray) way = g_ptr_array_new_with_free_func (node_free);
+  g_autoptr (Node) own = NULL;
+  Settling self = { .path = way };
+  Node *root;
 
   if (text == NULL)
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "layer %s was not applied to be settled",
                          diff->digest);
   if (text[0] == '\0')
     return TRUE;
-  layers = open_layers (below, error);
-  own = layers != NULL ? open_layers (mounts, error) : NULL;
+  root = open_layers (below, error);
+  if (root == NULL)
+    return FALSE;
+  g_ptr_array_add (way, root);
+  own = open_layers (mounts, error);
   if (own == NULL)
     return FALSE;
   /* The topmost of an overlay is its upperdir. */
-  root_fd = g_array_index (own, int, 0);
-  for (gsize i = 0; paths[i] != NULL && paths[i][0] != '\0'; i++)
+  self.root_fd = g_array_index (own->fds, int, 0);
+  self.opaque = opaque_xattr (below);
+  /* Neighbours share most of their way. */
+  qsort (paths, g_strv_length (paths), sizeof *paths, compare_paths);
+  for (gsize i = 0; paths[i] != NULL; i++)
     if (g_cancellable_set_error_if_cancelled (cancellable, error)
-        || !settle_one (root_fd, layers, opaque_xattr (below), paths[i], error))
+        || (paths[i][0] != '\0' && !settle_one (&self, paths[i], error)))
       return FALSE;
   return TRUE;
 }

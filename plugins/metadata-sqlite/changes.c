@@ -542,7 +542,13 @@ apply_all (Connection *connection, gpointer data, GError **error)
   return TRUE;
 }
 
-/* Whether anything but intents changes. */
+static gboolean
+is_relaxed (GantryChange *change)
+{
+  return change->size > offsetof (GantryChange, relaxed) && change->relaxed;
+}
+
+/* Whether anything but intents and what is relaxed changes. */
 static gboolean
 needs_sync (GPtrArray *changes)
 {
@@ -550,7 +556,7 @@ needs_sync (GPtrArray *changes)
     {
       GantryChange *change = g_ptr_array_index (changes, i);
 
-      if (change->record == NULL || g_strcmp0 (change->record->kind, GANTRY_KIND_INTENT) != 0)
+      if (!is_relaxed (change) && (change->record == NULL || g_strcmp0 (change->record->kind, GANTRY_KIND_INTENT) != 0))
         return TRUE;
     }
   return FALSE;

@@ -155,7 +155,8 @@ probe (SnapDirs *self, GError **error)
   g_autofree char *target = g_strconcat (self->path, "/probe/merged", NULL);
   int saved_errno = 0;
 
-  if (!gantry_remove_tree_at (self->fd, "probe", error))
+  /* What a crash amid this or the other probe left. */
+  if (!gantry_remove_tree_at (self->fd, "probe", error) || !gantry_remove_tree_at (self->fd, "ids", error))
     return FALSE;
   for (gsize i = 0; i < G_N_ELEMENTS (names); i++)
     if (mkdirat (self->fd, names[i], 0700) < 0)

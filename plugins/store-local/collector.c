@@ -127,17 +127,20 @@ collector_collect (GantryStore *store, gboolean dry_run, GPtrArray **ret_garbage
   return TRUE;
 }
 
-/* Once a boot, which the state directory does not outlive. */
-static gboolean
-sweep_after_boot (StoreLocal *self, GError **error)
+gboolean
+collector_sweep (StoreLocal *self, GError **error)
 {
   int dir_fd = gantry_host_get_dir_fd (self->host, GANTRY_DIR_RUN, error);
   struct stat st;
+  gboolean ok;
 
   if (dir_fd < 0)
     return FALSE;
-  return fstatat (dir_fd, SWEPT, &st, AT_SYMLINK_NOFOLLOW) == 0
-         || (store_sweep (self, error) && gantry_replace_file_at (dir_fd, SWEPT, "", 0, 0600, FALSE, error));
+  g_mutex_lock (&self->sweep_lock);
+  ok = fstatat (dir_fd, SWEPT, &st, AT_SYMLINK_NOFOLLOW) == 0
+       || (store_sweep (self, error) && gantry_replace_file_at (dir_fd, SWEPT, "", 0, 0600, FALSE, error));
+  g_mutex_unlock (&self->sweep_lock);
+  return ok;
 }
 
 /* Ingests that nobody has gone on with. One that has a writer stays. */
@@ -167,7 +170,7 @@ run_collection (gpointer data, gpointer unused)
   g_autoptr (GError) error = NULL, local = NULL;
   guint64 hint = gantry_metadata_get_garbage_hint (self->metadata);
 
-  if (!sweep_after_boot (self, &local) || !abort_abandoned (self, &local))
+  if (!collector_sweep (self, &local) || !abort_abandoned (self, &local))
     gantry_host_log_about (self->host, GANTRY_LOG_WARNING, GANTRY_MESSAGE_GARBAGE_STAYS, NULL, NULL,
                            "cleaning up failed and will be tried again: %s", local->message);
   if (!collector_collect (&self->store, FALSE, NULL, NULL, &error))

@@ -10,6 +10,9 @@
 #include <filter.h>
 #include <reference.h>
 
+/* A record of a larger blob is worth a sync: the blob would have to be fetched again. */
+#define RELAXED_BLOB (8 * 1024 * 1024)
+
 typedef struct {
   GantryContent content;
   gint refs; /* (atomic) */
@@ -17,6 +20,7 @@ typedef struct {
   GantryContent *backend;
   char *ns;
   char *lease; /* (nullable) */
+  gboolean relaxed; /* whoever uses it waits for the disk at the end (store.h, relax) */
 } View;
 
 typedef struct {
@@ -148,6 +152,7 @@ view_update (GantryContent *content, const char *digest, GVariant *labels, const
   g_autoptr (GantryRecord) updated = NULL;
 
   change->mask = g_strdupv ((char **) (mask != NULL && mask[0] != NULL ? mask : all));
+  change->relaxed = self->relaxed;
   if (!gantry_metadata_apply_one (self->store->metadata, change, &updated, cancellable, error))
     return FALSE;
   if (ret_info != NULL)
@@ -196,6 +201,7 @@ adopt (View *self, const char *digest, guint64 size, GVariant *labels, GantryRec
   record = gantry_record_new (GANTRY_KIND_CONTENT, self->ns, digest, labels, g_variant_dict_end (&fields));
   change = gantry_change_new (GANTRY_CHANGE_CREATE, record);
   change->lease = g_strdup (self->lease);
+  change->relaxed = self->relaxed && size < RELAXED_BLOB;
   return intent != NULL ? intent_fulfil (self->store, intent, change, cancellable, error)
                         : gantry_metadata_apply_one (self->store->metadata, change, NULL, cancellable, error);
 }
@@ -212,6 +218,7 @@ hold (View *self, const char *digest, GCancellable *cancellable, GError **error)
   record = gantry_record_new (GANTRY_KIND_CONTENT, self->ns, digest, NULL, NULL);
   change = gantry_change_new (GANTRY_CHANGE_LEASE_ADD, record);
   change->lease = g_strdup (self->lease);
+  change->relaxed = self->relaxed;
   return gantry_metadata_apply_one (self->store->metadata, change, NULL, cancellable, error);
 }
 
@@ -497,4 +504,10 @@ content_view_open (GantryStore *store, const char *ns, const char *lease, const 
   view->lease = g_strdup (lease);
   *ret_content = &view->content;
   return TRUE;
+}
+
+void
+content_view_relax (GantryContent *content)
+{
+  ((View *) content)->relaxed = TRUE;
 }

@@ -16,6 +16,7 @@ typedef struct {
   char *id; /* the snapshotter plugin's */
   char *ns;
   char *lease; /* (nullable) */
+  gboolean relaxed; /* as of content-view.c */
 } View;
 
 static GantrySnapshotter *
@@ -119,6 +120,7 @@ view_update (GantrySnapshotter *snapshotter, const char *key, GVariant *labels, 
   g_autoptr (GantryRecord) updated = NULL;
 
   change->mask = g_strdupv ((char **) (mask != NULL && mask[0] != NULL ? mask : all));
+  change->relaxed = self->relaxed;
   if (!gantry_metadata_apply_one (self->store->metadata, change, &updated, cancellable, error))
     return FALSE;
   if (ret_info != NULL)
@@ -245,6 +247,7 @@ make (View *self, GantrySnapshotKind kind, const char *key, const char *parent, 
   record = gantry_record_new (GANTRY_KIND_SNAPSHOT, self->ns, id, held, make_fields (kind, parent, backend));
   change = gantry_change_new (GANTRY_CHANGE_CREATE, record);
   change->lease = g_strdup (self->lease);
+  change->relaxed = self->relaxed;
   change->topic = g_strdup ("/snapshot/prepare");
   change->payload = make_payload (self, key, parent, NULL);
   if (!intent_fulfil (self->store, intent, change, cancellable, error))
@@ -299,6 +302,7 @@ view_commit (GantrySnapshotter *snapshotter, const char *name, const char *key, 
   change = gantry_change_new (GANTRY_CHANGE_RENAME, record);
   change->new_id = record_id (self, name);
   change->lease = g_strdup (self->lease);
+  change->relaxed = self->relaxed;
   change->topic = g_strdup ("/snapshot/commit");
   change->payload = make_payload (self, key, NULL, name);
   intent = intent_of_commit (self->store, self->id, backend, change, cancellable, error);
@@ -497,4 +501,10 @@ snapshot_view_open (GantryStore *store, const char *ns, const char *lease, const
     *ret_id = g_steal_pointer (&id);
   *ret_snapshotter = &view->snapshotter;
   return TRUE;
+}
+
+void
+snapshot_view_relax (GantrySnapshotter *snapshotter)
+{
+  ((View *) snapshotter)->relaxed = TRUE;
 }

@@ -71,12 +71,23 @@ store_local_snapshotter (StoreLocal *self, const char *id, char **ret_id, GError
   return NULL;
 }
 
+static gboolean
+relax (GantryStore *store, GantryContent *content, GantrySnapshotter *snapshotter, GCancellable *cancellable, GError **error)
+{
+  if (content != NULL)
+    content_view_relax (content);
+  if (snapshotter != NULL)
+    snapshot_view_relax (snapshotter);
+  return TRUE;
+}
+
 static const GantryStoreVtable vtable = {
   .size = sizeof (GantryStoreVtable),
   .open_content = content_view_open,
   .open_snapshotter = snapshot_view_open,
   .collect = collector_collect,
   .check = store_check,
+  .relax = relax,
 };
 
 static void
@@ -87,6 +98,7 @@ store_local_fini (gpointer instance)
   if (self == NULL)
     return;
   collector_stop (self);
+  g_mutex_clear (&self->sweep_lock);
   g_rw_lock_clear (&self->blobs_lock);
   g_mutex_clear (&self->lock);
   g_cond_clear (&self->cond);
@@ -114,6 +126,7 @@ store_local_init (const GantryHost *host, gpointer *ret_instance, GError **error
   self->host = host;
   self->started_ns = gantry_now_ns ();
   g_rw_lock_init (&self->blobs_lock);
+  g_mutex_init (&self->sweep_lock);
   g_mutex_init (&self->lock);
   g_cond_init (&self->cond);
   self->metadata = gantry_host_lookup (host, GANTRY_METADATA_TYPE, NULL, error);

@@ -14,6 +14,7 @@ typedef struct {
    * moment its writer finds that it exists and the moment its record says so. */
   GRWLock blobs_lock;
 
+  GMutex sweep_lock;
   GMutex lock;
   GSource *timer;       /* with lock: the next collection */
   gboolean collecting;  /* with lock */
@@ -31,6 +32,10 @@ gboolean content_view_open (GantryStore *store, const char *ns, const char *leas
 /* snapshot-view.c */
 gboolean snapshot_view_open (GantryStore *store, const char *ns, const char *lease, const char *snapshotter,
                              GantrySnapshotter **ret_snapshotter, char **ret_id, GCancellable *cancellable, GError **error);
+
+/* See store.h, relax. */
+void content_view_relax (GantryContent *content);
+void snapshot_view_relax (GantrySnapshotter *snapshotter);
 
 /* intents.c */
 
@@ -60,6 +65,8 @@ gboolean collector_collect (GantryStore *store, gboolean dry_run, GPtrArray **re
                             GError **error);
 /** Removes from the backends what metadata has given up. */
 gboolean collector_drain (StoreLocal *self, GCancellable *cancellable, GError **error);
+/** Removes what a power failure left, once a boot, which the state directory does not outlive. */
+gboolean collector_sweep (StoreLocal *self, GError **error);
 /** Looks soon whether something is garbage. */
 void collector_schedule (StoreLocal *self, guint seconds);
 void collector_stop (StoreLocal *self);

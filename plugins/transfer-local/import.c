@@ -647,7 +647,9 @@ import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd
     return FALSE;
   if (!check_options (held, error) || !archive_lib_load (error)
       || !lease_begin (self, ns, &lease, cancellable, error)
-      || !gantry_store_open_content (self->store, ns, lease.id, NULL, &content, cancellable, error))
+      || !gantry_store_open_content (self->store, ns, lease.id, NULL, &content, cancellable, error)
+      /* The images' records, which come last, are durable. */
+      || !gantry_store_relax (self->store, content, NULL, cancellable, error))
     return FALSE;
   import.content = content;
   import.lease = lease.id;

@@ -2,8 +2,8 @@
  *
  * Images from registries. The documents (indexes, manifests) are read first and one after the other; then
  * config and layers come at once, and layers are unpacked as they come. The image's record is written last,
- * when everything below it is durable; until then a lease holds what has come, named by the reference so that
- * the next attempt finds it. */
+ * when everything below it is durable or, in the database, becomes so with it; until then a lease holds what
+ * has come, named by the reference so that the next attempt finds it. */
 #include <string.h>
 
 #include <gantry/verifier.h>
@@ -413,6 +413,7 @@ unpack (Pull *pull, const char *lease, GantryDescriptor *target, GError **error)
     return TRUE;
   if (!gantry_store_open_snapshotter (pull->self->store, pull->ns, lease, pull->snapshotter, &snapshotter,
                                       &id, pull->cancellable, error)
+      || !gantry_store_relax (pull->self->store, NULL, snapshotter, pull->cancellable, error)
       || !wait_for_blob (pull, config->digest, error)
       || (image = oci_image_load (pull->content, target, platform, pull->cancellable, error)) == NULL)
     return FALSE;
@@ -561,7 +562,8 @@ pull_with_lease (Pull *pull, GantryDescriptor **target, const char *whole, const
 
   if (!lease_share (pull->self, pull->ns, id, &lease, pull->cancellable, error)
       || !gantry_store_open_content (pull->self->store, pull->ns, id, NULL, &content, pull->cancellable,
-                                     error))
+                                     error)
+      || !gantry_store_relax (pull->self->store, content, NULL, pull->cancellable, error))
     return FALSE;
   pull->content = content;
   if (convert_old (pull, target, &local) && run (pull, id, *target, name, labels, &local))

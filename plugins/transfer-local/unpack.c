@@ -36,6 +36,8 @@ unpack_target (TransferLocal *self, Progress *progress, const char *ns, const ch
   if (!gantry_store_open_content (self->store, ns, lease, NULL, &content, cancellable, error)
       || !gantry_store_open_snapshotter (self->store, ns, lease, snapshotter_name, &snapshotter, &id,
                                          cancellable, error)
+      /* The label of the config, which comes last, is durable. */
+      || !gantry_store_relax (self->store, NULL, snapshotter, cancellable, error)
       || (image = oci_image_load (content, target, platform, cancellable, error)) == NULL)
     return FALSE;
   chain = oci_chain_id (image->diff_ids, g_strv_length (image->diff_ids));

@@ -19,7 +19,7 @@
  *                   synced: they are ordered before whatever is written later, and that is all they need.
  *
  * A namespace is made by the first record that is put in it. Changes are given as a list that happens whole or not at all, is durable
- * when apply () returns, and writes its events in the same transaction.
+ * when apply () returns (unless all of it is relaxed), and writes its events in the same transaction.
  *
  *     changes = { create image "docker.io/library/x:1", update content label, add to lease }
  *     gantry_metadata_apply (m, changes, …)
@@ -154,6 +154,8 @@ typedef struct {
   guint64 if_revision; /**< 0, or the change fails with ABORTED unless the record has this revision */
   char *topic;      /**< (nullable): announce this; NULL: the kind's own ("/images/create"); "": nothing */
   GVariant *payload; /**< (nullable): a{sv} for topic; NULL: made from the record */
+  gboolean relaxed; /**< need not be durable when apply () returns, but with the next change that must: till then a power cut may take it,
+                     * and everything after it */
 } GantryChange;
 
 static inline void

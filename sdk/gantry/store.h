@@ -50,6 +50,12 @@ typedef struct {
   /** Compares metadata with what the backends have. *@ret_problems: (transfer full): one line each. @repair: removes what nothing
    * names. Blocks: long. Errors: of them. Since: 1.0 */
   gboolean (*check) (GantryStore *self, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error);
+
+  /** Has the views @content and @snapshotter (each nullable, of this store) note what is made through them without waiting for the disk:
+   * in order, and durable with the next record of anybody that waits for it. Files are synced as ever before they are noted, and what is
+   * removed is durable. For whoever makes much and acknowledges only the whole, by such a record. Blocks: no.
+   * Errors: none. Since: 1.0 */
+  gboolean (*relax) (GantryStore *self, GantryContent *content, GantrySnapshotter *snapshotter, GCancellable *cancellable, GError **error);
 } GantryStoreVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -87,6 +93,13 @@ gantry_store_check (GantryStore *self, gboolean repair, char ***ret_problems, GC
 {
   GANTRY_REQUIRE_SLOT (self, GantryStoreVtable, check, FALSE);
   return self->vtable->check (self, repair, ret_problems, cancellable, error);
+}
+
+static inline gboolean
+gantry_store_relax (GantryStore *self, GantryContent *content, GantrySnapshotter *snapshotter, GCancellable *cancellable, GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryStoreVtable, relax, FALSE);
+  return self->vtable->relax (self, content, snapshotter, cancellable, error);
 }
 
 G_END_DECLS
