@@ -143,6 +143,31 @@ overlay_probe_remap (SnapDirs *self)
 
 static const SnapDirsOps ops = { overlay_fill, overlay_mounts, overlay_probe_remap };
 
+static void
+remove_probe (gpointer data, gpointer user_data)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (!gantry_remove_tree_at (GPOINTER_TO_INT (data), "probe", &error))
+    g_warning ("what a look at overlayfs has left: %s", error->message);
+}
+
+static void
+close_fd (gpointer data)
+{
+  close (GPOINTER_TO_INT (data));
+}
+
+/* Removes what probe () has made, and does not wait for it: file systems take their time for it, and the next start would do it. */
+static void
+remove_probe_later (SnapDirs *self)
+{
+  int fd = fcntl (self->fd, F_DUPFD_CLOEXEC, 3);
+
+  if (fd >= 0 && !gantry_host_submit (self->host, GANTRY_POOL_IO, remove_probe, GINT_TO_POINTER (fd), close_fd, NULL))
+    close (fd);
+}
+
 /* Mounts a small overlay in the plugin's directory once, which tells more than the list of file systems. */
 static gboolean
 probe (SnapDirs *self, GError **error)
@@ -165,8 +190,7 @@ probe (SnapDirs *self, GError **error)
     saved_errno = errno;
   else
     umount2 (target, MNT_DETACH);
-  if (!gantry_remove_tree_at (self->fd, "probe", error))
-    return FALSE;
+  remove_probe_later (self);
   if (saved_errno != 0)
     return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
                          "overlayfs does not work on %s (%s); use another file system or the native snapshotter", self->path,
