@@ -121,6 +121,7 @@ look_up (ApiGrpc *self, GError **error)
 {
   const GantryHost *host = self->host;
 
+  self->mounts = gantry_host_lookup (host, GANTRY_MOUNTS_TYPE, NULL, NULL);
   return (self->introspection = gantry_host_lookup (host, GANTRY_INTROSPECTION_TYPE, NULL, error)) != NULL
          && (self->metadata = gantry_host_lookup (host, GANTRY_METADATA_TYPE, NULL, error)) != NULL
          && (self->events = gantry_host_lookup (host, GANTRY_EVENTS_TYPE, NULL, error)) != NULL
@@ -167,8 +168,9 @@ static const GantryNeed transfer_need = GANTRY_NEED_INIT (GANTRY_TRANSFER_TYPE, 
 static const GantryNeed tasks_need = GANTRY_NEED_INIT (GANTRY_TASKS_TYPE, NULL, 0, GANTRY_NEED_ONE);
 static const GantryNeed jobs_need = GANTRY_NEED_INIT (GANTRY_JOBS_TYPE, NULL, 0, GANTRY_NEED_ONE);
 static const GantryNeed differ_need = GANTRY_NEED_INIT (GANTRY_DIFFER_TYPE, NULL, 0, GANTRY_NEED_MANY);
-static const GantryNeed *const needs[] = { &introspection_need, &metadata_need, &events_need, &store_need, &transfer_need,
-                                           &tasks_need,         &jobs_need,     &differ_need, NULL };
+static const GantryNeed mounts_need = GANTRY_NEED_INIT (GANTRY_MOUNTS_TYPE, NULL, 0, GANTRY_NEED_OPTIONAL);
+static const GantryNeed *const needs[] = { &introspection_need, &metadata_need, &events_need, &store_need,  &transfer_need,
+                                           &tasks_need,         &jobs_need,     &differ_need, &mounts_need, NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_FRONTEND_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "Addresses", NULL };

@@ -6,6 +6,7 @@
 
 #include <gantry/frontend.h>
 #include <gantry/introspection.h>
+#include <gantry/mounts.h>
 #include <gantry/store.h>
 #include <gantry/tasks.h>
 #include <gantry/transfer.h>
@@ -32,6 +33,7 @@ typedef struct {
   GantryTransfer *transfer;
   GantryTasks *tasks;
   GantryJobs *jobs;
+  GantryMounts *mounts; /* (nullable) */
   GrpcServer *server;
   GPtrArray *addresses; /* of char *: where it listens */
   GMutex streams_lock;

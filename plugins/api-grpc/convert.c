@@ -210,22 +210,26 @@ mounts_from_messages (gsize n, Containerd__Types__Mount *const *mounts)
   return array;
 }
 
+Containerd__Types__Mount *
+mount_to_message (Call *call, GantryMount *mount)
+{
+  Containerd__Types__Mount *message = message_new (call, &containerd__types__mount__descriptor);
+
+  message->type = TEXT (mount->type);
+  message->source = TEXT (mount->source);
+  message->target = TEXT (mount->target);
+  message->n_options = mount->options != NULL ? g_strv_length (mount->options) : 0;
+  message->options = mount->options;
+  return message;
+}
+
 Containerd__Types__Mount **
 mounts_to_messages (Call *call, GPtrArray *mounts, gsize *ret_n)
 {
   Containerd__Types__Mount **messages = arena_new (call->arena, Containerd__Types__Mount *, mounts->len + 1);
 
   for (guint i = 0; i < mounts->len; i++)
-    {
-      GantryMount *mount = g_ptr_array_index (mounts, i);
-
-      messages[i] = message_new (call, &containerd__types__mount__descriptor);
-      messages[i]->type = TEXT (mount->type);
-      messages[i]->source = TEXT (mount->source);
-      messages[i]->target = TEXT (mount->target);
-      messages[i]->n_options = mount->options != NULL ? g_strv_length (mount->options) : 0;
-      messages[i]->options = mount->options;
-    }
+    messages[i] = mount_to_message (call, g_ptr_array_index (mounts, i));
   *ret_n = mounts->len;
   return messages;
 }

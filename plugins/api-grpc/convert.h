@@ -57,6 +57,8 @@ void anys_to_entries (Call *call, Span anys, const ProtobufCMessageDescriptor *e
 
 /** Returns: (transfer full) (element-type GantryMount). */
 GPtrArray *mounts_from_messages (gsize n, Containerd__Types__Mount *const *mounts);
+/** The strings belong to @mount. */
+Containerd__Types__Mount *mount_to_message (Call *call, GantryMount *mount);
 /** The strings belong to @mounts. */
 Containerd__Types__Mount **mounts_to_messages (Call *call, GPtrArray *mounts, gsize *ret_n);
 

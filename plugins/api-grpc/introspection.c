@@ -32,6 +32,7 @@ static const Alias aliases[] = {
   { GANTRY_STORE_TYPE, NULL, "io.containerd.gc.v1", "scheduler" },
   { GANTRY_RUNTIME_TYPE, "runc", "io.containerd.runtime.v2", "task" },
   { GANTRY_TRANSFER_TYPE, NULL, "io.containerd.transfer.v1", "local" },
+  { GANTRY_MOUNTS_TYPE, NULL, "io.containerd.mount-manager.v1", "bolt" },
 };
 
 /* What this frontend serves: as "grpc" plugins, and those that containerd has a "service" plugin for. */

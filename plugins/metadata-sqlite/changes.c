@@ -221,11 +221,12 @@ run_keyed (Connection *connection, const char *sql, const char *a, const char *b
   return connection_run (connection, stmt, error);
 }
 
-/* A blob or snapshot may have nobody who holds it, from the beginning or since its labels changed; a lease may hold less than before. */
+/* A blob, snapshot or activation may have nobody who holds it, from the beginning or since its labels changed; a lease may hold less than before. */
 static gboolean
 note_candidates (Connection *connection, GantryRecord *record, GError **error)
 {
-  if (strcmp (record->kind, GANTRY_KIND_CONTENT) == 0 || strcmp (record->kind, GANTRY_KIND_SNAPSHOT) == 0)
+  if (strcmp (record->kind, GANTRY_KIND_CONTENT) == 0 || strcmp (record->kind, GANTRY_KIND_SNAPSHOT) == 0
+      || strcmp (record->kind, GANTRY_KIND_MOUNT) == 0)
     return candidates_add (connection, record->ns, record->kind, record->id, error);
   if (strcmp (record->kind, GANTRY_KIND_LEASE) == 0 && record->revision > 1)
     return candidates_add_held (connection, record->ns, record->kind, record->id, error);

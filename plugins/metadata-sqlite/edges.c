@@ -9,6 +9,7 @@
 #define REF_CONTENT "containerd.io/gc.ref.content"
 #define REF_SNAPSHOT "containerd.io/gc.ref.snapshot."
 #define REF_IMAGE "containerd.io/gc.ref.image"
+#define REF_MOUNT "containerd.io/gc.ref.mount"
 #define BREF_CONTENT "containerd.io/gc.bref.content"
 #define BREF_IMAGE "containerd.io/gc.bref.image"
 #define BREF_CONTAINER "containerd.io/gc.bref.container"
@@ -78,6 +79,8 @@ label_edges (Edges *edges, const char *key, const char *value, GError **error)
     return add_reference (edges, GANTRY_KIND_CONTENT, value, error);
   if (key_is (key, REF_IMAGE))
     return add_reference (edges, GANTRY_KIND_IMAGE, value, error);
+  if (key_is (key, REF_MOUNT))
+    return add_reference (edges, GANTRY_KIND_MOUNT, value, error);
   if (key_is (key, BREF_CONTENT))
     return add_back_reference (edges, GANTRY_KIND_CONTENT, value, error);
   if (key_is (key, BREF_IMAGE))

@@ -80,6 +80,8 @@ garbage_of (GantryRecord *record)
       return gantry_garbage_new (record->kind, record->id, NULL, record->ns, record->id,
                                  size != NULL ? g_variant_get_uint64 (size) : 0);
     }
+  if (strcmp (record->kind, GANTRY_KIND_MOUNT) == 0 && gantry_record_get_string (record, "backend") != NULL)
+    return gantry_garbage_new (record->kind, gantry_record_get_string (record, "backend"), NULL, record->ns, record->id, 0);
   return NULL;
 }
 
@@ -109,7 +111,7 @@ garbage_remember_record (Connection *connection, GantryRecord *record, GError **
 {
   g_autoptr (GantryGarbage) garbage = garbage_of (record);
 
-  if (garbage == NULL || (garbage->snapshotter == NULL && content_elsewhere (connection, record->id)))
+  if (garbage == NULL || (strcmp (garbage->kind, GANTRY_KIND_CONTENT) == 0 && content_elsewhere (connection, record->id)))
     return TRUE;
   return remember (connection, garbage, error);
 }
@@ -154,7 +156,7 @@ erase_dead (Connection *connection, Collect *state, GantryRecord *record, GError
   if (!erase (connection, record, error) || (!state->dry_run && !announce_removal (connection, record, error)))
     return FALSE;
   /* A blob that another namespace has stays where it is. */
-  if (garbage == NULL || (garbage->snapshotter == NULL && content_elsewhere (connection, record->id)))
+  if (garbage == NULL || (strcmp (garbage->kind, GANTRY_KIND_CONTENT) == 0 && content_elsewhere (connection, record->id)))
     return TRUE;
   g_ptr_array_add (state->garbage, gantry_garbage_ref (garbage));
   return state->dry_run || remember (connection, garbage, error);
@@ -231,7 +233,7 @@ judge (Connection *connection, Collect *state, Reach *reach, GHashTable *done, G
   /* What stays, or never was, holds nothing either. */
   if (flat || record == NULL
       || (strcmp (record->kind, GANTRY_KIND_CONTENT) != 0 && strcmp (record->kind, GANTRY_KIND_SNAPSHOT) != 0
-          && strcmp (record->kind, GANTRY_KIND_IMAGE) != 0))
+          && strcmp (record->kind, GANTRY_KIND_IMAGE) != 0 && strcmp (record->kind, GANTRY_KIND_MOUNT) != 0))
     return candidates_add_held (connection, candidate->ns, candidate->kind, candidate->id, error);
   if (strcmp (record->kind, GANTRY_KIND_SNAPSHOT) == 0)
     return erase_snapshots (connection, state, record->ns, record->id, error);

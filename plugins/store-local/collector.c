@@ -30,6 +30,14 @@ remove_one (StoreLocal *self, GantryGarbage *garbage, GCancellable *cancellable,
         return FALSE;
       ok = gantry_content_remove (content, garbage->backend, cancellable, &local);
     }
+  else if (strcmp (garbage->kind, GANTRY_KIND_MOUNT) == 0)
+    {
+      GantryMounts *mounts = gantry_host_lookup (self->host, GANTRY_MOUNTS_TYPE, NULL, NULL);
+
+      if (mounts == NULL)
+        return gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "there is no mounts service; see `gantry plugin list`");
+      ok = gantry_mounts_collect (mounts, garbage->backend, cancellable, &local);
+    }
   else
     {
       GantrySnapshotter *snapshotter = store_local_snapshotter (self, garbage->snapshotter, NULL, error);

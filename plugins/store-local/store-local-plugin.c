@@ -150,7 +150,8 @@ static const GantryNeed metadata_need
     = GANTRY_NEED_INIT (GANTRY_METADATA_TYPE, NULL, sizeof (GantryMetadataVtable), GANTRY_NEED_ONE);
 static const GantryNeed content_need = GANTRY_NEED_INIT (GANTRY_CONTENT_TYPE, NULL, 0, GANTRY_NEED_MANY);
 static const GantryNeed snapshotter_need = GANTRY_NEED_INIT (GANTRY_SNAPSHOTTER_TYPE, NULL, 0, GANTRY_NEED_MANY);
-static const GantryNeed *const needs[] = { &metadata_need, &content_need, &snapshotter_need, NULL };
+static const GantryNeed mounts_need = GANTRY_NEED_INIT (GANTRY_MOUNTS_TYPE, NULL, 0, GANTRY_NEED_OPTIONAL);
+static const GantryNeed *const needs[] = { &metadata_need, &content_need, &snapshotter_need, &mounts_need, NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_STORE_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "ContentSharing", NULL };

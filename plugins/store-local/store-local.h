@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gantry/messages.h>
+#include <gantry/mounts.h>
 #include <gantry/store.h>
 
 typedef struct {

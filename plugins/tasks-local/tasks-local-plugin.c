@@ -36,8 +36,9 @@ static const GantryNeed transfer_need = GANTRY_NEED_INIT (GANTRY_TRANSFER_TYPE, 
 static const GantryNeed runtime_need = GANTRY_NEED_INIT (GANTRY_RUNTIME_TYPE, NULL, 0, GANTRY_NEED_MANY);
 static const GantryNeed verifier_need = GANTRY_NEED_INIT (GANTRY_VERIFIER_TYPE, NULL, 0, GANTRY_NEED_MANY);
 static const GantryNeed differ_need = GANTRY_NEED_INIT (GANTRY_DIFFER_TYPE, NULL, 0, GANTRY_NEED_MANY);
+static const GantryNeed mounts_need = GANTRY_NEED_INIT (GANTRY_MOUNTS_TYPE, NULL, 0, GANTRY_NEED_OPTIONAL);
 static const GantryNeed *const needs[]
-    = { &metadata_need, &store_need, &events_need, &transfer_need, &runtime_need, &verifier_need, &differ_need, NULL };
+    = { &metadata_need, &store_need, &events_need, &transfer_need, &runtime_need, &verifier_need, &differ_need, &mounts_need, NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_TASKS_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { NULL };

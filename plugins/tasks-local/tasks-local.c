@@ -110,6 +110,7 @@ tasks_create_task (GantryTasks *tasks, const char *ns, const char *id, GantryStd
   g_autoptr (GantryProcess) process = NULL;
   g_autoptr (GError) local = NULL;
   g_autofree char *restored = NULL;
+  g_autoptr (GPtrArray) rest = NULL;
   GantryRuntime *runtime;
   const char *key;
 
@@ -130,14 +131,20 @@ tasks_create_task (GantryTasks *tasks, const char *ns, const char *id, GantryStd
         return FALSE;
       mounts = own_mounts;
     }
+  rest = rootfs_activate (self, ns, id, mounts, cancellable, error);
+  if (mounts != NULL && rest == NULL)
+    return FALSE;
   if (checkpoint != NULL && checkpoint[0] != '/')
     {
       checkpoint = restored = restore_unpack (self, ns, id, checkpoint, cancellable, error);
       if (checkpoint == NULL)
-        return FALSE;
+        {
+          rootfs_release (self, ns, id);
+          return FALSE;
+        }
     }
   bytes = gantry_any_get_bytes (spec);
-  create = gantry_task_create_new (ns, id, bytes, mounts, stdio);
+  create = gantry_task_create_new (ns, id, bytes, rest, stdio);
   record_options = gantry_record_get_field (record, "runtime-options", G_VARIANT_TYPE ("(say)"));
   create->options = options != NULL ? g_variant_ref (options) : g_steal_pointer (&record_options);
   create->checkpoint = g_strdup (checkpoint);
@@ -145,6 +152,8 @@ tasks_create_task (GantryTasks *tasks, const char *ns, const char *id, GantryStd
   if (!gantry_runtime_create (runtime, create, &process, cancellable, &local))
     {
       announce_forget (self, create);
+      if (!gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
+        rootfs_release (self, ns, id);
       if (restored != NULL)
         restore_forget (self, ns, id);
       /* "task x: already exists" says it all. */
@@ -462,6 +471,8 @@ on_task_event (GantryTaskEvent event, GantryProcess *process, gpointer user_data
   announce_event (self, event, process);
   if ((event == GANTRY_TASK_EVENT_START || event == GANTRY_TASK_EVENT_DELETE) && process->exec_id[0] == '\0')
     restore_forget (self, process->ns, process->id);
+  if (event == GANTRY_TASK_EVENT_DELETE && process->exec_id[0] == '\0')
+    rootfs_release (self, process->ns, process->id);
   g_mutex_lock (&self->lock);
   watches = g_array_copy (self->watches);
   g_mutex_unlock (&self->lock);
@@ -512,6 +523,7 @@ tasks_local_free (TasksLocal *self)
   g_clear_pointer (&self->creating, g_ptr_array_unref);
   g_clear_pointer (&self->watches, g_array_unref);
   g_clear_pointer (&self->restoring, g_hash_table_unref);
+  g_clear_pointer (&self->activated, g_hash_table_unref);
   g_mutex_clear (&self->lock);
   g_free (self);
 }
@@ -527,6 +539,7 @@ tasks_local_new (const GantryHost *host, GError **error)
   self->waiters = g_ptr_array_new_with_free_func (waiter_free);
   self->creating = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_task_create_unref);
   self->watches = g_array_new (FALSE, FALSE, sizeof (Watch));
+  self->activated = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self->restoring = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self->metadata = gantry_host_lookup (host, GANTRY_METADATA_TYPE, NULL, error);
   if (self->metadata != NULL)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gantry/messages.h>
+#include <gantry/mounts.h>
 #include <gantry/store.h>
 #include <gantry/tasks.h>
 #include <gantry/transfer.h>
@@ -20,6 +21,7 @@ typedef struct {
   GPtrArray *creating; /* of GantryTaskCreate: whose creation is not announced yet */
   GArray *watches;
   GHashTable *restoring; /* with lock: names of checkpoints that are unpacked */
+  GHashTable *activated; /* with lock: "ns/id" of containers with mounts of the mounts service */
   guint64 last_id;
 } TasksLocal;
 
@@ -47,6 +49,13 @@ void announce_forget (TasksLocal *self, GantryTaskCreate *create);
 /** Waits until what runtimes have told so far is announced, so that the end of a task has its number before what its client goes on to
  * remove. Not from the main context. */
 void announce_settle (TasksLocal *self);
+/* rootfs.c */
+
+/** What is left of @mounts (nullable) for the runtime once the mounts service has done its part, if it has any. Returns: (transfer full)
+ * (element-type GantryMount) (nullable): as @mounts, or with @error. */
+GPtrArray *rootfs_activate (TasksLocal *self, const char *ns, const char *id, GPtrArray *mounts, GCancellable *cancellable, GError **error);
+/** Undoes it, if something was done, on a worker thread. */
+void rootfs_release (TasksLocal *self, const char *ns, const char *id);
 
 /* restore.c */
 

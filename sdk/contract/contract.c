@@ -20,6 +20,7 @@ static const GantryContractSuite *const suites[] = {
   &gantry_contract_introspection,
   &gantry_contract_jobs,
   &gantry_contract_metadata,
+  &gantry_contract_mounts,
   &gantry_contract_registry,
   &gantry_contract_runtime,
   &gantry_contract_snapshot_index,

@@ -17,6 +17,7 @@
 #include "fake-store.h"
 #include "fake-tasks.h"
 #include "fake-transfer.h"
+#include "fake-mounts.h"
 #include "fake-verifier.h"
 
 typedef struct
@@ -60,6 +61,7 @@ DEFINE_FAKE (store, GantryStore)
 DEFINE_FAKE (runtime, GantryRuntime)
 DEFINE_FAKE (snapshot_index, GantrySnapshotIndex)
 DEFINE_FAKE (snapshotter, GantrySnapshotter)
+DEFINE_FAKE (mounts, GantryMounts)
 DEFINE_FAKE (verifier, GantryVerifier)
 
 static gpointer
@@ -127,6 +129,7 @@ static const Kind kinds[] = {
   { GANTRY_TRANSFER_TYPE, make_transfer, end_transfer },
   { GANTRY_SNAPSHOT_INDEX_TYPE, make_snapshot_index, end_snapshot_index },
   { GANTRY_SNAPSHOTTER_TYPE, make_snapshotter, end_snapshotter },
+  { GANTRY_MOUNTS_TYPE, make_mounts, end_mounts },
   { GANTRY_VERIFIER_TYPE, make_verifier, end_verifier },
 };
 

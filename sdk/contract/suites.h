@@ -9,6 +9,7 @@ extern const GantryContractSuite gantry_contract_content;
 extern const GantryContractSuite gantry_contract_event_log;
 extern const GantryContractSuite gantry_contract_events;
 extern const GantryContractSuite gantry_contract_metadata;
+extern const GantryContractSuite gantry_contract_mounts;
 extern const GantryContractSuite gantry_contract_registry;
 extern const GantryContractSuite gantry_contract_snapshot_index;
 extern const GantryContractSuite gantry_contract_snapshotter;

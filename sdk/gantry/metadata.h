@@ -15,6 +15,8 @@
  *     "snapshot"    id = "<snapshotter>/<name or key>". "kind" u (GantrySnapshotKind), "parent" s, "backend" s: the
  *                   snapshotter's own name for it.
  *     "ingest"      id = ref. "expires" x (ns): when an abandoned one may go.
+ *     "mount"       id = an activation's name (mounts.h). "backend" s: what garbage collection gives to mounts.h's collect (); the rest is
+ *                   the mounts service's.
  *     "intent"      namespace "". What the store is about to do (its own fields). Creating and deleting nothing but intents is not
  *                   synced: they are ordered before whatever is written later, and that is all they need.
  *
@@ -25,7 +27,7 @@
  *     gantry_metadata_apply (m, changes, …)
  *
  * Garbage collection marks from the *roots* (images, containers, sandboxes, leases, "containerd.io/gc.root" labels) along
- * *edges*: "containerd.io/gc.ref.content[.<x>]", "…gc.ref.snapshot.<snapshotter>[/<x>]", "…gc.ref.image[.<x>]" from holder
+ * *edges*: "containerd.io/gc.ref.content[.<x>]", "…gc.ref.snapshot.<snapshotter>[/<x>]", "…gc.ref.image[.<x>]", "…gc.ref.mount[.<x>]" from holder
  * to held, "…gc.bref.content[.<x>]", "…gc.bref.image…", "…gc.bref.container…" from held to holder, an image's target, a container's snapshot,
  * a snapshot's parent. Edges are kept as records are written. "containerd.io/gc.expire" (RFC 3339) on an object holds it until then.
  */
@@ -45,6 +47,7 @@ G_BEGIN_DECLS
 #define GANTRY_KIND_CONTENT "content"
 #define GANTRY_KIND_SNAPSHOT "snapshot"
 #define GANTRY_KIND_INGEST "ingest"
+#define GANTRY_KIND_MOUNT "mount"
 #define GANTRY_KIND_INTENT "intent"
 
 typedef struct {
@@ -188,7 +191,7 @@ gantry_change_new (GantryChangeKind change, GantryRecord *record)
 /** Something that no root reaches any more and that its backend may remove. */
 typedef struct {
   GANTRY_VALUE;
-  char *kind;     /**< GANTRY_KIND_CONTENT (in no namespace any more) or GANTRY_KIND_SNAPSHOT */
+  char *kind;     /**< GANTRY_KIND_CONTENT (in no namespace any more), GANTRY_KIND_SNAPSHOT or GANTRY_KIND_MOUNT */
   char *backend;  /**< the digest, or the snapshotter's own name for it */
   char *snapshotter; /**< (nullable): the snapshotter's plugin id */
   char *ns;

@@ -569,14 +569,6 @@ def test_the_controller_of_sandboxes_says_what_it_can(client):
         assert 'not implemented' in refused(UNIMPLEMENTED, getattr(client.controller, method), sandbox_id='x')
 
 
-def test_mounts_that_need_nobody(client):
-    refused(UNIMPLEMENTED, client.mounts.Activate, name='x', mounts=[{'type': 'overlay', 'source': 'overlay'}])
-    refused(NOT_FOUND, client.mounts.Info, name='x')
-    refused(NOT_FOUND, client.mounts.Deactivate, name='x')
-    refused(NOT_FOUND, client.mounts.Update, info={'name': 'x'})
-    assert not list(client.mounts.List())
-
-
 # Introspection
 
 def test_introspection(client, side):

@@ -196,7 +196,7 @@ def end(container):
 
 def test_a_checkpoint_in_content_is_restored_by_ctr():
     ctr("images", "import", "/opt/gantry-tests/busybox.tar")
-    ctr("run", "-d", IMAGE, "counter", "sh", "-c", COUNT)
+    ctr("run", "-d", "--null-io", IMAGE, "counter", "sh", "-c", COUNT)
     before = counted("counter", 20)
     ctr("containers", "checkpoint", "--rw", "--image", "--task", "counter", "example.com/counter:1")
     assert "example.com/counter:1" in ctr("images", "ls", "-q").stdout
@@ -215,7 +215,7 @@ def test_a_checkpoint_in_content_is_restored_by_ctr():
 
 
 def test_a_checkpoint_that_ends_the_task():
-    ctr("run", "-d", IMAGE, "ended", "sh", "-c", COUNT)
+    ctr("run", "-d", "--null-io", IMAGE, "ended", "sh", "-c", COUNT)
     counted("ended", 5)
     ctr("tasks", "checkpoint", "--exit", "--image-path", "/var/tmp/ended", "ended")
     assert os.path.exists("/var/tmp/ended/inventory.img")

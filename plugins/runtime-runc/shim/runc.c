@@ -433,13 +433,13 @@ runc_kill (Container *container, int signal, bool all, Error *error)
   return runc_run (container, args, NULL, NULL, error);
 }
 
-/* The last line of criu's log that tells an error: "(00.01) Error (file.c:12): …" */
+/* A line of criu's log that tells an error: "(00.01) Error (file.c:12): …". The first is what went wrong, the last what it could not do. */
 static bool
-last_criu_error (const char *text, char *message, size_t size)
+criu_error (const char *text, bool first, char *message, size_t size)
 {
   const char *found = NULL;
 
-  for (const char *at = text; at != NULL && (at = strstr (at, "Error (")) != NULL; at++)
+  for (const char *at = text; at != NULL && (at = strstr (at, "Error (")) != NULL && (found == NULL || !first); at++)
     found = at;
   if (found == NULL)
     return false;
@@ -461,7 +461,7 @@ runc_explain_criu (Container *container, const char *work_path, Error *error)
     fail (error, CODE_UNIMPLEMENTED, "criu, which makes and restores checkpoints, is not installed");
   else if (status != 0)
     {
-      if (output.failed || !last_criu_error ((const char *) output.data, message, sizeof message))
+      if (output.failed || !criu_error ((const char *) output.data, false, message, sizeof message))
         snprintf (message, sizeof message, "criu check failed with status %d", status);
       fail (error, CODE_UNIMPLEMENTED, "criu cannot run on this machine: %s", message);
     }
@@ -469,7 +469,7 @@ runc_explain_criu (Container *container, const char *work_path, Error *error)
     {
       snprintf (path, sizeof path, "%s/%s", work_path, container->init.started ? "dump.log" : "restore.log");
       log = read_file (path, 1024 * 1024, NULL);
-      if (last_criu_error (log, message, sizeof message))
+      if (criu_error (log, true, message, sizeof message))
         fail (error, CODE_UNKNOWN, "criu failed: %s", message);
       free (log);
     }

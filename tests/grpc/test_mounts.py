@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The Mounts service: what is mounted for clients, for how long, and that the task service uses it."""
+import os
+import pathlib
+import subprocess
+import time
+
+import pytest
+
+pytest.importorskip('grpc')
+from common import EXISTS, INVALID, NOT_FOUND, UNIMPLEMENTED, any_spec, container, import_image, make_spec, refused, run  # noqa: E402
+from sides import Side  # noqa: E402
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
+TMPFS = {'type': 'tmpfs', 'source': 'tmpfs', 'options': ['size=64k', 'mode=0755']}
+
+
+def mounted(path):
+    return any(line.split()[1] == path for line in pathlib.Path('/proc/self/mounts').read_text().splitlines())
+
+
+def gone(path):
+    for _ in range(600):
+        if not mounted(path) and not os.path.exists(path):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.fixture
+def leased(client):
+    return client.within(lease=client.leases.Create(id='held').lease.id)
+
+
+def test_what_the_system_can_mount_by_itself(client):
+    assert 'not implemented' in refused(UNIMPLEMENTED, client.mounts.Activate, name='x', mounts=[{'type': 'overlay', 'source': 'overlay'}])
+    assert 'magic' in refused(UNIMPLEMENTED, client.mounts.Activate, name='x', mounts=[{'type': 'magic/ext4', 'source': '/x'}])
+    refused(UNIMPLEMENTED, client.mounts.Activate, name='x', mounts=[{'type': 'mkfs/ext4', 'source': '/x'}])
+    refused(INVALID, client.mounts.Activate, name='x', mounts=[])
+    refused(INVALID, client.mounts.Activate, name='', mounts=[TMPFS], temporary=True)
+    for call in (client.mounts.Info, client.mounts.Deactivate):
+        refused(NOT_FOUND, call, name='x')
+    refused(NOT_FOUND, client.mounts.Update, info={'name': 'x'})
+    assert not list(client.mounts.List())
+
+
+def test_a_temporary_activation(leased, side):
+    info = leased.mounts.Activate(name='look', mounts=[TMPFS], labels={'a': 'b'}, temporary=True).info
+    point = info.active[0].mount_point
+    assert point.startswith(f'{side.dir}/s/mounts-local/') and mounted(point) and info.active[0].mounted_at.seconds > 0
+    assert [(one.type, one.source, list(one.options)) for one in info.system] == [('bind', point, ['rbind'])]
+    assert leased.mounts.Info(name='look').info == info and dict(info.labels) == {'a': 'b'}
+    assert [one.info for one in leased.mounts.List()] == [info]
+    assert [one.info.name for one in leased.mounts.List(filters=['labels.a==b'])] == ['look']
+    assert not list(leased.mounts.List(filters=['labels.a==c']))
+    assert not list(leased.within('elsewhere').mounts.List())
+    refused(EXISTS, leased.mounts.Activate, name='look', mounts=[TMPFS], temporary=True)
+    updated = leased.mounts.Update(info={'name': 'look', 'labels': {'c': 'd'}}, update_mask={'paths': ['labels.c']}).info
+    assert dict(updated.labels) == {'a': 'b', 'c': 'd'} and updated.active == info.active
+    leased.mounts.Deactivate(name='look')
+    assert not mounted(point) and not os.path.exists(point)
+    refused(NOT_FOUND, leased.mounts.Info, name='look')
+
+
+def test_mounts_that_name_each_other(leased, side):
+    """Two file systems of ours, a directory in one of them, and an overlay of both that is left for the caller."""
+    one, two = ({**TMPFS, 'options': [*TMPFS['options'], f'nr_inodes={n}']} for n in (10, 20))
+    overlay = {'type': 'format/mkdir/overlay', 'source': 'overlay', 'target': '', 'options': [
+        'lowerdir={{ overlay 1 0 }}', 'ro', 'X-containerd.mkdir.path={{ mount 0 }}/made:0751:5:6']}
+    info = leased.mounts.Activate(name='stack', mounts=[one, two, overlay]).info
+    points = [active.mount_point for active in info.active]
+    assert len(points) == 2 and all(mounted(point) for point in points)
+    assert [(left.type, list(left.options)) for left in info.system] == [('overlay', [f'lowerdir={points[1]}:{points[0]}', 'ro'])]
+    made = os.stat(f'{points[0]}/made')
+    assert (made.st_mode & 0o7777, made.st_uid, made.st_gid) == (0o751, 5, 6)
+    leased.mounts.Deactivate(name='stack')
+    assert not any(mounted(point) for point in points)
+    for options in (['lowerdir={{ mount 7 }}'], ['lowerdir={{ shell 0 }}'], ['lowerdir={{ mount 0'], ['X-containerd.mkdir.path=/etc/made'],
+                    ['X-containerd.mkdir.path={{ mount 0 }}/../../../../made'], ['X-containerd.mkdir.mode=1']):
+        bad = {**overlay, 'options': options}
+        refused(INVALID, leased.mounts.Activate, name='bad', mounts=[one, bad])
+        refused(NOT_FOUND, leased.mounts.Info, name='bad')
+    assert os.listdir(f'{side.dir}/s/mounts-local') == [] and not os.path.exists('/etc/made') and not os.path.exists(f'{side.dir}/made')
+
+
+def test_what_nobody_holds_is_unmounted(client, side):
+    """By leases, by a container that lives, or not at all."""
+    lease = client.leases.Create(id='l').lease.id
+    held = client.within(lease=lease).mounts.Activate(name='held', mounts=[TMPFS], temporary=True).info.active[0].mount_point
+    client.containers.Create(container=container(client, 'owner'))
+    owned = client.mounts.Activate(name='owned', mounts=[TMPFS], temporary=True,
+                                   labels={'containerd.io/gc.bref.container': 'owner'}).info.active[0].mount_point
+    free = client.mounts.Activate(name='free', mounts=[TMPFS], temporary=True).info.active[0].mount_point
+    def collect():
+        client.leases.Delete(id=client.leases.Create(id='none').lease.id, sync=True)
+    collect()
+    assert gone(free)
+    refused(NOT_FOUND, client.mounts.Info, name='free')
+    assert mounted(held) and mounted(owned)
+    client.containers.Delete(id='owner')
+    collect()
+    assert gone(owned) and mounted(held)
+    client.leases.Delete(id=lease, sync=True)
+    assert gone(held)
+
+
+def loop_devices_work():
+    return os.path.exists('/dev/loop-control') and os.path.exists('/sbin/mke2fs')
+
+
+@pytest.fixture
+def image(tmp_path):
+    """An ext4 image with busybox in it."""
+    if not loop_devices_work():
+        pytest.skip('needs loop devices and mke2fs')
+    root = tmp_path / 'root'
+    for name in ('bin', 'proc', 'dev', 'sys', 'run', 'etc', 'tmp'):
+        (root / name).mkdir(parents=True)
+    subprocess.run(['cp', '/bin/busybox', root / 'bin/busybox'], check=True)
+    subprocess.run(['/sbin/mke2fs', '-q', '-t', 'ext4', '-d', root, tmp_path / 'image', '16M'], check=True)
+    return tmp_path / 'image'
+
+
+def test_a_task_on_an_image_file(client, side, image, tmp_path):
+    """Create is given a loop device and a file system on it."""
+    mounts = [{'type': 'loop', 'source': str(image)}, {'type': 'format/ext4', 'source': '{{ mount 0 }}'}]
+    spec = make_spec(client, side, 'one', '/bin/busybox', 'sh', '-c', 'echo written >/file; /bin/busybox grep " / " /proc/mounts')
+    code, said = run(client, 'one', spec, mounts, tmp_path)
+    assert code == 0 and ' ext4 ' in said, said
+    for _ in range(600):
+        if not list(client.mounts.List()):
+            break
+        time.sleep(0.1)
+    assert not list(client.mounts.List()) and os.listdir(f'{side.dir}/s/mounts-local') == []
+    assert str(image) not in subprocess.run(['losetup', '-a'], capture_output=True, text=True, check=False).stdout
+    again = [mounts[0], {**mounts[1], 'options': ['ro']}]
+    code, said = run(client, 'two', make_spec(client, side, 'two', '/bin/busybox', 'cat', '/file'), again, tmp_path)
+    assert (code, said) == (0, 'written\n'), said
+
+
+def test_what_outlives_the_daemon_and_what_does_not(tmp_path):
+    """An activation is there after a restart; one that a crash cut off, and a directory that no record names, are not."""
+    side = Side('gantry').start()
+    try:
+        from client import Client
+        client = Client(side.address, 'restarted')
+        client = client.within(lease=client.leases.Create(id='l').lease.id)
+        info = client.mounts.Activate(name='stays', mounts=[TMPFS], temporary=True).info
+        side.process.kill()
+        side.process.wait()
+        stray = f'{side.dir}/s/mounts-local/stray/000'
+        os.makedirs(stray)
+        subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', stray], check=True)
+        side.start()
+        assert client.mounts.Info(name='stays').info == info and mounted(info.active[0].mount_point)
+        assert not mounted(stray) and not os.path.exists(f'{side.dir}/s/mounts-local/stray')
+        client.mounts.Deactivate(name='stays')
+    finally:
+        side.stop()
