@@ -49,6 +49,7 @@ void announce_forget (TasksLocal *self, GantryTaskCreate *create);
 /** Waits until what runtimes have told so far is announced, so that the end of a task has its number before what its client goes on to
  * remove. Not from the main context. */
 void announce_settle (TasksLocal *self);
+
 /* rootfs.c */
 
 /** What is left of @mounts (nullable) for the runtime once the mounts service has done its part, if it has any. Returns: (transfer full)

@@ -152,6 +152,7 @@ def test_what_outlives_the_daemon_and_what_does_not(tmp_path):
         os.makedirs(stray)
         subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', stray], check=True)
         side.start()
+        client = Client(side.address, 'restarted')
         assert client.mounts.Info(name='stays').info == info and mounted(info.active[0].mount_point)
         assert not mounted(stray) and not os.path.exists(f'{side.dir}/s/mounts-local/stray')
         client.mounts.Deactivate(name='stays')

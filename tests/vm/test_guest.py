@@ -203,14 +203,11 @@ def test_a_checkpoint_in_content_is_restored_by_ctr():
     # It was left running.
     counted("counter", before + 5)
     end("counter")
-    with subprocess.Popen(["ctr", "--address", "/run/gantry/grpc.sock", "-n", "criu", "containers", "restore", "--rw", "--live", "again",
-                           "example.com/counter:1"]) as restored:
-        # It goes on from where it was, and did not begin anew: there was no time to count as far.
-        assert counted("again", before) < before + 1000
-        assert os.listdir("/run/gantry/tasks-local/restore/criu") == []
-        ctr("tasks", "kill", "-s", "KILL", "again")
-        assert restored.wait(60) == 137
-    ctr("containers", "rm", "again", check=False)
+    ctr("containers", "restore", "--rw", "--live", "again", "example.com/counter:1")
+    # It goes on from where it was, and did not begin anew.
+    assert counted("again", 0) > before
+    assert os.listdir("/run/gantry/tasks-local/restore/criu") == []
+    end("again")
     ctr("images", "rm", "--sync", "example.com/counter:1")
 
 
