@@ -88,6 +88,7 @@ void
 cli_print_table (GPtrArray *rows)
 {
   glong widths[MAX_COLUMNS] = { 0 };
+  g_autoptr (GString) text = g_string_new (NULL);
 
   for (int pass = 0; pass < 2; pass++)
     for (guint i = 0; i < rows->len; i++)
@@ -101,11 +102,13 @@ cli_print_table (GPtrArray *rows)
             if (pass == 0)
               widths[j] = MAX (widths[j], width);
             else if (cells[j + 1] != NULL)
-              g_print ("%s%*s  ", cells[j], (int) (widths[j] - width), "");
+              g_string_append_printf (text, "%s%*s  ", cells[j], (int) (widths[j] - width), "");
             else
-              g_print ("%s\n", cells[j]);
+              g_string_append_printf (text, "%s\n", cells[j]);
           }
       }
+  /* At once: each call of it is a write. */
+  g_print ("%s", text->str);
 }
 
 const char *

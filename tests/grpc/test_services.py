@@ -254,6 +254,28 @@ def test_content(client):
     refused(NOT_FOUND, client.content.Read, digest=digest)
 
 
+def rss(pid):
+    for line in pathlib.Path(f'/proc/{pid}/status').read_text(encoding='ascii').splitlines():
+        if line.startswith('VmRSS:'):
+            return int(line.split()[1]) * 1024
+    raise AssertionError('no VmRSS')
+
+
+def test_slow_readers_of_a_large_blob_cost_little(client, side):
+    """10 GB, sparse, for eight clients that read the first piece and no more."""
+    digest = client.write(b'x', labels={'containerd.io/gc.root': 'x'})
+    os.truncate(f'{side.dir}/r/content-local/blobs/sha256/{digest.removeprefix("sha256:")}', 10 << 30)
+    before = rss(side.process.pid)
+    calls = [client.content.Read(digest=digest, timeout=None) for _ in range(8)]
+    for call in calls:
+        assert next(call).data[:2] == b'x\0'
+    assert client.read(digest, offset=(10 << 30) - 70000) == bytes(70000)
+    assert rss(side.process.pid) - before < 8 * (3 << 20) + (16 << 20)
+    for call in calls:
+        call.cancel()
+    client.content.Delete(digest=digest)
+
+
 def test_an_ingest_goes_on_where_it_ended(client):
     data = os.urandom(100000)
     kind = client.content.message
