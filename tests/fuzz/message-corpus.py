@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Messages to start from: whole ones, and ones that are broken in a way each.
+"""Messages to start from: whole ones, ones that are broken in a way each, and some bytes for every message of the API.
 
-    message-corpus.py DIRECTORY STAMP
+    message-corpus.py DIRECTORY STAMP PROTOS
 """
 import pathlib
 import random
+import re
 import sys
 
 
@@ -48,8 +49,29 @@ WHOLE = {
 }
 
 
+def messages(protos):
+    """The names of all messages that the files define, those within others left out."""
+    for path in sorted(protos.rglob('*.proto')):
+        text = path.read_text(encoding='utf-8')
+        package = re.search(r'^package ([\w.]+);', text, re.MULTILINE).group(1)
+        yield from (f'{package}.{name}' for name in re.findall(r'^message (\w+)', text, re.MULTILINE))
+
+
+# Fits whatever a field is: a text, a map's entry, a message with a text, an Any.
+FITTING = nested(1, b'key') + nested(2, b'value')
+
+
+def for_every_message(chance):
+    fields = range(1, 16)
+    yield 'texts', b''.join(nested(field, b'text') for field in fields)
+    yield 'messages', b''.join(nested(field, FITTING) * 2 for field in fields)
+    yield 'numbers', b''.join(number(field, chance.getrandbits(chance.choice((1, 7, 32, 64)))) for field in fields)
+    yield 'each-alone', nested(chance.choice(fields), nested(1, FITTING) + nested(2, b'x' * 200))
+    yield 'random', bytes(chance.choice((0x0a, 0x12, 0x1a, 0x08, 0x10, 0, 1, 2, 5, 0x61, 0xff)) for _ in range(60))
+
+
 def main():
-    directory, stamp = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    directory, stamp, protos = map(pathlib.Path, sys.argv[1:4])
     directory.mkdir(exist_ok=True)
     chance = random.Random(1)
     for name, data in WHOLE.items():
@@ -63,6 +85,12 @@ def main():
                 broken[chance.randrange(len(broken))] = chance.randrange(256)
             variants[f'random-{i}'] = bytes(broken)
         for variant, some in variants.items():
+            (directory / f'{name}-{variant}').write_bytes(name.encode() + b'\0' + some)
+    names = list(messages(protos))
+    if len(names) < 100:
+        sys.exit(f'{protos} has {len(names)} messages only')
+    for name in names:
+        for variant, some in for_every_message(chance):
             (directory / f'{name}-{variant}').write_bytes(name.encode() + b'\0' + some)
     stamp.write_text('')
 
