@@ -185,6 +185,7 @@ int cli_run (int argc, char **argv);
 int cli_create (int argc, char **argv);
 int cli_start (int argc, char **argv);
 int cli_exec (int argc, char **argv);
+int cli_logs (int argc, char **argv);
 int cli_attach (int argc, char **argv);
 int cli_kill (int argc, char **argv);
 int cli_stop (int argc, char **argv);

@@ -36,7 +36,8 @@ cli_exec (int argc, char **argv)
   options = container != NULL ? run_options_to_variant (&run, argv + 2) : NULL;
   if (options == NULL)
     return CLI_NOT_RUN;
-  stdio = session_stdio (&session, run.detach, run.interactive, run.tty);
+  /* A log is its container's. */
+  stdio = run.detach ? gantry_stdio_new_kept (run.tty) : session_stdio (&session, FALSE, run.interactive, run.tty);
   session.process = gantry_container_exec (container, exec_id, options, stdio, NULL, &error);
   /* Or we would hold the process's end of its streams. */
   g_clear_object (&stdio);
@@ -70,7 +71,7 @@ cli_attach (int argc, char **argv)
   GError *error = NULL;
 
   if (!cli_parse (&argc, &argv, "attach", "CONTAINER",
-                  "Connects to the streams of a detached container. What it wrote before goes to nobody.", entries, FALSE))
+                  "Connects to the streams of a detached container. What it wrote before is in its log (gantry logs).", entries, FALSE))
     return CLI_USAGE;
   if (argc != 2)
     return cli_usage ("attach", "attach needs a container");

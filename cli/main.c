@@ -13,6 +13,7 @@ static const CliVerb verbs[] = {
   { "start", cli_start, "Start a container" },
   { "exec", cli_exec, "Run one more process in a running container" },
   { "attach", cli_attach, "Connect to the streams of a detached container" },
+  { "logs", cli_logs, "Print what a detached container has written" },
   { "kill", cli_kill, "Send a signal to a container" },
   { "stop", cli_stop, "End a container: its stop signal, then SIGKILL" },
   { "pause", cli_pause, "Freeze a container" },

@@ -28,7 +28,7 @@ session_stdio (Session *session, gboolean detach, gboolean interactive, gboolean
 
   session->socket = -1;
   if (detach)
-    return gantry_stdio_new_kept (tty);
+    return gantry_stdio_new_logged (tty);
   if (!tty)
     return gantry_stdio_new_for_fds (interactive ? STDIN_FILENO : -1, STDOUT_FILENO, STDERR_FILENO);
   if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)

@@ -374,6 +374,57 @@ gantry_container_create_task_finish (GantryContainer *self, GAsyncResult *result
 }
 
 /**
+ * gantry_container_open_log:
+ * @self: the container
+ * @previous: what was moved away when the log had grown large
+ * @cancellable: (nullable): ends the call
+ * @error: why not
+ *
+ * Opens what a container with gantry_stdio_new_logged() has written. A line is a time, "stdout" or "stderr", "F" (a whole line) or "P" (a
+ * part of one), and the text.
+ *
+ * Returns: a descriptor to read from, which the caller closes; -1 with @error set
+ */
+int
+gantry_container_open_log (GantryContainer *self, gboolean previous, GCancellable *cancellable, GError **error)
+{
+  return _gantry_object_call_fd (self, "Container", "OpenLog", g_variant_new ("(b)", previous), cancellable,
+                                 error);
+}
+
+/**
+ * gantry_container_open_log_async:
+ * @self: the container
+ * @previous: what was moved away when the log had grown large
+ * @cancellable: (nullable): ends the call
+ * @callback: called when there is an answer
+ * @user_data: for @callback
+ *
+ * As gantry_container_open_log(), without blocking.
+ */
+void
+gantry_container_open_log_async (GantryContainer *self, gboolean previous, GCancellable *cancellable,
+                                 GAsyncReadyCallback callback, gpointer user_data)
+{
+  _gantry_object_call_async (self, "Container", "OpenLog", g_variant_new ("(b)", previous), NULL,
+                             gantry_container_open_log_async, cancellable, callback, user_data);
+}
+
+/**
+ * gantry_container_open_log_finish:
+ * @self: the container
+ * @result: the callback's
+ * @error: why not
+ *
+ * Returns: a descriptor to read from, which the caller closes; -1 with @error set
+ */
+int
+gantry_container_open_log_finish (GantryContainer *self, GAsyncResult *result, GError **error)
+{
+  return _gantry_object_finish_fd (self, gantry_container_open_log_async, result, error);
+}
+
+/**
  * gantry_container_pause:
  * @self: the container
  * @cancellable: (nullable): ends the call

@@ -127,6 +127,20 @@ gantry_stdio_new_kept (gboolean terminal)
   return gantry_stdio_new ("stream:", "stream:", terminal ? NULL : "stream:", terminal);
 }
 
+/**
+ * gantry_stdio_new_logged:
+ * @terminal: whether the process gets a terminal
+ *
+ * As gantry_stdio_new_kept(); what the process writes is also kept, see gantry_container_open_log().
+ *
+ * Returns: (transfer full): streams of a container's init process
+ */
+GantryStdio *
+gantry_stdio_new_logged (gboolean terminal)
+{
+  return gantry_stdio_new ("stream:", "log:", terminal ? NULL : "log:", terminal);
+}
+
 GVariant *
 _gantry_stdio_add_options (GantryStdio *self, GVariant *options)
 {

@@ -13,5 +13,6 @@ GantryStdio *gantry_stdio_new (const char *stdin_uri, const char *stdout_uri, co
 GantryStdio *gantry_stdio_new_for_fds (int stdin_fd, int stdout_fd, int stderr_fd);
 GantryStdio *gantry_stdio_new_for_console (int fd);
 GantryStdio *gantry_stdio_new_kept (gboolean terminal);
+GantryStdio *gantry_stdio_new_logged (gboolean terminal);
 
 G_END_DECLS

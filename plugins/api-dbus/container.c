@@ -4,6 +4,7 @@
 #include "api-dbus.h"
 
 #include <string.h>
+#include <unistd.h>
 
 static gboolean
 inspect (Call *call, GVariant **ret_reply, GError **error)
@@ -76,6 +77,26 @@ set_container_labels (Call *call, GVariant **ret_reply, GError **error)
   return set_labels (call, GANTRY_KIND_CONTAINER, call->ns, call->id, error);
 }
 
+/* Answers by itself: the dispatcher passes no descriptors. */
+static gboolean
+open_log (Call *call, GVariant **ret_reply, GError **error)
+{
+  g_autoptr (GUnixFDList) fds = g_unix_fd_list_new ();
+  gboolean previous;
+  int fd, at;
+
+  g_variant_get (call->parameters, "(b)", &previous);
+  if (!gantry_tasks_open_log (call->self->tasks, call->ns, call->id, previous, &fd, NULL, error))
+    return FALSE;
+  at = g_unix_fd_list_append (fds, fd, error);
+  close (fd);
+  if (at < 0)
+    return FALSE;
+  call->deferred = TRUE;
+  g_dbus_method_invocation_return_value_with_unix_fd_list (g_object_ref (call->invocation), g_variant_new ("(h)", at), fds);
+  return TRUE;
+}
+
 CallFunc
 container_find (const char *method)
 {
@@ -84,6 +105,7 @@ container_find (const char *method)
     { "Delete", delete_container },
     { "SetLabels", set_container_labels },
     { "CreateTask", create_task },
+    { "OpenLog", open_log },
   };
 
   return find_in (methods, G_N_ELEMENTS (methods), method);

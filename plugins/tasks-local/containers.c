@@ -273,6 +273,7 @@ tasks_delete_container (GantryTasks *tasks, const char *ns, const char *id, gboo
   change = gantry_change_new (GANTRY_CHANGE_DELETE, record);
   if (!gantry_metadata_apply_one (self->metadata, change, NULL, cancellable, error))
     return FALSE;
+  logs_remove (self, ns, id);
   key = gantry_record_get_string (record, "snapshot-key");
   if (!remove_snapshot || key == NULL || key[0] == '\0')
     return TRUE;

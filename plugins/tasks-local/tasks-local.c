@@ -66,6 +66,22 @@ find_runtime (TasksLocal *self, const char *name, GError **error)
   return found;
 }
 
+/* Other shims have no bounded log. */
+static gboolean
+can_log (TasksLocal *self, GantryRuntime *runtime)
+{
+  g_autoptr (GPtrArray) bindings = gantry_host_lookup_all (self->host, GANTRY_RUNTIME_TYPE, NULL);
+
+  for (guint i = 0; bindings != NULL && i < bindings->len; i++)
+    {
+      GantryBinding *binding = g_ptr_array_index (bindings, i);
+
+      if (binding->instance == runtime)
+        return strcmp (binding->id, "runc") == 0;
+    }
+  return FALSE;
+}
+
 /* Says whether it is the container or only its task that is not there. */
 static void
 throw_no_task (TasksLocal *self, const char *ns, const char *id, GError **error)
@@ -107,6 +123,7 @@ tasks_create_task (GantryTasks *tasks, const char *ns, const char *id, GantryStd
   g_autoptr (GPtrArray) own_mounts = NULL;
   g_autoptr (GantrySnapshotter) snapshotter = NULL;
   g_autoptr (GantryTaskCreate) create = NULL;
+  g_autoptr (GantryStdio) resolved = NULL;
   g_autoptr (GantryProcess) process = NULL;
   g_autoptr (GError) local = NULL;
   g_autofree char *restored = NULL;
@@ -122,6 +139,9 @@ tasks_create_task (GantryTasks *tasks, const char *ns, const char *id, GantryStd
     return FALSE;
   if (spec == NULL)
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "container %s has no spec", id);
+  resolved = logs_resolve (self, record, can_log (self, runtime), stdio, error);
+  if (resolved == NULL && stdio != NULL)
+    return FALSE;
   key = gantry_record_get_string (record, "snapshot-key");
   if (mounts == NULL && key != NULL && key[0] != '\0')
     {
@@ -144,7 +164,7 @@ tasks_create_task (GantryTasks *tasks, const char *ns, const char *id, GantryStd
         }
     }
   bytes = gantry_any_get_bytes (spec);
-  create = gantry_task_create_new (ns, id, bytes, rest, stdio);
+  create = gantry_task_create_new (ns, id, bytes, rest, resolved);
   record_options = gantry_record_get_field (record, "runtime-options", G_VARIANT_TYPE ("(say)"));
   create->options = options != NULL ? g_variant_ref (options) : g_steal_pointer (&record_options);
   create->checkpoint = g_strdup (checkpoint);
@@ -509,6 +529,7 @@ static const GantryTasksVtable vtable = {
   .watch = tasks_watch,
   .unwatch = tasks_unwatch,
   .check = tasks_check,
+  .open_log = tasks_open_log,
 };
 
 void
@@ -556,6 +577,7 @@ tasks_local_new (const GantryHost *host, GError **error)
       return NULL;
     }
   restore_sweep (self);
+  logs_sweep (self);
   for (guint i = 0; i < self->runtimes->len; i++)
     gantry_runtime_set_watch (((GantryBinding *) g_ptr_array_index (self->runtimes, i))->instance, on_task_event, self);
   return self;

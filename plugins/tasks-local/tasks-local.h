@@ -68,6 +68,17 @@ void restore_forget (TasksLocal *self, const char *ns, const char *id);
 /** At start: removes what no task waits for. */
 void restore_sweep (TasksLocal *self);
 
+/* logs.c */
+
+/** Puts the container's log, or without @can_log "stream:", in the place of "log:" in @stdio (nullable). Returns: (transfer full) (nullable):
+ * NULL with @error, or for NULL. */
+GantryStdio *logs_resolve (TasksLocal *self, GantryRecord *record, gboolean can_log, GantryStdio *stdio, GError **error);
+void logs_remove (TasksLocal *self, const char *ns, const char *id);
+/** At start: removes the logs of containers that are gone, on a worker thread. */
+void logs_sweep (TasksLocal *self);
+gboolean tasks_open_log (GantryTasks *tasks, const char *ns, const char *id, gboolean previous, int *ret_fd, GCancellable *cancellable,
+                         GError **error);
+
 /* check.c */
 gboolean tasks_check (GantryTasks *tasks, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error);
 

@@ -208,7 +208,12 @@ test_absent (GantryContractFixture *fixture)
   GantryProcess *none = GANTRY_CONTRACT_UNTOUCHED;
   Exit end = { FALSE, 0, FALSE };
   guint64 wait = 77;
+  int log = -77;
 
+  if (GANTRY_HAS (tasks->vtable, GantryTasksVtable, open_log))
+    CONTRACT_FAILS_NAMING (GANTRY_ERROR_NOT_FOUND, "absent",
+                           gantry_tasks_open_log (tasks, NS, "absent", FALSE, &log, NULL, &error));
+  g_assert_cmpint (log, ==, -77);
   CONTRACT_FAILS_NAMING (GANTRY_ERROR_NOT_FOUND, "absent",
                          gantry_tasks_create_task (tasks, NS, "absent", NULL, NULL, NULL, NULL, &none, NULL,
                                                    &error));

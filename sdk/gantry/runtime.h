@@ -41,7 +41,8 @@ typedef enum {
  *     "binary:///path?k=v" a logging program (containerd's binary log driver)
  *     "fd:N"               entry N of fds: it *is* the process's stream, without a copy in between
  *     "stream:"            kept by the shim; attach () connects to it, again and again
- *     "stream:///path"     the same, and logged to a bounded file
+ *     "stream:///path"     the same, and logged to a bounded file and "<path>.1", what was before it, as kubelet's container logs are:
+ *                          RFC 3339 time, "stdout" or "stderr", "F" (a whole line) or "P" (a part of one), and the text
  * With terminal, stdin_uri and stdout_uri describe the console and stderr_uri is not used. */
 typedef struct {
   GANTRY_VALUE;

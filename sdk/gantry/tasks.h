@@ -56,7 +56,8 @@ typedef struct {
   gboolean (*delete_container) (GantryTasks *self, const char *ns, const char *id, gboolean remove_snapshot, gboolean force,
                                 GCancellable *cancellable, GError **error);
 
-  /** Makes the task of the container @id. @stdio: (nullable). @mounts: (nullable) (element-type GantryMount): the root file
+  /** Makes the task of the container @id. @stdio: (nullable); "log:" is "stream:" with a bounded log that goes with the container, where
+   * the runtime can keep one (open_log). @mounts: (nullable) (element-type GantryMount): the root file
    * system; NULL: of the record's snapshot. @options: (nullable): (say): runtime options, NULL: the record's. @checkpoint:
    * (nullable): what to restore from: a directory, or the digest of a tar of one in content. *@ret_process: (optional) (transfer full). Blocks: as the runtime.
    * Errors: NOT_FOUND (container, runtime), ALREADY_EXISTS, and of the runtime. Since: 1.0 */
@@ -153,6 +154,12 @@ typedef struct {
    * Errors: NOT_FOUND, and as it. Since: 1.0 */
   gboolean (*runtime_info) (GantryTasks *self, const char *runtime, GVariant *options, GBytes **ret_info, GCancellable *cancellable,
                             GError **error);
+
+  /** Opens what the container's tasks have written while their stdio was "log:"; with @previous what was before that, which was moved away
+   * when it had grown large (runtime.h, "stream:///path": the format). *@ret_fd: (transfer full): for reading; it can be followed, and is moved
+   * away (IN_MOVE_SELF) when the next one begins. Blocks: on local I/O. Errors: NOT_FOUND (no container, or it has none). Since: 1.0 */
+  gboolean (*open_log) (GantryTasks *self, const char *ns, const char *id, gboolean previous, int *ret_fd, GCancellable *cancellable,
+                        GError **error);
 } GantryTasksVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -335,6 +342,13 @@ gantry_tasks_runtime_info (GantryTasks *self, const char *runtime, GVariant *opt
 {
   GANTRY_REQUIRE_SLOT (self, GantryTasksVtable, runtime_info, FALSE);
   return self->vtable->runtime_info (self, runtime, options, ret_info, cancellable, error);
+}
+
+static inline gboolean
+gantry_tasks_open_log (GantryTasks *self, const char *ns, const char *id, gboolean previous, int *ret_fd, GCancellable *cancellable,
+                       GError **error)
+{
+  GANTRY_TASKS_CALL (open_log, id, previous, ret_fd);
 }
 
 #undef GANTRY_TASKS_CALL

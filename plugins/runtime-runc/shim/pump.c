@@ -13,7 +13,6 @@
 
 #define BUFFER 16384
 #define MAX_SINKS 8
-#define MAX_LOG (8 * 1024 * 1024)
 
 typedef struct {
   Watch watch;
@@ -28,9 +27,8 @@ struct Pump {
   Pump **owner;
   bool reading;
   Sink sinks[MAX_SINKS];
-  int log;
-  char *log_path;
-  size_t log_length;
+  Log *log; /* or NULL */
+  const char *log_name;
   size_t length;
   char buffer[BUFFER];
 };
@@ -67,32 +65,11 @@ pump_free (Pump *pump)
   if (pump->reading)
     watch_remove (&pump->source);
   close (pump->source.fd);
-  if (pump->log >= 0)
-    close (pump->log);
+  log_unref (pump->log);
   if (pump->owner != NULL)
     *pump->owner = NULL;
-  free (pump->log_path);
   free (pump);
   n_pumps--;
-}
-
-static void
-write_log (Pump *pump)
-{
-  if (pump->log < 0)
-    return;
-  if (pump->log_length > MAX_LOG)
-    {
-      char old[4096];
-
-      snprintf (old, sizeof old, "%s.1", pump->log_path);
-      rename (pump->log_path, old);
-      close (pump->log);
-      pump->log = open (pump->log_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-      pump->log_length = 0;
-    }
-  if (pump->log >= 0 && write (pump->log, pump->buffer, pump->length) > 0)
-    pump->log_length += pump->length;
 }
 
 /* Gives @sink what it has not taken. Returns: true if it has taken all (or is gone). */
@@ -170,7 +147,8 @@ on_source (Watch *watch, uint32_t events)
   pump->length = (size_t) n;
   for (int i = 0; i < MAX_SINKS; i++)
     pump->sinks[i].offset = 0;
-  write_log (pump);
+  if (pump->log != NULL)
+    log_write (pump->log, pump->log_name, pump->buffer, pump->length);
   set_reading (pump, flush_all (pump));
 }
 
@@ -207,7 +185,6 @@ pump_new (int source, Pump **owner)
   n_pumps++;
   set_nonblocking (source);
   pump->source = (Watch){ source, on_source, pump };
-  pump->log = -1;
   set_reading (pump, true);
   if (!pump->reading)
     {
@@ -234,12 +211,12 @@ pump_add_sink (Pump *pump, int fd)
   return false;
 }
 
-bool
-pump_add_log (Pump *pump, const char *path)
+void
+pump_set_log (Pump *pump, Log *log, const char *name)
 {
-  pump->log = open (path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-  pump->log_path = strdup (path);
-  return pump->log >= 0 && pump->log_path != NULL;
+  log_unref (pump->log);
+  pump->log = log_ref (log);
+  pump->log_name = name;
 }
 
 void

@@ -4,6 +4,8 @@
  * buffer. With no sink it reads and drops. It ends by itself when its source does. */
 #pragma once
 
+#include "log.h"
+
 #include <stdbool.h>
 
 typedef struct Pump Pump;
@@ -12,8 +14,8 @@ typedef struct Pump Pump;
 Pump *pump_new (int source, Pump **owner);
 /** Adds a sink; takes over @fd. Returns: false if there are too many. */
 bool pump_add_sink (Pump *pump, int fd);
-/** Adds a bounded log: @path is moved to "<path>.1" when it has grown large. */
-bool pump_add_log (Pump *pump, const char *path);
+/** Writes all to @log, too, as the stream @name ("stdout", for ever). */
+void pump_set_log (Pump *pump, Log *log, const char *name);
 void pump_free (Pump *pump);
 /** Nobody owns it any more; it ends by itself. */
 void pump_disown (Pump *pump);

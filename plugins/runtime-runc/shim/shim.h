@@ -96,6 +96,7 @@ struct Process {
   int64_t exited_ns;
   struct Waiter *waiters;
   pid_t logger; /* of binary://, or 0 */
+  struct Log *log; /* of stream:///path, or NULL */
 };
 
 /** containerd.runc.v1.Options, as far as they matter to one container. */

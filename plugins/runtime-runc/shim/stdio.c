@@ -107,6 +107,28 @@ open_fifo (Process *process, int i, const char *path, Error *error)
   return open (again, (i == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
 }
 
+/* Has the output @i logged if its URI names a file. Both outputs share one log, so that it is moved away for both at once. */
+static bool
+add_log (Process *process, int i, const char *uri, Error *error)
+{
+  const char *path;
+
+  if (!has_prefix (uri, "stream:///"))
+    return true;
+  path = uri + strlen ("stream://");
+  if (process->log == NULL || strcmp (log_path (process->log), path) != 0)
+    {
+      Log *log = log_open (path);
+
+      if (log == NULL)
+        return fail_errno (error, "opening the log %s", path);
+      log_unref (process->log);
+      process->log = log;
+    }
+  pump_set_log (stream_of (process, i)->pump, process->log, i == 2 ? "stderr" : "stdout");
+  return true;
+}
+
 /* Makes a pipe whose other end is kept: outputs are pumped, stdin is fed by attached clients. */
 static int
 open_kept (Process *process, int i, const char *uri, Error *error)
@@ -130,10 +152,9 @@ open_kept (Process *process, int i, const char *uri, Error *error)
       fail (error, CODE_INTERNAL, "no memory for a stream");
       return -1;
     }
-  if (has_prefix (uri, "stream:///") && !pump_add_log (stream->pump, uri + strlen ("stream://")))
+  if (!add_log (process, i, uri, error))
     {
       close (fds[1]);
-      fail_errno (error, "opening the log %s", uri + strlen ("stream://"));
       return -1;
     }
   return fds[1];
@@ -419,8 +440,8 @@ stdio_take_console (Process *process, int master, Error *error)
     return false;
   if (out_fd >= 0)
     pump_add_sink (out->pump, out_fd);
-  if (out_uri != NULL && has_prefix (out_uri, "stream:///") && !pump_add_log (out->pump, out_uri + strlen ("stream://")))
-    return fail_errno (error, "opening the log %s", out_uri);
+  if (out_uri != NULL && !add_log (process, 1, out_uri, error))
+    return false;
   if (in_fd >= 0 && !add_input (process, 0, in_fd, fcntl (master, F_DUPFD_CLOEXEC, 3)))
     return fail (error, CODE_INTERNAL, "no memory for a console");
   return true;
@@ -502,6 +523,8 @@ stdio_finish (Process *process)
       free (stream);
       process->streams[i] = NULL;
     }
+  log_unref (process->log);
+  process->log = NULL;
   if (process->console >= 0)
     close (process->console);
   process->console = -1;
