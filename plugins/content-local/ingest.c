@@ -334,6 +334,21 @@ ingest_commit (GantryIngest *ingest, guint64 expected_size, const char *expected
   return ok;
 }
 
+static gboolean
+ingest_open_reader (GantryIngest *ingest, int *ret_fd, GCancellable *cancellable, GError **error)
+{
+  Ingest *self = (Ingest *) ingest;
+  int fd;
+
+  if (self->fd < 0)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "ingest %s is closed", self->ref);
+  fd = gantry_open_beneath (self->content->ingest_fd, self->data_name, O_RDONLY | O_NOFOLLOW, 0);
+  if (fd < 0)
+    return gantry_throw_errno (error, errno, "reading ingest %s", self->ref);
+  *ret_fd = fd;
+  return TRUE;
+}
+
 static const GantryIngestVtable ingest_vtable = {
   .size = sizeof (GantryIngestVtable),
   .ref = ingest_ref,
@@ -343,6 +358,7 @@ static const GantryIngestVtable ingest_vtable = {
   .truncate = ingest_truncate,
   .commit = ingest_commit,
   .get_digest = ingest_get_digest,
+  .open_reader = ingest_open_reader,
 };
 
 /* Reads the notes. *@ret_status has no offset. Returns: FALSE without an error if there are none. */

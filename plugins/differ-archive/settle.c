@@ -92,6 +92,8 @@ add_directory (Node *root, const char *path, GError **error)
 {
   int fd = open (path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
+  if (fd < 0 && errno == ENOENT)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "the layer %s is gone", path);
   if (fd < 0)
     return gantry_throw_errno (error, errno, "opening the layer %s", path);
   g_array_append_val (root->fds, fd);

@@ -15,6 +15,8 @@
 /* Files from this size on are sent to the disk at once, so that the sync at the end finds little left to do.
  */
 #define EARLY_WRITE_SIZE (16 * 1024)
+/* Of a large file, every so many bytes. */
+#define EARLY_WRITE_STEP (8 * 1024 * 1024)
 
 #define TAR_BLOCK 512
 
@@ -31,8 +33,8 @@ typedef struct
   guint64 n_bytes;
   char primer[TAR_BLOCK]; /* a tar header */
   gboolean primed;
-  gboolean between; /* an entry was read whole, the next was not begun */
-  guint64 n_read;   /* of the stream, with what was added at its end */
+  gboolean between;    /* an entry was read whole, the next was not begun */
+  guint64 n_read;      /* of the stream, with what was added at its end */
   gboolean root_entry; /* the layer has one for its root directory */
 } Extraction;
 
@@ -209,11 +211,21 @@ write_block (int fd, const guint8 *data, gsize length, gint64 offset, GError **e
 
 static gboolean throw_archive (Extraction *self, GError **error);
 
+/* Sends what was written from *@begun to @end to the disk, if it is much or the file is @whole. */
+static void
+write_early (Extraction *self, int fd, gint64 *begun, gint64 end, gboolean whole)
+{
+  if (self->flush == NULL || end - *begun < (whole && *begun == 0 ? EARLY_WRITE_SIZE : EARLY_WRITE_STEP))
+    return;
+  sync_file_range (fd, *begun, end - *begun, SYNC_FILE_RANGE_WRITE);
+  *begun = end;
+}
+
 static gboolean
 write_data (Extraction *self, Entry *entry, int fd, GError **error)
 {
   gint64 size = archive_entry_size (entry->ae);
-  gint64 end = 0;
+  gint64 begun = 0, end = 0;
 
   while (size > 0)
     {
@@ -231,13 +243,13 @@ write_data (Extraction *self, Entry *entry, int fd, GError **error)
       if (!write_block (fd, data, length, offset, error))
         return FALSE;
       end = MAX (end, offset + (gint64)length);
+      write_early (self, fd, &begun, end, FALSE);
       /* From here on only the padding is read. */
       self->between = end == size;
     }
   if (end < size && ftruncate (fd, size) < 0)
     return gantry_throw_errno (error, errno, "setting its size");
-  if (self->flush != NULL && end >= EARLY_WRITE_SIZE)
-    sync_file_range (fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+  write_early (self, fd, &begun, end, TRUE);
   if (self->flush != NULL)
     unpack_flush_add (self->flush, (guint64)end);
   return TRUE;
@@ -608,15 +620,16 @@ make_primer (Extraction *self)
   g_snprintf (self->primer + 148, 8, "%06o", sum);
 }
 
-/* Some writers (umoci insert) end an archive right behind the data of its last file, without what fills the last block up, and readers of
- * tar in Go take that. Anything else that is missing is an error. */
+/* Some writers (umoci insert) end an archive right behind the data of its last file, without what fills the
+ * last block up, and readers of tar in Go take that. Anything else that is missing is an error. */
 static la_ssize_t
 add_padding (Extraction *self, const void **ret_data)
 {
   static const char zeros[TAR_BLOCK];
   guint64 rest = self->n_read % TAR_BLOCK;
 
-  if (!self->between || rest == 0 || (guint64)archive_filter_bytes (self->archive, 0) != sizeof self->primer + self->n_read)
+  if (!self->between || rest == 0
+      || (guint64)archive_filter_bytes (self->archive, 0) != sizeof self->primer + self->n_read)
     return 0;
   self->n_read += TAR_BLOCK - rest;
   *ret_data = zeros;

@@ -40,7 +40,7 @@ proxy_can_apply (GantryDiffer *self, const char *media_type)
 static gboolean
 check_options (GVariant *options, gboolean *ret_sync, GError **error)
 {
-  gboolean rebase = FALSE;
+  gboolean rebase = FALSE, stream = FALSE;
 
   *ret_sync = TRUE;
   if (options == NULL)
@@ -49,6 +49,9 @@ check_options (GVariant *options, gboolean *ret_sync, GError **error)
   if (g_variant_lookup (options, "rebase", "b", &rebase) && rebase)
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
                          "a proxied differ applies no layer without those below it");
+  if (g_variant_lookup (options, "stream", "b", &stream) && stream)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "a proxied differ applies no layer that is still to come");
   for (gsize i = 0; i < g_variant_n_children (options); i++)
     {
       const char *key;

@@ -280,6 +280,12 @@ ingest_view_get_digest (GantryIngest *ingest, char **ret_digest, GCancellable *c
   return gantry_ingest_get_digest (((IngestView *) ingest)->backend, ret_digest, cancellable, error);
 }
 
+static gboolean
+ingest_view_open_reader (GantryIngest *ingest, int *ret_fd, GCancellable *cancellable, GError **error)
+{
+  return gantry_ingest_open_reader (((IngestView *) ingest)->backend, ret_fd, cancellable, error);
+}
+
 /* Publishes the blob and makes its record. *@ret_digest is set if there is a blob, be it from before (ALREADY_EXISTS). */
 static gboolean
 commit_and_adopt (IngestView *self, guint64 size, guint64 expected_size, const char *expected_digest, GVariant *labels,
@@ -347,6 +353,7 @@ static const GantryIngestVtable ingest_vtable = {
   .truncate = ingest_view_truncate,
   .commit = ingest_view_commit,
   .get_digest = ingest_view_get_digest,
+  .open_reader = ingest_view_open_reader,
 };
 
 /* Whether the namespace has @digest now, if need be because another one has it. Returns: FALSE with or without an error. */

@@ -10,11 +10,12 @@ typedef void (*FetchReport) (guint64 bytes, gpointer user_data);
 
 /* fetch-ranges.c */
 
-/** A large blob that comes by parallel ranges into @ingest, which has @offset bytes. Everything is borrowed
- * until ranges_run () returns. Returns: (transfer full). */
+/** @report: told what has come; @grew: told what @ingest has. A large blob that comes by parallel ranges into
+ * @ingest, which has @offset bytes. Everything is borrowed until ranges_run () returns. Returns: (transfer
+ * full). */
 Ranges *ranges_new (GantryRepository *repository, GantryDescriptor *blob, const char *const *urls,
-                    GantryIngest *ingest, guint64 offset, FetchReport report, gpointer user_data,
-                    GCancellable *cancellable);
+                    GantryIngest *ingest, guint64 offset, FetchReport report, FetchReport grew,
+                    gpointer user_data, GCancellable *cancellable);
 Ranges *ranges_ref (Ranges *self);
 void ranges_unref (Ranges *self);
 /** Fetches what nobody else does, until all is there or it failed. *@ret_unsupported: no host serves ranges;

@@ -14,7 +14,7 @@ struct _Ranges
   GantryDescriptor *blob;
   const char *const *urls;
   GantryIngest *ingest;
-  FetchReport report;
+  FetchReport report, grew;
   gpointer user_data;
   GCancellable *cancellable;
 
@@ -31,7 +31,7 @@ struct _Ranges
 
 Ranges *
 ranges_new (GantryRepository *repository, GantryDescriptor *blob, const char *const *urls,
-            GantryIngest *ingest, guint64 offset, FetchReport report, gpointer user_data,
+            GantryIngest *ingest, guint64 offset, FetchReport report, FetchReport grew, gpointer user_data,
             GCancellable *cancellable)
 {
   Ranges *self = g_new0 (Ranges, 1);
@@ -42,6 +42,7 @@ ranges_new (GantryRepository *repository, GantryDescriptor *blob, const char *co
                     .urls = urls,
                     .ingest = ingest,
                     .report = report,
+                    .grew = grew,
                     .user_data = user_data,
                     .cancellable = cancellable,
                     .next = offset,
@@ -114,6 +115,7 @@ write_range (Ranges *self, const guint8 *buffer, guint64 start, gsize length, GE
     return TRUE;
   if (!gantry_ingest_write (self->ingest, buffer, length, self->cancellable, error))
     return FALSE;
+  self->grew (start + length, self->user_data);
   g_mutex_lock (&self->lock);
   self->written = start + length;
   g_cond_broadcast (&self->cond);

@@ -15,7 +15,8 @@ typedef struct
   Fetches *fetches;
   GantryDescriptor *blob;
   char **urls;
-  Ranges *ranges; /* (nullable): not a blob of its own: help there */
+  Ranges *ranges;       /* (nullable): not a blob of its own: help there */
+  GantryIngest *ingest; /* (nullable): of the attempt under way; borrowed */
 } Fetch;
 
 /* A blob on its way, with those who wait for it. */
@@ -40,6 +41,7 @@ struct _Fetches
   GantryRepository *repository;
   GVariant *labels;
   FetchFunc func;
+  FetchGrewFunc grew;
   gpointer user_data;
   GCancellable *cancellable; /* of our own */
   GCancellable *parent;
@@ -140,6 +142,15 @@ report (guint64 bytes, gpointer user_data)
   g_mutex_unlock (&pool->lock);
 }
 
+static void
+grew (guint64 bytes, gpointer user_data)
+{
+  Fetch *fetch = user_data;
+
+  if (fetch->fetches->grew != NULL)
+    fetch->fetches->grew (fetch->blob, fetch->ingest, bytes, fetch->fetches->user_data);
+}
+
 static gboolean
 copy_stream (Fetch *fetch, GantryIngest *ingest, guint64 offset, GError **error)
 {
@@ -157,6 +168,7 @@ copy_stream (Fetch *fetch, GantryIngest *ingest, guint64 offset, GError **error)
         return FALSE;
       offset += (guint64)n;
       report (offset, fetch);
+      grew (offset, fetch);
     }
   return n == 0;
 }
@@ -166,7 +178,7 @@ copy_ranges (Fetch *fetch, GantryIngest *ingest, guint64 offset, GError **error)
 {
   Fetches *self = fetch->fetches;
   Ranges *ranges = ranges_new (self->repository, fetch->blob, (const char *const *)fetch->urls, ingest,
-                               offset, report, fetch, self->cancellable);
+                               offset, report, grew, fetch, self->cancellable);
   gboolean unsupported = FALSE, ok;
 
   /* Behind every blob that waits: they help only if there is a place for nothing better. */
@@ -282,6 +294,8 @@ attempt (Fetch *fetch, gboolean *ret_resumed, GError **error)
   *ret_resumed = offset > 0;
   progress_item (self->progress, fetch->blob->digest, "downloading", 0, FALSE);
   report (offset, fetch);
+  fetch->ingest = ingest;
+  grew (offset, fetch);
   if (offset < fetch->blob->blob_size
       && !(fetch->blob->blob_size - offset >= RANGES_FROM ? copy_ranges : copy_stream) (fetch, ingest, offset,
                                                                                         error))
@@ -456,7 +470,8 @@ on_parent_cancelled (GCancellable *parent, gpointer data)
 
 Fetches *
 fetches_new (FetchPool *pool, Progress *progress, GantryContent *content, GantryRepository *repository,
-             GVariant *labels, FetchFunc func, gpointer user_data, GCancellable *cancellable)
+             GVariant *labels, FetchFunc func, FetchGrewFunc grew_func, gpointer user_data,
+             GCancellable *cancellable)
 {
   Fetches *self = g_new0 (Fetches, 1);
 
@@ -466,6 +481,7 @@ fetches_new (FetchPool *pool, Progress *progress, GantryContent *content, Gantry
                      .repository = repository,
                      .labels = labels,
                      .func = func,
+                     .grew = grew_func,
                      .user_data = user_data,
                      .parent = cancellable };
   g_mutex_init (&self->lock);

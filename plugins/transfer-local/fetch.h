@@ -18,14 +18,18 @@ void fetch_pool_free (FetchPool *self);
 
 typedef struct _Fetches Fetches;
 
+/** @ingest, of @blob, has @bytes now, in order and not verified. On a thread of the pool. */
+typedef void (*FetchGrewFunc) (GantryDescriptor *blob, GantryIngest *ingest, guint64 bytes,
+                               gpointer user_data);
+
 /** @blob is in the namespace (@error NULL) or will not be. Called once for each, on a thread of the pool. */
 typedef void (*FetchFunc) (GantryDescriptor *blob, const GError *error, gpointer user_data);
 
-/** The fetches of one pull. Everything is borrowed until fetches_free (). @labels: (nullable): a{ss}: of
- * every new blob. */
+/** The fetches of one pull. Everything is borrowed until fetches_free (). @grew: (nullable). @labels:
+ * (nullable): a{ss}: of every new blob. */
 Fetches *fetches_new (FetchPool *pool, Progress *progress, GantryContent *content,
-                      GantryRepository *repository, GVariant *labels, FetchFunc func, gpointer user_data,
-                      GCancellable *cancellable);
+                      GantryRepository *repository, GVariant *labels, FetchFunc func, FetchGrewFunc grew,
+                      gpointer user_data, GCancellable *cancellable);
 /** Fetches @blob, once. @urls: (nullable): where else it may be had. Blocks: no. */
 void fetches_add (Fetches *self, GantryDescriptor *blob, const char *const *urls);
 /** Ends what is under way; func hears of it. */

@@ -12,9 +12,14 @@
 
 #include <fdio.h>
 
+#include "follow.h"
+
 /* Layers below this are made durable together, as many as are ready: of an image with many small ones, syncs
  * would take most of the time. */
 #define SYNC_ALONE (8 * 1024 * 1024)
+
+/* From this size on a layer is unpacked while it comes. */
+#define FOLLOW_FROM (32 * 1024 * 1024)
 
 typedef enum
 {
@@ -34,10 +39,13 @@ typedef struct
   gboolean arrived;
   gboolean on_parent; /* unpacked on the layers below, not to be rebased */
   gboolean whole;     /* nothing but its commit is missing */
+  gboolean told;      /* others know from us what is below the next one */
   char *unsynced;     /* (nullable): where its files are that are not durable yet */
   LayerState state;   /* of the work ahead */
   char *key;          /* (nullable): the active snapshot */
   GPtrArray *mounts;  /* its mounts */
+  Follow *follow;     /* (nullable): unpacked while it comes; with lock */
+  gboolean followed;  /* that was tried */
   GantryDescriptor *diff;
   GError *error;
 } Layer;
@@ -166,11 +174,42 @@ note_below (Layer *layer)
     below = lower != NULL ? g_strconcat (own, ":", lower, NULL) : g_strdup (own);
   g_free (self->below);
   self->below = below;
+  layer->told = below != NULL;
+  if (below == NULL)
+    return;
+  g_mutex_lock (&self->transfer->lock);
+  g_hash_table_replace (self->transfer->below, claim_key (self, layer->chain), g_strdup (below));
+  g_mutex_unlock (&self->transfer->lock);
+}
+
+/* The same after a layer that somebody else has made, if it was one of us who is still at work. */
+static void
+ask_below (Layer *layer)
+{
+  Layers *self = layer->layers;
+  g_autofree char *key = claim_key (self, layer->chain);
+
+  g_free (self->below);
+  g_mutex_lock (&self->transfer->lock);
+  self->below = g_strdup (g_hash_table_lookup (self->transfer->below, key));
+  g_mutex_unlock (&self->transfer->lock);
+}
+
+static void
+forget_below (Layer *layer)
+{
+  Layers *self = layer->layers;
+  g_autofree char *key = claim_key (self, layer->chain);
+
+  g_mutex_lock (&self->transfer->lock);
+  g_hash_table_remove (self->transfer->below, key);
+  g_mutex_unlock (&self->transfer->lock);
 }
 
 /* Applies the layer to the new snapshot @layer->key. */
 static gboolean
-apply_to (Layer *layer, GPtrArray *mounts, gboolean rebase, GCancellable *cancellable, GError **error)
+apply_to (Layer *layer, GPtrArray *mounts, gboolean rebase, Follow *follow, GCancellable *cancellable,
+          GError **error)
 {
   Layers *self = layer->layers;
   GantryDescriptor *descriptor = descriptor_of (layer);
@@ -188,9 +227,14 @@ apply_to (Layer *layer, GPtrArray *mounts, gboolean rebase, GCancellable *cancel
     layer->unsynced = g_strdup (written_directory (mounts));
   if (layer->unsynced != NULL)
     g_variant_dict_insert (&options, "sync", "b", FALSE);
-  progress_item (self->progress, descriptor->digest, "unpacking", descriptor->blob_size, FALSE);
-  if (!gantry_differ_apply (differ, descriptor, self->content, mounts, g_variant_dict_end (&options),
-                            on_progress, layer, &layer->diff, cancellable, error))
+  /* What is shown of a layer that still comes is how it comes. */
+  if (follow != NULL)
+    g_variant_dict_insert (&options, "stream", "b", TRUE);
+  else
+    progress_item (self->progress, descriptor->digest, "unpacking", descriptor->blob_size, FALSE);
+  if (!gantry_differ_apply (differ, descriptor, follow != NULL ? follow_get_content (follow) : self->content,
+                            mounts, g_variant_dict_end (&options), follow == NULL ? on_progress : NULL, layer,
+                            &layer->diff, cancellable, error))
     return FALSE;
   if (strcmp (layer->diff->digest, diff_id) == 0)
     return TRUE;
@@ -213,7 +257,8 @@ discard (Layer *layer)
 }
 
 static gboolean
-unpack_on (Layer *layer, const char *parent, gboolean rebase, GCancellable *cancellable, GError **error)
+unpack_on (Layer *layer, const char *parent, gboolean rebase, Follow *follow, GCancellable *cancellable,
+           GError **error)
 {
   Layers *self = layer->layers;
   g_autoptr (GPtrArray) mounts = NULL;
@@ -225,7 +270,7 @@ unpack_on (Layer *layer, const char *parent, gboolean rebase, GCancellable *canc
   layer->key = g_steal_pointer (&key);
   layer->mounts = g_steal_pointer (&mounts);
   layer->on_parent = !rebase;
-  if (apply_to (layer, layer->mounts, rebase, cancellable, error))
+  if (apply_to (layer, layer->mounts, rebase, follow, cancellable, error))
     return TRUE;
   discard (layer);
   return FALSE;
@@ -241,7 +286,7 @@ layers_work (gpointer data, gpointer unused)
   const char *parent = lowest && layer->index > 0 ? self->layers[layer->index - 1].chain : NULL;
   g_autoptr (GError) error = NULL;
   gboolean ok = !g_cancellable_set_error_if_cancelled (self->cancellable, &error)
-                && unpack_on (layer, parent, !lowest, self->cancellable, &error);
+                && unpack_on (layer, parent, !lowest, NULL, self->cancellable, &error);
 
   g_mutex_lock (&self->lock);
   layer->state = ok ? LAYER_APPLIED : LAYER_FAILED;
@@ -265,11 +310,96 @@ queue_if_ready (Layer *layer)
   g_thread_pool_push (self->transfer->unpackers, layer, NULL);
 }
 
+/* Unpacks a layer while it comes, on a thread for that. What goes wrong may be due to what has come, which is
+ * not verified: it is tried again when the layer is whole. */
+void
+layers_follow (gpointer data, gpointer unused)
+{
+  Layer *layer = data;
+  Layers *self = layer->layers;
+  TransferLocal *transfer = self->transfer;
+  gboolean lowest = layer->index == self->first;
+  const char *parent = lowest && layer->index > 0 ? self->layers[layer->index - 1].chain : NULL;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Follow) follow = NULL;
+  gboolean ok = !g_cancellable_set_error_if_cancelled (self->cancellable, &error)
+                && unpack_on (layer, parent, !lowest, layer->follow, self->cancellable, &error);
+
+  g_mutex_lock (&self->lock);
+  follow = g_steal_pointer (&layer->follow);
+  layer->followed = TRUE;
+  layer->state = ok ? LAYER_APPLIED : LAYER_WAITING;
+  queue_if_ready (layer);
+  self->n_queued--;
+  g_cond_broadcast (&self->cond);
+  g_mutex_unlock (&self->lock);
+  g_atomic_int_add (&transfer->following, -1);
+}
+
+/* With the lock. */
+static gboolean
+may_follow (Layer *layer)
+{
+  Layers *self = layer->layers;
+  TransferLocal *transfer = self->transfer;
+
+  if (!self->running || !self->ahead || layer->claim == NULL || layer->arrived || layer->followed
+      || layer->state != LAYER_WAITING || descriptor_of (layer)->blob_size < FOLLOW_FROM)
+    return FALSE;
+  /* One that comes slowly keeps its place for long; the others wait until they are whole, and then for
+   * nobody. */
+  if (g_atomic_int_add (&transfer->following, 1) < TRANSFER_MAX_FOLLOWING)
+    return TRUE;
+  g_atomic_int_add (&transfer->following, -1);
+  return FALSE;
+}
+
+/* With the lock. */
+static void
+begin_to_follow (Layer *layer, GantryIngest *ingest)
+{
+  Layers *self = layer->layers;
+  g_autoptr (GError) error = NULL;
+  int fd;
+
+  if (gantry_ingest_open_reader (ingest, &fd, self->cancellable, &error))
+    layer->follow = follow_new (fd, descriptor_of (layer)->blob_size, &error);
+  layer->followed = layer->follow == NULL;
+  if (layer->follow == NULL)
+    {
+      g_atomic_int_add (&self->transfer->following, -1);
+      return;
+    }
+  layer->state = LAYER_QUEUED;
+  self->n_queued++;
+  g_thread_pool_push (self->transfer->followers, layer, NULL);
+}
+
+void
+layers_grew (Layers *self, guint index, GantryIngest *ingest, guint64 bytes)
+{
+  Layer *layer = &self->layers[index];
+
+  g_mutex_lock (&self->lock);
+  if (layer->follow == NULL && may_follow (layer))
+    begin_to_follow (layer, ingest);
+  if (layer->follow != NULL)
+    follow_grew (layer->follow, bytes);
+  g_mutex_unlock (&self->lock);
+}
+
 void
 layers_arrived (Layers *self, guint index)
 {
   g_mutex_lock (&self->lock);
   self->layers[index].arrived = TRUE;
+  if (self->layers[index].follow != NULL)
+    {
+      GantryDescriptor *descriptor = descriptor_of (&self->layers[index]);
+
+      progress_item (self->progress, descriptor->digest, "unpacking", 0, FALSE);
+      follow_grew (self->layers[index].follow, descriptor->blob_size);
+    }
   queue_if_ready (&self->layers[index]);
   g_cond_broadcast (&self->cond);
   g_mutex_unlock (&self->lock);
@@ -359,7 +489,7 @@ make_whole (Layer *layer, const char *parent, GError **error)
     }
   if (local != NULL)
     discard (layer);
-  if (layer->key == NULL && !unpack_on (layer, parent, FALSE, self->cancellable, error))
+  if (layer->key == NULL && !unpack_on (layer, parent, FALSE, NULL, self->cancellable, error))
     return FALSE;
   layer->whole = TRUE;
   note_below (layer);
@@ -429,6 +559,7 @@ commit (Layer *layer, const char *parent, GCancellable *cancellable, GError **er
   if (gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
     {
       discard (layer);
+      forget_below (layer);
       g_clear_pointer (&self->below, g_free);
       return TRUE;
     }
@@ -482,7 +613,7 @@ finish (Layer *layer, GError **error)
       return FALSE;
     }
   if (!layer->whole)
-    g_clear_pointer (&self->below, g_free);
+    ask_below (layer);
   progress_item (self->progress, descriptor_of (layer)->digest, "done", 0, FALSE);
   return TRUE;
 }
@@ -589,6 +720,8 @@ layers_free (Layers *self)
   end (self);
   for (guint i = 0; i < self->n; i++)
     {
+      if (self->layers[i].told)
+        forget_below (&self->layers[i]);
       g_free (self->layers[i].chain);
       g_free (self->layers[i].unsynced);
       g_clear_pointer (&self->layers[i].mounts, g_ptr_array_unref);

@@ -17,6 +17,9 @@ Layers *layers_new (TransferLocal *transfer, Progress *progress, const char *ns,
                     GantrySnapshotter *snapshotter, const char *snapshotter_id, OciImage *image);
 /** The blob of the layer @index is in the content store. MT-safe. */
 void layers_arrived (Layers *self, guint index);
+/** @ingest, of the layer @index, has @bytes now, and more may come: a large layer is unpacked meanwhile.
+ * MT-safe. */
+void layers_grew (Layers *self, guint index, GantryIngest *ingest, guint64 bytes);
 /** Ends run () with @error: some layer will not arrive. MT-safe. */
 void layers_fail (Layers *self, const GError *error);
 /** Unpacks them all; returns when the topmost is committed. @cancellable: (nullable). Errors: those of

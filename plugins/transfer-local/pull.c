@@ -357,6 +357,19 @@ on_fetched (GantryDescriptor *blob, const GError *error, gpointer user_data)
   g_mutex_unlock (&pull->lock);
 }
 
+/* On a thread of the fetchers. */
+static void
+on_grew (GantryDescriptor *blob, GantryIngest *ingest, guint64 bytes, gpointer user_data)
+{
+  Pull *pull = user_data;
+
+  g_mutex_lock (&pull->lock);
+  for (guint i = 0; pull->layers != NULL && i < pull->image->layers->len; i++)
+    if (strcmp (((GantryDescriptor *)g_ptr_array_index (pull->image->layers, i))->digest, blob->digest) == 0)
+      layers_grew (pull->layers, i, ingest, bytes);
+  g_mutex_unlock (&pull->lock);
+}
+
 static gboolean
 wait_for_blob (Pull *pull, const char *digest, GError **error)
 {
@@ -475,7 +488,7 @@ fetch_all (Pull *pull, const char *lease, GantryDescriptor *target, GError **err
 {
   g_autoptr (Fetches) fetches
       = fetches_new (pull->self->fetchers, pull->progress, pull->content, pull->repository, pull->source,
-                     on_fetched, pull, pull->cancellable);
+                     on_fetched, on_grew, pull, pull->cancellable);
 
   pull->fetching = TRUE;
   progress_phase (pull->progress, "downloading");

@@ -46,9 +46,9 @@ static gboolean
 fetch_layers (Conversion *conversion, GError **error)
 {
   const char *const *blobs = schema1_get_blobs (conversion->manifest);
-  g_autoptr (Fetches) fetches
-      = fetches_new (conversion->self->fetchers, conversion->progress, conversion->content,
-                     conversion->repository, conversion->source, on_fetched, NULL, conversion->cancellable);
+  g_autoptr (Fetches) fetches = fetches_new (conversion->self->fetchers, conversion->progress,
+                                             conversion->content, conversion->repository, conversion->source,
+                                             on_fetched, NULL, NULL, conversion->cancellable);
 
   progress_phase (conversion->progress, "downloading");
   for (gsize i = 0; blobs[i] != NULL; i++)

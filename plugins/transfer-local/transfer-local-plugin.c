@@ -25,12 +25,15 @@ plugin_fini (gpointer instance)
 
   if (self == NULL)
     return;
+  if (self->followers != NULL)
+    g_thread_pool_free (self->followers, FALSE, TRUE);
   if (self->unpackers != NULL)
     g_thread_pool_free (self->unpackers, FALSE, TRUE);
   if (self->pushers != NULL)
     g_thread_pool_free (self->pushers, FALSE, TRUE);
   fetch_pool_free (self->fetchers);
   claims_free (self->claims);
+  g_hash_table_unref (self->below);
   g_hash_table_unref (self->shared_leases);
   g_mutex_clear (&self->lock);
   g_free (self);
@@ -54,6 +57,7 @@ read_config (TransferLocal *self, GError **error)
       || !gantry_host_get_config_boolean (self->host, "ConvertSchema1", FALSE, &self->convert_schema1, error))
     return FALSE;
   self->unpackers = g_thread_pool_new (layers_work, NULL, (int)unpacks, FALSE, NULL);
+  self->followers = g_thread_pool_new (layers_follow, NULL, TRANSFER_MAX_FOLLOWING, FALSE, NULL);
   self->fetchers = fetch_pool_new ((guint)fetches, (guint)per_pull);
   self->pushers = g_thread_pool_new (push_work, NULL, (int)pushes, FALSE, NULL);
   return TRUE;
@@ -67,6 +71,7 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
   self->transfer.vtable = &vtable;
   self->host = host;
   g_mutex_init (&self->lock);
+  self->below = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
   self->shared_leases = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self->claims = claims_new ();
   self->metadata = gantry_host_lookup (host, GANTRY_METADATA_TYPE, NULL, error);

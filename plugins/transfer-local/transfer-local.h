@@ -10,6 +10,9 @@
 #include "claim.h"
 #include "progress.h"
 
+/* Layers that are unpacked while they come, in the whole daemon. */
+#define TRANSFER_MAX_FOLLOWING 2
+
 typedef struct
 {
   GantryTransfer transfer;
@@ -19,10 +22,14 @@ typedef struct
 
   Claims *claims;         /* of what is unpacked or fetched now */
   GThreadPool *unpackers; /* of layers.c */
+  GThreadPool *followers; /* the same, for layers that still come */
+  gint following;         /* (atomic): how many of them there are */
   struct _FetchPool *fetchers;
   GThreadPool *pushers; /* of push.c */
   gboolean convert_schema1;
   GMutex lock;
+  GHashTable *
+      below; /* of layers.c: a claim's key -> directories from that layer down, of those at work; with lock */
   GHashTable *shared_leases; /* "ns/id" -> how many use it, as pointer; with lock */
 } TransferLocal;
 
@@ -87,7 +94,8 @@ gboolean usage_image (GantryTransfer *transfer, const char *ns, const char *name
 gboolean convert_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *name,
                         const char *new_name, GVariant *options, GantryDescriptor **ret_target,
                         GCancellable *cancellable, GError **error);
-/** Who writes layers of @media_type anew, or finds their DiffIDs. Errors: NOT_IMPLEMENTED. Returns: (transfer none). */
+/** Who writes layers of @media_type anew, or finds their DiffIDs. Errors: NOT_IMPLEMENTED. Returns: (transfer
+ * none). */
 GantryDiffer *convert_find_differ (TransferLocal *self, const char *media_type, GError **error);
 /* push.c */
 gboolean push_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *name,
@@ -107,3 +115,4 @@ gboolean install_image (GantryTransfer *transfer, GantryJob *job, const char *ns
 /** Who unpacks layers of @media_type. Errors: NOT_IMPLEMENTED. Returns: (transfer none). */
 GantryDiffer *layers_find_differ (TransferLocal *transfer, const char *media_type, GError **error);
 void layers_work (gpointer layer, gpointer unused);
+void layers_follow (gpointer layer, gpointer unused);

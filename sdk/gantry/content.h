@@ -132,6 +132,11 @@ typedef struct {
   /** The digest of what was written so far, as commit would name it. *@ret_digest: (transfer full). Blocks: no.
    * Errors: none. Since: 1.0 */
   gboolean (*get_digest) (GantryIngest *self, char **ret_digest, GCancellable *cancellable, GError **error);
+
+  /** Opens what was written so far for reading, in this process; what is written later can be read by the same fd, which ends where the data
+   * end. Nothing of it is verified before commit () has succeeded. *@ret_fd: (transfer full): close-on-exec, seekable. Blocks: on local
+   * I/O. Errors: RESOURCE_EXHAUSTED (descriptors), FAILED_PRECONDITION (it is closed). Since: 1.0 */
+  gboolean (*open_reader) (GantryIngest *self, int *ret_fd, GCancellable *cancellable, GError **error);
 } GantryIngestVtable;
 
 struct _GantryIngest {
@@ -254,6 +259,13 @@ gantry_ingest_get_digest (GantryIngest *self, char **ret_digest, GCancellable *c
 {
   GANTRY_REQUIRE_SLOT (self, GantryIngestVtable, get_digest, FALSE);
   return self->vtable->get_digest (self, ret_digest, cancellable, error);
+}
+
+static inline gboolean
+gantry_ingest_open_reader (GantryIngest *self, int *ret_fd, GCancellable *cancellable, GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryIngestVtable, open_reader, FALSE);
+  return self->vtable->open_reader (self, ret_fd, cancellable, error);
 }
 
 static inline GantryContent *

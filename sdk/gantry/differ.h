@@ -37,9 +37,10 @@ typedef struct {
   /** Unpacks the blob of @layer, read from @content, onto @mounts (element-type GantryMount), as root of the layer's owner ids.
    * @options: (nullable): a{sv}, sunk if floating: "uid-map", "gid-map" (s, "0:100000:65536[,…]"), "sync" (b, default TRUE: durable on return),
    * "rebase" (b): @mounts are without the layers below, which come by a rebase (snapshotter.h): whiteouts are kept as marks, and the
-   * caller calls settle () when the layers below are there; a layer that can't be unpacked so is FAILED_PRECONDITION; "only" (as): names in the root
-   * directory: what is not at or below one is left out; what is must be a directory or a regular file, and not by an absolute name, or
-   * the layer is refused; it belongs to root, without set-id bits and attributes.
+   * caller calls settle () when the layers below are there; a layer that can't be unpacked so is FAILED_PRECONDITION; "stream" (b): the
+   * fd that @content gives is a pipe through which the blob comes, maybe slowly: whoever needs more than to read it once says
+   * FAILED_PRECONDITION; "only" (as): names in the root directory: what is not at or below one is left out; what is must be a directory
+   * or a regular file, and not by an absolute name, or the layer is refused; it belongs to root, without set-id bits and attributes.
    * @progress: (nullable). *@ret_diff: (transfer full): media type, DiffID and size of the uncompressed tar, and with "rebase"
    * GANTRY_DIFF_IMPLIED as annotation.
    * A hostile layer touches nothing outside @mounts. On failure the target holds rubbish: the caller removes the snapshot.

@@ -77,6 +77,19 @@ class Registry:
     def forget(self):
         os.truncate(self.log, 0)
 
+    def wait_until_idle(self):
+        """Until no client is connected: a request that was broken off is logged a moment later."""
+        deadline = time.monotonic() + 60
+        while self.connections():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def connections(self):
+        """proc(5), net/tcp: addresses and ports are in hexadecimal; 0A is LISTEN, 06 is TIME_WAIT."""
+        with open("/proc/net/tcp", encoding="ascii") as file:
+            lines = [line.split() for line in list(file)[1:]]
+        return [words for words in lines if int(words[1].split(":")[1], 16) == self.port and words[3] not in ("0A", "06")]
+
     def blob_gets(self):
         """Digest -> [(status, bytes)] of every GET of a blob."""
         found = collections.defaultdict(list)

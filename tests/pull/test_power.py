@@ -95,6 +95,8 @@ def unpacked(machine):
     for directory, _, names in os.walk(f"{machine.dir}/r/snapshotter-overlay"):
         for name in names:
             path = os.path.join(directory, name)
+            if "/fs/" not in path:
+                continue
             with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
                 found[path.split("/fs/", 1)[1]] = hashlib.sha256(file.read()).hexdigest()
     return found

@@ -254,6 +254,7 @@ def test_killed_daemon_goes_on_where_it_ended(daemon, registry, tmp_path):
         time.sleep(source.uniform(0, took))
         daemon.kill()
         pull.wait()
+        registry.wait_until_idle()
         daemon.start()
         assert [one["name"] for one in daemon.json("image", "ls")] in ([], [reference])
         here = arrived(daemon)
