@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "toml-date.h"
+
 #define MAX_LENGTH (1024 * 1024)
 #define MAX_DEPTH  32
 #define MAX_VALUES 10000
@@ -31,8 +33,9 @@ toml_free (TomlValue *self)
 const char *
 toml_kind_name (TomlKind kind)
 {
-  static const char *const names[]
-      = { "a string", "a number", "a number with a fraction", "true or false", "an array", "a table" };
+  static const char *const names[] = { "a string",      "a number", "a number with a fraction",
+                                       "true or false", "a date",   "an array",
+                                       "a table" };
 
   return names[kind];
 }
@@ -502,12 +505,27 @@ parse_word (Parser *self)
     value->kind = TOML_INTEGER;
   else if (digits != NULL && read_float (digits, &value->number))
     value->kind = TOML_FLOAT;
-  else if (strspn (word, G_CSET_DIGITS) == 4 && word[4] == '-')
-    return fail (self, "dates are not supported");
   else
     return fail (self, "\"%.100s\" is no value; strings stand in quotes", word);
   self->at += length;
   return g_steal_pointer (&value);
+}
+
+static TomlValue *
+parse_date (Parser *self)
+{
+  gsize length = toml_date_length (self->at);
+  TomlValue *value;
+
+  if (length == 0 || strchr (" \t\r\n,]}#", self->at[length]) == NULL)
+    return fail (self, "\"%.*s\" is no date or time", (int)MIN (strcspn (self->at, "\t\r\n,]}#"), 40),
+                 self->at);
+  value = new_value (self, TOML_DATE);
+  if (value == NULL)
+    return NULL;
+  value->string = g_strndup (self->at, length);
+  self->at += length;
+  return value;
 }
 
 static TomlValue *
@@ -533,6 +551,8 @@ parse_value (Parser *self)
     value = parse_array (self);
   else if (*self->at == '{')
     value = parse_inline_table (self);
+  else if (toml_date_begins (self->at))
+    value = parse_date (self);
   else
     value = parse_word (self);
   self->depth--;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * TOML 1.0 (toml.io), as configuration files use it: everything but dates and times, which are refused.
- * Strict, with limits: 1 MiB, 32 levels, 10,000 values. Tables keep the order of the file, and every value
+ * TOML 1.0 (toml.io). Dates and times are checked and kept as they are written. Strict, with limits: 1 MiB, 32 levels, 10,000 values. Tables keep the order of the file, and every value
  * its line, for messages. */
 #pragma once
 
@@ -13,6 +12,7 @@ typedef enum
   TOML_INTEGER,
   TOML_FLOAT,
   TOML_BOOLEAN,
+  TOML_DATE, /* a date, a time, or both */
   TOML_ARRAY,
   TOML_TABLE,
 } TomlKind;
@@ -23,7 +23,7 @@ struct _TomlValue
   TomlKind kind;
   guint line;
   char *key;      /* (nullable): in a table */
-  char *string;   /* without zero bytes */
+  char *string;   /* without zero bytes; also a date */
   gint64 integer; /* also a boolean */
   double number;
   GPtrArray *items; /* (element-type TomlValue): of an array or a table */

@@ -41,7 +41,7 @@ pass_on (GCancellable *cancellable, gpointer data)
 static void
 add_capabilities (GVariantDict *details, RegistryHost *host)
 {
-  static const char *const names[] = { "pull", "resolve", "push" };
+  static const char *const names[] = { "pull", "resolve", "push", "referrers" };
   GVariantBuilder words;
 
   g_variant_builder_init (&words, G_VARIANT_TYPE ("as"));

@@ -11,10 +11,11 @@
 
 #include "registry-oci.h"
 
-#define MAX_FILE   (1024 * 1024)
-#define MAX_HOSTS  32
-#define DOCKER     "docker.io"
-#define DOCKER_API "registry-1.docker.io"
+#define MAX_FILE    (1024 * 1024)
+#define MAX_HOSTS   32
+#define MAX_CLIENTS 16
+#define DOCKER      "docker.io"
+#define DOCKER_API  "registry-1.docker.io"
 
 /* What is said of one host, or of the server. */
 typedef struct
@@ -145,13 +146,11 @@ get_strings (const Source *source, const TomlValue *value, GPtrArray *strings, G
 static gboolean
 get_capabilities (const Source *source, const TomlValue *table, RegistryHost *host, GError **error)
 {
-  static const char *const names[] = { "pull", "resolve", "push" };
+  static const char *const names[] = { "pull", "resolve", "push", "referrers" };
   g_autoptr (GPtrArray) words = g_ptr_array_new_with_free_func (g_free);
   const TomlValue *value = toml_get (table, "capabilities");
 
-  host->capabilities = value == NULL || (value->items != NULL && value->items->len == 0)
-                           ? CAN_PULL | CAN_RESOLVE | CAN_PUSH
-                           : 0;
+  host->capabilities = value == NULL || (value->items != NULL && value->items->len == 0) ? CAN_ALL : 0;
   if (!get_strings (source, value, words, error))
     return FALSE;
   for (guint i = 0; i < words->len; i++)
@@ -162,7 +161,7 @@ get_capabilities (const Source *source, const TomlValue *table, RegistryHost *ho
         j++;
       if (j == G_N_ELEMENTS (names))
         return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                             "%s: line %u: capability \"%.50s\" is none of pull, resolve, push",
+                             "%s: line %u: capability \"%.50s\" is none of pull, resolve, push, referrers",
                              source->origin, value->line, (char *)g_ptr_array_index (words, i));
       host->capabilities |= 1U << j;
     }
@@ -207,29 +206,43 @@ absolute (const Source *source, const char *path)
   return g_path_is_absolute (path) ? g_strdup (path) : g_build_filename (source->directory, path, NULL);
 }
 
-/* The first client certificate: "both.pem", ["both.pem"] or [["cert.pem", "key.pem"]]. */
-static gboolean
-get_client (const Source *source, const TomlValue *table, char **ret_cert, char **ret_key, GError **error)
+/* A file with a certificate, and with its key unless that has a file of its own. */
+static void
+add_client (const Source *source, GPtrArray *clients, const char *cert, const char *key)
 {
-  const TomlValue *value = toml_get (table, "client");
+  g_ptr_array_add (clients, absolute (source, cert));
+  g_ptr_array_add (clients, key != NULL ? absolute (source, key) : g_strdup (""));
+}
+
+static gboolean
+get_client (const Source *source, const TomlValue *value, GPtrArray *clients, GError **error)
+{
   g_autoptr (GPtrArray) files = g_ptr_array_new_with_free_func (g_free);
 
-  if (value == NULL || (value->kind == TOML_ARRAY && value->items->len == 0))
-    return TRUE;
-  if (value->kind == TOML_ARRAY && ((TomlValue *)g_ptr_array_index (value->items, 0))->kind == TOML_ARRAY)
-    {
-      const TomlValue *pair = g_ptr_array_index (value->items, 0);
+  if (!get_strings (source, value, files, NULL) || files->len < 1 || files->len > 2)
+    return wrong_kind (source, value, "a file, files or pairs of files", error);
+  add_client (source, clients, g_ptr_array_index (files, 0),
+              files->len == 2 ? g_ptr_array_index (files, 1) : NULL);
+  return TRUE;
+}
 
-      if (!get_strings (source, pair, files, error) || files->len < 1 || files->len > 2)
-        {
-          g_clear_error (error);
-          return wrong_kind (source, value, "a file, files or pairs of files", error);
-        }
-      *ret_key = files->len == 2 ? absolute (source, g_ptr_array_index (files, 1)) : NULL;
-    }
-  else if (!get_strings (source, value, files, error))
-    return FALSE;
-  *ret_cert = absolute (source, g_ptr_array_index (files, 0));
+/* Client certificates: "both.pem", ["both.pem", …] or [["cert.pem", "key.pem"], …]. */
+static gboolean
+get_clients (const Source *source, const TomlValue *table, GPtrArray *clients, GError **error)
+{
+  const TomlValue *value = toml_get (table, "client");
+
+  if (value == NULL)
+    return TRUE;
+  if (value->kind != TOML_ARRAY)
+    return get_client (source, value, clients, error);
+  if (value->items->len > MAX_CLIENTS)
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                         "%s: line %u: there are more than %d client certificates", source->origin,
+                         value->line, MAX_CLIENTS);
+  for (guint i = 0; i < value->items->len; i++)
+    if (!get_client (source, g_ptr_array_index (value->items, i), clients, error))
+      return FALSE;
   return TRUE;
 }
 
@@ -271,7 +284,7 @@ get_timeout (const Source *source, const TomlValue *table, RegistryHost *host, G
 /* TLS: what the file says, unless the call asks not to verify. */
 static gboolean
 set_tls (const Source *source, RegistryHost *host, gboolean skip_verify, GPtrArray *ca_files,
-         const char *cert, const char *key, GError **error)
+         GPtrArray *clients, GError **error)
 {
   g_autoptr (GPtrArray) files = g_ptr_array_new ();
 
@@ -280,11 +293,13 @@ set_tls (const Source *source, RegistryHost *host, gboolean skip_verify, GPtrArr
   g_ptr_array_add (files, NULL);
   host->ca_files = (char **)g_ptr_array_free (g_steal_pointer (&files), FALSE);
   skip_verify |= get_option (source->options, "skip-verify", FALSE);
-  host->tls = http_tls_new (skip_verify, (const char *const *)host->ca_files, cert, key, error);
+  g_ptr_array_add (clients, NULL);
+  host->tls = http_tls_new (skip_verify, (const char *const *)host->ca_files,
+                            (const char *const *)clients->pdata, error);
   if (host->tls != NULL)
-    host->tls_elsewhere
-        = cert == NULL ? http_tls_ref (host->tls)
-                       : http_tls_new (skip_verify, (const char *const *)host->ca_files, NULL, NULL, error);
+    host->tls_elsewhere = clients->len == 1
+                              ? http_tls_ref (host->tls)
+                              : http_tls_new (skip_verify, (const char *const *)host->ca_files, NULL, error);
   if (host->tls_elsewhere != NULL)
     return TRUE;
   g_prefix_error (error, "%s: ", source->origin);
@@ -297,7 +312,7 @@ read_host (const Source *source, const TomlValue *table, const char *url, gboole
 {
   g_autoptr (RegistryHost) host = GANTRY_VALUE_ALLOC (RegistryHost, clear_host);
   g_autoptr (GPtrArray) ca_files = g_ptr_array_new_with_free_func (g_free);
-  g_autofree char *cert = NULL, *key = NULL;
+  g_autoptr (GPtrArray) clients = g_ptr_array_new_with_free_func (g_free);
   gboolean skip_verify = FALSE, override_path = FALSE;
 
   host->mirror = mirror;
@@ -309,7 +324,7 @@ read_host (const Source *source, const TomlValue *table, const char *url, gboole
       || !get_boolean (source, table, "override_path", &override_path, error)
       || !get_capabilities (source, table, host, error)
       || !get_strings (source, toml_get (table, "ca"), ca_files, error)
-      || !get_client (source, table, &cert, &key, error) || !get_headers (source, table, host, error)
+      || !get_clients (source, table, clients, error) || !get_headers (source, table, host, error)
       || !get_timeout (source, table, host, error))
     return NULL;
   if (!set_url (host, url, override_path, error))
@@ -317,7 +332,7 @@ read_host (const Source *source, const TomlValue *table, const char *url, gboole
       g_prefix_error (error, "%s: line %u: ", source->origin, table->line);
       return NULL;
     }
-  return set_tls (source, host, skip_verify, ca_files, cert, key, error) ? g_steal_pointer (&host) : NULL;
+  return set_tls (source, host, skip_verify, ca_files, clients, error) ? g_steal_pointer (&host) : NULL;
 }
 
 static gboolean
@@ -377,29 +392,35 @@ read_hosts_toml (Source *source, GBytes *bytes, GPtrArray *hosts, GError **error
   return TRUE;
 }
 
+static int
+compare_names (gconstpointer a, gconstpointer b)
+{
+  return strcmp (*(const char *const *)a, *(const char *const *)b);
+}
+
 /* Files of docker's layout: *.crt are authorities, *.cert and *.key the client's. */
-static gboolean
-read_certificates (const Source *source, GPtrArray *ca_files, char **ret_cert, char **ret_key)
+static void
+read_certificates (const Source *source, GPtrArray *ca_files, GPtrArray *clients)
 {
   g_autoptr (GDir) dir = g_dir_open (source->directory, 0, NULL);
+  g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
   const char *name;
 
   while (dir != NULL && (name = g_dir_read_name (dir)) != NULL)
+    g_ptr_array_add (names, g_strdup (name));
+  g_ptr_array_sort (names, compare_names);
+  for (guint i = 0; i < names->len; i++)
     {
-      g_autofree char *path = g_build_filename (source->directory, name, NULL);
-
+      name = g_ptr_array_index (names, i);
       if (g_str_has_suffix (name, ".crt"))
-        g_ptr_array_add (ca_files, g_steal_pointer (&path));
-      else if (g_str_has_suffix (name, ".cert") && *ret_cert == NULL)
-        *ret_cert = g_steal_pointer (&path);
-    }
-  if (*ret_cert != NULL)
-    {
-      g_autofree char *stem = g_strndup (*ret_cert, strlen (*ret_cert) - strlen (".cert"));
+        g_ptr_array_add (ca_files, absolute (source, name));
+      else if (g_str_has_suffix (name, ".cert") && clients->len < 2 * MAX_CLIENTS)
+        {
+          g_autofree char *key = g_strdup_printf ("%.*s.key", (int)(strlen (name) - strlen (".cert")), name);
 
-      *ret_key = g_strconcat (stem, ".key", NULL);
+          add_client (source, clients, name, key);
+        }
     }
-  return ca_files->len > 0 || *ret_cert != NULL;
 }
 
 /* The server without a hosts.toml; @source's directory may be NULL. */
@@ -408,15 +429,19 @@ make_default (const Source *source, GError **error)
 {
   g_autoptr (RegistryHost) host = GANTRY_VALUE_ALLOC (RegistryHost, clear_host);
   g_autoptr (GPtrArray) ca_files = g_ptr_array_new_with_free_func (g_free);
-  g_autofree char *cert = NULL, *key = NULL, *url = NULL;
-  gboolean certificates = source->directory != NULL && read_certificates (source, ca_files, &cert, &key);
+  g_autoptr (GPtrArray) clients = g_ptr_array_new_with_free_func (g_free);
+  g_autofree char *url = NULL;
+  gboolean certificates;
 
+  if (source->directory != NULL)
+    read_certificates (source, ca_files, clients);
+  certificates = ca_files->len > 0 || clients->len > 0;
   url = default_url (source->server, source->options, certificates);
   host->server = g_strdup (source->server);
   host->origin = g_strdup (certificates ? source->origin : "the default");
-  host->capabilities = CAN_PULL | CAN_RESOLVE | CAN_PUSH;
+  host->capabilities = CAN_ALL;
   host->plain_http = get_option (source->options, "plain-http", FALSE);
-  if (!set_url (host, url, FALSE, error) || !set_tls (source, host, FALSE, ca_files, cert, key, error))
+  if (!set_url (host, url, FALSE, error) || !set_tls (source, host, FALSE, ca_files, clients, error))
     return NULL;
   return g_steal_pointer (&host);
 }
@@ -515,7 +540,7 @@ hosts_new_foreign (const char *url, GError **error)
   host->origin = g_strdup ("the layer's own URL");
   host->capabilities = CAN_PULL;
   host->mirror = host->foreign = TRUE;
-  host->tls = http_tls_new (FALSE, NULL, NULL, NULL, error);
+  host->tls = http_tls_new (FALSE, NULL, NULL, error);
   host->tls_elsewhere = http_tls_ref (host->tls);
   return g_steal_pointer (&host);
 }

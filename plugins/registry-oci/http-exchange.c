@@ -479,6 +479,17 @@ add_header (const char *name, const char *value, gpointer data)
   soup_message_headers_append (data, name, value);
 }
 
+/* The peer wants to know who we are. */
+static gboolean
+on_request_certificate (SoupMessage *message, GTlsClientConnection *connection, gpointer user_data)
+{
+  GTlsCertificate *own = http_tls_choose (user_data, connection);
+
+  if (own != NULL)
+    soup_message_set_tls_client_certificate (message, own);
+  return own != NULL;
+}
+
 static HttpReply *
 reply_new (Http *http, const HttpRequest *request, GError **error)
 {
@@ -503,8 +514,8 @@ reply_new (Http *http, const HttpRequest *request, GError **error)
   self->head_only = strcmp (request->method, "HEAD") == 0;
   self->message = soup_message_new_from_uri (request->method, uri);
   soup_message_set_flags (self->message, SOUP_MESSAGE_NO_REDIRECT | SOUP_MESSAGE_DO_NOT_USE_AUTH_CACHE);
-  if (self->tls->client != NULL)
-    soup_message_set_tls_client_certificate (self->message, self->tls->client);
+  if (self->tls->clients->len > 0)
+    g_signal_connect (self->message, "request-certificate", G_CALLBACK (on_request_certificate), self->tls);
   if (request->headers != NULL)
     soup_message_headers_foreach (request->headers, add_header,
                                   soup_message_get_request_headers (self->message));

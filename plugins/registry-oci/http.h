@@ -44,16 +44,20 @@ typedef struct
   GANTRY_VALUE;
   char *key; /**< the same for the same settings: connections are shared by it */
   gboolean skip_verify;
-  GPtrArray *authorities;  /**< (element-type GTlsDatabase): good besides the system's */
-  GTlsCertificate *client; /**< (nullable) */
+  GPtrArray *authorities; /**< (element-type GTlsDatabase): good besides the system's */
+  GPtrArray *clients;     /**< (element-type GTlsCertificate): our own, in order */
 } HttpTls;
 
 GANTRY_DEFINE_VALUE (HttpTls, http_tls)
 
-/** Makes one. @ca_files: (nullable). @client_cert, @client_key: (nullable): the key may stand in the
- * certificate's file. Errors: INVALID_ARGUMENT, naming the file. Returns: (transfer full). */
-HttpTls *http_tls_new (gboolean skip_verify, const char *const *ca_files, const char *client_cert,
-                       const char *client_key, GError **error);
+/** Makes one. @ca_files: (nullable). @clients: (nullable): pairs of files, of a certificate and of its key,
+ * or "" if that stands in the same file. Errors: INVALID_ARGUMENT, naming the file. Returns: (transfer full).
+ */
+HttpTls *http_tls_new (gboolean skip_verify, const char *const *ca_files, const char *const *clients,
+                       GError **error);
+/** Our certificate for the peer of @connection: of several the first one that is signed, at whatever remove,
+ * by an authority that the peer names; if it names none, the first. Returns: (transfer none) (nullable). */
+GTlsCertificate *http_tls_choose (HttpTls *self, GTlsClientConnection *connection);
 /** Whether the certificate @peer, which the system's authorities do not vouch for, is good for @host
  * nevertheless. */
 gboolean http_tls_accepts (HttpTls *self, GTlsCertificate *peer, const char *host);

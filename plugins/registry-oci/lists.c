@@ -238,10 +238,11 @@ repository_list_referrers (GantryRepository *repository, const char *digest, con
 
   if (!gantry_reference_check_digest (digest, error))
     return FALSE;
-  if (!repository_try (self, CAN_PULL, list_by_api, &referrers, cancellable, &local))
+  if (!repository_try (self, CAN_REFER, list_by_api, &referrers, cancellable, &local))
     {
-      /* 404: there is no such API here; 400 and 405 are said for it too. */
+      /* 404: there is no such API here; 400 and 405 are said for it too; or no host is to be asked. */
       gboolean absent = gantry_error_is (local, GANTRY_ERROR_NOT_FOUND)
+                        || gantry_error_is (local, GANTRY_ERROR_FAILED_PRECONDITION)
                         || gantry_error_is (local, GANTRY_ERROR_NOT_IMPLEMENTED)
                         || gantry_error_is (local, GANTRY_ERROR_INVALID_ARGUMENT);
 

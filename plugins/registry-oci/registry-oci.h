@@ -28,6 +28,8 @@ typedef enum
   CAN_PULL = 1,    /* blobs and manifests by digest */
   CAN_RESOLVE = 2, /* tags */
   CAN_PUSH = 4,
+  CAN_REFER = 8, /* the referrers API */
+  CAN_ALL = 15,
 } HostCapabilities;
 
 typedef struct _RegistryClient RegistryClient;

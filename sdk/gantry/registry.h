@@ -228,7 +228,7 @@ typedef struct {
 
   /** Says what would be tried for @reference and what each host answers to a HEAD of it. @for_push: as for a push. @access: (nullable).
    * *@ret_hosts: (transfer full): aa{sv}, in order of trying: "reference" s, "host" s, "url" s (the base of requests), "origin" s (which file or rule it comes
-   * from), "capabilities" as ("pull", "resolve", "push"), "mirror" b, "tls" s ("verified", "not verified", "none"), "ca" as, "proxy" s,
+   * from), "capabilities" as ("pull", "resolve", "push", "referrers"), "mirror" b, "tls" s ("verified", "not verified", "none"), "ca" as, "proxy" s,
    * "credentials" s (by source, never the secret; "": none), "skipped" s (why it is not asked; else absent), "status" u (HTTP; 0: no answer),
    * "answer" s (for people), "digest" s (if it has it), "milliseconds" u. Blocks: on the network; hosts that do not answer in 10 s are said to
    * be so. Errors: as open; CANCELLED. Since: 1.0 */

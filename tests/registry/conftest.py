@@ -86,10 +86,11 @@ def free_port():
 class RealRegistry:
     """Debian's docker-registry."""
 
-    def __init__(self, work, extra="", tls=None):
+    def __init__(self, work, extra="", tls=None, client_ca=None):
         self.port = free_port()
         self.name = f"127.0.0.1:{self.port}"
-        http_tls = f", tls: {{certificate: {tls[0]}, key: {tls[1]}}}" if tls else ""
+        clients = f", clientcas: ['{client_ca}']" if client_ca else ""
+        http_tls = f", tls: {{certificate: {tls[0]}, key: {tls[1]}{clients}}}" if tls else ""
         (work / "config.yml").write_text(
             f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {work}/store}}, delete: {{enabled: true}}}}\n"
             f'http: {{addr: "{self.name}"{http_tls}}}\n{extra}')

@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 
-from conftest import PASSWORD, USER
+from conftest import PASSWORD, USER, RealRegistry, run
 from server import MANIFEST, Registry, digest_of
 
 
@@ -118,7 +118,7 @@ def test_directories(tool, faulty, tmp_path, certs):
 @pytest.mark.parametrize("text,word", [
     ("server = 5", "line 1: server must be a string, not a number"), ("server = ", "line 1"), ("[host.\"x\"\n", "line 1"),
     ("[host]\n\"http://a\" = 5", "line 2"), ("[host.\"ftp://x\"]", "no URL of a registry"), ("[host.\"http://u:p@x\"]", "no URL"),
-    ("capabilities = [\"fly\"]", "none of pull, resolve, push"), ("ca = \"/nonexistent.pem\"", "/nonexistent.pem"),
+    ("capabilities = [\"fly\"]", "none of pull, resolve, push, referrers"), ("ca = \"/nonexistent.pem\"", "/nonexistent.pem"),
     ("skip_verify = \"yes\"", "must be true or false"), ("client = [[1]]", "client"), ("[header]\n\"X\\ny\" = \"1\"", "can't be sent"),
     ("[header]\nX = \"a\\r\\nY: b\"", "can't be sent"), ("dial_timeout = \"soon\"", "no duration"), ("a = 1\na = 2", "line 2: \"a\" is there twice"),
 ])
@@ -141,6 +141,60 @@ def test_client_certificate(tool, pki, certs, faulty):
     directory = certs("registry.example", text + f'client = [["{pki}/client.crt", "{pki}/client.key"]]\n')
     assert tool.good("resolve", "registry.example/a/image:1", HostsDirs=directory).split()[1] == digest
     secure.close()
+
+
+@pytest.fixture(scope="module")
+def second_pki(tmp_path_factory):
+    """Another authority, and a client's certificate of it."""
+    work = tmp_path_factory.mktemp("second")
+    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=Another authority", "-keyout", "ca.key",
+        "-out", "ca.crt", "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=keyCertSign", cwd=work)
+    run("openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=other", "-keyout", "client.key", "-out", "client.csr", cwd=work)
+    (work / "ext").write_text("extendedKeyUsage=clientAuth")
+    run("openssl", "x509", "-req", "-in", "client.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30", "-extfile", "ext",
+        "-out", "client.crt", cwd=work)
+    (work / "both.pem").write_bytes((work / "client.crt").read_bytes() + (work / "client.key").read_bytes())
+    return work
+
+
+def test_several_client_certificates(tool, pki, second_pki, certs, tmp_path):
+    """Each registry gets the one of the authority that it names."""
+    for authority in (pki, second_pki):
+        work = tmp_path / authority.name
+        work.mkdir()
+        secure = RealRegistry(work, tls=(pki / "server.crt", pki / "server.key"), client_ca=authority / "ca.crt")
+        text = f'server = "https://{secure.name}"\nca = "{pki}/ca.crt"\n'
+        first, other = f'["{pki}/client.crt", "{pki}/client.key"]', f'["{second_pki}/both.pem"]'
+        for pairs in (f"[{first}, {other}]", f"[{other}, {first}]"):
+            directory = certs("registry.example", text + f"client = {pairs}\n")
+            assert tool.bad("resolve", "registry.example/a/image:1", HostsDirs=directory).startswith("NotFound: "), (authority, pairs)
+        # Files alone; and a directory as docker has it.
+        if authority is second_pki:
+            directory = certs("registry.example", text + f'client = "{second_pki}/both.pem"\n')
+            assert tool.bad("resolve", "registry.example/a/image:1", HostsDirs=directory).startswith("NotFound: ")
+        docker = tmp_path / "docker.d" / secure.name
+        docker.mkdir(parents=True)
+        for name, source in (("ca.crt", pki / "ca.crt"), ("a.cert", pki / "client.crt"), ("a.key", pki / "client.key"),
+                             ("b.cert", second_pki / "client.crt"), ("b.key", second_pki / "client.key")):
+            (docker / name).write_bytes(source.read_bytes())
+        assert tool.bad("resolve", f"{secure.name}/a/image:1", HostsDirs=tmp_path / "docker.d").startswith("NotFound: ")
+        only = second_pki if authority is pki else pki
+        directory = certs("registry.example", text + f'client = [["{only}/client.crt", "{only}/client.key"]]\n')
+        assert tool.bad("resolve", "registry.example/a/image:1", HostsDirs=directory, Attempts=1).startswith("Unavailable: ")
+        secure.close()
+
+
+def test_referrers_capability(tool, faulty, mirrors, certs):
+    """A host that is not said to keep referrers is not asked for them; the tag stands in where none is."""
+    subject = digest_of(b"subject")
+    directory = certs("registry.example", f'server = "{faulty.url}"\n[host."{mirrors[0].url}"]\ncapabilities = ["pull", "resolve"]\n'
+                                          f'[host."{mirrors[1].url}"]\ncapabilities = ["pull", "resolve", "referrers"]\n')
+    assert tool.good("referrers", "registry.example/a/b", subject, HostsDirs=directory) == ""
+    assert [len(one.seen("GET", "/referrers/")) for one in (*mirrors, faulty)] == [0, 1, 1]
+    directory = certs("registry.example", f'server = "{faulty.url}"\ncapabilities = ["pull", "resolve"]\nmade = 2024-01-31 10:00:00Z\n')
+    faulty.requests.clear()
+    assert tool.good("referrers", "registry.example/a/b", subject, HostsDirs=directory) == ""
+    assert not faulty.seen("GET", "/referrers/") and faulty.seen("GET", "/manifests/sha256-")
 
 
 def test_plain_http_only_to_loopback(tool):

@@ -76,7 +76,7 @@ def test_no_store(daemon, registry):
 def test_explain_without_network(daemon):
     host = daemon.json("registry", "explain", "127.0.0.1:1/a/b")[0]
     assert host["reference"] == "127.0.0.1:1/a/b:latest" and host["status"] == 0 and "refused" in host["answer"]
-    assert host["capabilities"] == ["pull", "resolve", "push"] and host["credentials"] == ""
+    assert host["capabilities"] == ["pull", "resolve", "push", "referrers"] and host["credentials"] == ""
     said = daemon.run("registry", "explain", "Not/A:reference:", check=False)
     assert said.returncode == 1 and b"is no image reference" in said.stderr
 

@@ -31,6 +31,9 @@ print (GString *out, const TomlValue *value)
     case TOML_BOOLEAN:
       g_string_append (out, value->integer != 0 ? "true" : "false");
       break;
+    case TOML_DATE:
+      g_string_append_printf (out, "<%s>", value->string);
+      break;
     case TOML_ARRAY:
     case TOML_TABLE:
       g_string_append_c (out, value->kind == TOML_ARRAY ? '[' : '{');
@@ -71,6 +74,11 @@ test_values (void)
     { "[host.\"https://m:5000\"]\nca = 'c'\n[host.\"https://m:5000\".header]\nX = ['1']",
       "{host={https://m:5000={ca='c' header={X=['1']}}}}" },
     { "\357\273\277a = 1", "{a=1}" },
+    { "a = 2024-02-29\nb = 23:59:60.125", "{a=<2024-02-29> b=<23:59:60.125>}" },
+    { "a = [1979-05-27T07:32:00Z, 1979-05-27 00:32:00.5-07:00 ]#x",
+      "{a=[<1979-05-27T07:32:00Z> <1979-05-27 00:32:00.5-07:00>]}" },
+    { "a = {b = 0001-01-01t00:00:00}\n2020-01-01 = 1", "{a={b=<0001-01-01t00:00:00>} 2020-01-01=1}" },
+    { "a = 2020-01-01 # date\nb = 2020-01-01 \n", "{a=<2020-01-01> b=<2020-01-01>}" },
   };
 
   for (gsize i = 0; i < G_N_ELEMENTS (cases); i++)
@@ -115,7 +123,18 @@ test_refused (void)
     { "a = 0x", "is no value" },
     { "a = 9223372036854775808", "is no value" },
     { "a = 1.", "is no value" },
-    { "a = 2020-01-01", "dates are not supported" },
+    { "a = 2023-02-29", "is no date or time" },
+    { "a = 2023-13-01", "is no date or time" },
+    { "a = 2023-00-10", "is no date or time" },
+    { "a = 2023-1-1", "is no date or time" },
+    { "a = 2023-01-01T", "is no date or time" },
+    { "a = 2023-01-01T24:00:00", "is no date or time" },
+    { "a = 2023-01-01T10:00", "is no date or time" },
+    { "a = 2023-01-01T10:00:00.", "is no date or time" },
+    { "a = 2023-01-01T10:00:00+1:00", "is no date or time" },
+    { "a = 10:00:00Z", "is no date or time" },
+    { "a = 2023-01-01x", "is no date or time" },
+    { "a = 2023-01-01 x", "the line goes on" },
     { "a = [1 2]", "\",\" or \"]\"" },
     { "a = {b = 1,}", "ends with a \",\"" },
     { "a = \"\377\"", "UTF-8" },
