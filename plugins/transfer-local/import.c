@@ -556,7 +556,7 @@ finish (Import *import, GVariant *options, GPtrArray *images, GError **error)
 {
   g_autoptr (GVariant) labels = g_variant_lookup_value (options, "labels", G_VARIANT_TYPE ("a{ss}"));
   const char *snapshotter = NULL, *platform = tree_unpack_platform (import->platforms);
-  Tree tree = { import->content, import->platforms, FALSE, import->cancellable };
+  Tree tree = { import->content, import->platforms, FALSE, import->cancellable, TRUE };
   gboolean unpack = TRUE;
 
   g_variant_lookup (options, "unpack", "b", &unpack);

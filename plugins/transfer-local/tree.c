@@ -54,6 +54,9 @@ label_index (Tree *self, JsonNode *node, GantryDescriptor *target, guint depth, 
     }
   for (guint i = 0; i < wanted->len; i++)
     g_hash_table_add (chosen, ((GantryDescriptor *)g_ptr_array_index (wanted, i))->digest);
+  for (guint i = 0; self->unnamed && i < all->len; i++)
+    if (((GantryDescriptor *)g_ptr_array_index (all, i))->platform == NULL)
+      g_hash_table_add (chosen, ((GantryDescriptor *)g_ptr_array_index (all, i))->digest);
   for (guint i = 0; i < all->len; i++)
     {
       GantryDescriptor *child = g_ptr_array_index (all, i);

@@ -14,6 +14,7 @@ typedef struct
   char **platforms; /* (nullable): what is kept of an index; NULL: everything */
   gboolean lenient; /* manifests may lack layers: some were not wanted */
   GCancellable *cancellable;
+  gboolean unnamed; /* what names no platform is kept beside what is for @platforms */
 } Tree;
 
 /** Labels @target and everything below it that is here and wanted with what it holds. Errors: NOT_FOUND (a

@@ -32,7 +32,8 @@ typedef struct {
 
   /** Reads an archive (OCI image layout or `docker save`, as tar, plain or compressed) from @fd, which may be a pipe, and makes its
    * images. @options: (nullable): a{sv}: "name" s (for an archive with one image and no name), "prefix" s (for names by
-   * tag only), "platforms" as (default: this machine's; empty: all), "all-platforms" b, "unpack" b (default TRUE), "snapshotter" s, "digests" b
+   * tag only), "platforms" as (default: this machine's; empty: all; what names no platform is kept, too), "all-platforms" b, "unpack" b (default TRUE),
+   * "snapshotter" s, "digests" b
    * (also name images "prefix@digest"), "index-name" s (an image of that name is made of the OCI archive's own index; what has no name
    * there then needs none), "labels" a{ss}. *@ret_names: (transfer full): the images made, in order of the archive.
    * Blocks: as long as it takes, also on @fd. After a failure or a crash no image of it is visible. Errors: INVALID_ARGUMENT (archive,

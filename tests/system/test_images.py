@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Images in and out: archives of skopeo, umoci, docker and podman; what goes out has the digests that came in."""
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -249,6 +250,31 @@ def test_several_images_and_the_index(daemon, tmp_path):
     assert len(daemon.json("-n", "index", "content", "ls")) == 7  # the index, and of each image a manifest, a config and a layer
     result = daemon.run("-n", "docker", "image", "import", "--index-name", "example.com/all:1", "/dev/null", check=False)
     assert result.returncode == 1
+
+
+def test_index_keeps_what_names_no_platform(daemon, tmp_path):
+    """Beside what is for this machine; what is for others goes."""
+    multi_platform(tmp_path / "multi.tar", ["amd64", "arm64", "s390x"])
+    make_image(tmp_path / "x.tar", "example.com/x:1", [archive(entry("f", REG, b"x"))])
+    daemon.run("image", "import", "--all-platforms", f"{tmp_path}/multi.tar")
+    daemon.run("image", "import", f"{tmp_path}/x.tar")
+    daemon.run("image", "export", "-o", f"{tmp_path}/both.tar", "example.com/multi:1", "example.com/x:1")
+    # The archive's own index has the platforms of the one itself, and the other beside.
+    with tarfile.open(tmp_path / "both.tar") as tar, tarfile.open(tmp_path / "flat.tar", "w") as flat:
+        index = json.load(tar.extractfile("index.json"))
+        nested = json.load(tar.extractfile("blobs/sha256/" + index["manifests"][0]["digest"][7:]))
+        for one in index["manifests"][1:]:
+            del one["annotations"]
+        data = json.dumps({"schemaVersion": 2, "manifests": nested["manifests"] + index["manifests"][1:]}).encode()
+        for member in tar.getmembers():
+            if member.name != "index.json":
+                flat.addfile(member, tar.extractfile(member) if member.isfile() else None)
+        member = tarfile.TarInfo("index.json")
+        member.size = len(data)
+        flat.addfile(member, io.BytesIO(data))
+    assert daemon.out("-n", "flat", "image", "import", "--index-name", "example.com/flat:1", f"{tmp_path}/flat.tar") == "example.com/flat:1"
+    daemon.run("gc", "run")
+    assert len(daemon.json("-n", "flat", "content", "ls")) == 7  # the index, and of two manifests each with a config and a layer
 
 
 def test_index_without_names(daemon, tmp_path):
