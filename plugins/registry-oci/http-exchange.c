@@ -483,11 +483,8 @@ add_header (const char *name, const char *value, gpointer data)
 static gboolean
 on_request_certificate (SoupMessage *message, GTlsClientConnection *connection, gpointer user_data)
 {
-  GTlsCertificate *own = http_tls_choose (user_data, connection);
-
-  if (own != NULL)
-    soup_message_set_tls_client_certificate (message, own);
-  return own != NULL;
+  soup_message_set_tls_client_certificate (message, http_tls_choose (user_data, connection));
+  return TRUE;
 }
 
 static HttpReply *

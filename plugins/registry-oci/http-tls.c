@@ -163,13 +163,12 @@ http_tls_choose (HttpTls *self, GTlsClientConnection *connection)
   GList *names = g_tls_client_connection_get_accepted_cas (connection);
   GTlsCertificate *chosen = NULL;
 
-  if (names == NULL && self->clients->len > 0)
-    chosen = g_ptr_array_index (self->clients, 0);
   for (guint i = 0; chosen == NULL && i < self->clients->len; i++)
     if (is_signed_by (g_ptr_array_index (self->clients, i), names))
       chosen = g_ptr_array_index (self->clients, i);
   free_names (names);
-  return chosen;
+  /* Not none: a handshake that is left without one may never end (libsoup 3.2 with glib-networking 2.74). */
+  return chosen != NULL ? chosen : g_ptr_array_index (self->clients, 0);
 }
 
 gboolean

@@ -55,8 +55,9 @@ GANTRY_DEFINE_VALUE (HttpTls, http_tls)
  */
 HttpTls *http_tls_new (gboolean skip_verify, const char *const *ca_files, const char *const *clients,
                        GError **error);
-/** Our certificate for the peer of @connection: of several the first one that is signed, at whatever remove,
- * by an authority that the peer names; if it names none, the first. Returns: (transfer none) (nullable). */
+/** Which of our certificates, of which there is one at least, the peer of @connection is shown: the first
+ * that is signed, at whatever remove, by an authority that the peer names; else the first. Returns: (transfer
+ * none). */
 GTlsCertificate *http_tls_choose (HttpTls *self, GTlsClientConnection *connection);
 /** Whether the certificate @peer, which the system's authorities do not vouch for, is good for @host
  * nevertheless. */
