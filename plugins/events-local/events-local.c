@@ -104,13 +104,49 @@ schedule (Subscriber *self)
   g_source_attach (source, self->context);
 }
 
+static gboolean
+dispatch_all (gpointer data)
+{
+  GPtrArray *subscribers = data;
+
+  for (guint i = 0; i < subscribers->len; i++)
+    dispatch (g_ptr_array_index (subscribers, i));
+  return G_SOURCE_REMOVE;
+}
+
 static void
+array_unref (gpointer array)
+{
+  g_ptr_array_unref (array);
+}
+
+/* The same for many: one source a context instead of one each, which would wake it as often. Empties @woken (element-type Subscriber). */
+static void
+schedule_all (GPtrArray *woken)
+{
+  while (woken->len > 0)
+    {
+      GMainContext *context = ((Subscriber *) g_ptr_array_index (woken, 0))->context;
+      GPtrArray *together = g_ptr_array_new_with_free_func (subscriber_unref);
+      g_autoptr (GSource) source = g_idle_source_new ();
+
+      for (guint i = woken->len; i > 0; i--)
+        if (((Subscriber *) g_ptr_array_index (woken, i - 1))->context == context)
+          g_ptr_array_add (together, g_ptr_array_remove_index_fast (woken, i - 1));
+      g_source_set_priority (source, G_PRIORITY_DEFAULT);
+      g_source_set_callback (source, dispatch_all, together, array_unref);
+      g_source_attach (source, context);
+    }
+}
+
+/* Returns: whether it has to be scheduled. */
+static gboolean
 offer (Subscriber *self, GantryEvent *event)
 {
   gboolean wake = FALSE;
 
   if (!gantry_filter_match (self->filter, event_field, event))
-    return;
+    return FALSE;
   g_mutex_lock (&self->lock);
   if (!self->ended)
     {
@@ -124,8 +160,7 @@ offer (Subscriber *self, GantryEvent *event)
       self->scheduled |= wake;
     }
   g_mutex_unlock (&self->lock);
-  if (wake)
-    schedule (self);
+  return wake;
 }
 
 static void
@@ -133,13 +168,16 @@ distribute (EventsLocal *self, GantryEvent *event)
 {
   GHashTableIter iter;
   gpointer subscriber;
+  g_autoptr (GPtrArray) woken = g_ptr_array_new ();
 
   g_mutex_lock (&self->lock);
   self->last = event->seq;
   g_hash_table_iter_init (&iter, self->subscribers);
   while (g_hash_table_iter_next (&iter, NULL, &subscriber))
-    offer (subscriber, event);
+    if (offer (subscriber, event))
+      g_ptr_array_add (woken, subscriber_ref (subscriber));
   g_mutex_unlock (&self->lock);
+  schedule_all (woken);
 }
 
 static void

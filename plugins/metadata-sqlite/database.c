@@ -11,6 +11,9 @@
 
 #define MAX_QUEUE 65536
 #define MAX_BATCH 512
+/* For how long at most a batch waits for writers that were there a moment ago, and how many batches do not after one waited for nobody. */
+#define MAX_PAUSE_US 2000
+#define IMPATIENT_BATCHES 16
 #define MAX_READERS 4
 /* Events are trimmed in strides, so that most commits do not touch the old end of the table. */
 #define TRIM_STRIDE 512
@@ -45,6 +48,7 @@ struct _Database {
   GMutex lock;
   GCond cond; /* a write was queued: for the writer thread alone */
   GQueue queue;
+  guint wanted; /* how many must be queued before the writer is woken */
   gboolean closing;
   GThread *thread;
   Connection *writer; /* the writer thread's */
@@ -174,6 +178,15 @@ connection_exec (Connection *self, const char *sql, GError **error)
   return TRUE;
 }
 
+/* The same for what runs with every write: prepared once. @sql: a literal. */
+static gboolean
+run_literal (Connection *self, const char *sql, GError **error)
+{
+  sqlite3_stmt *stmt = connection_prepare (self, sql, error);
+
+  return stmt != NULL && connection_run (self, stmt, error);
+}
+
 gint64
 connection_next_position (Connection *self)
 {
@@ -256,7 +269,7 @@ end_read (Connection *self)
 {
   g_autoptr (GError) error = NULL;
 
-  if (!sqlite3_get_autocommit (self->handle) && !connection_exec (self, "COMMIT", &error))
+  if (!sqlite3_get_autocommit (self->handle) && !run_literal (self, "COMMIT", &error))
     g_warning ("%s", error->message);
 }
 
@@ -273,7 +286,7 @@ begin_read (Connection *self, GError **error)
     return TRUE;
   self->seen = commits;
   self->begun = now;
-  return connection_exec (self, "BEGIN", error);
+  return run_literal (self, "BEGIN", error);
 }
 
 static gboolean
@@ -297,7 +310,7 @@ run_one (Connection *self, Write *write)
   guint announced = self->database->announced->len;
   guint64 next_event = self->database->next_event;
 
-  if (!connection_exec (self, "SAVEPOINT one", &write->error))
+  if (!run_literal (self, "SAVEPOINT one", &write->error))
     return;
   write->ok = write->func (self, write->data, &write->error);
   if (!write->ok)
@@ -305,12 +318,12 @@ run_one (Connection *self, Write *write)
       g_autoptr (GError) rollback = NULL;
 
       /* A failed statement may have ended the whole transaction (disk full): then there is nothing to roll back to. */
-      if (!connection_exec (self, "ROLLBACK TO one", &rollback))
+      if (!run_literal (self, "ROLLBACK TO one", &rollback))
         g_warning ("%s", rollback->message);
       g_ptr_array_set_size (self->database->announced, (gint) announced);
       self->database->next_event = next_event;
     }
-  if (!connection_exec (self, "RELEASE one", write->ok ? &write->error : NULL))
+  if (!run_literal (self, "RELEASE one", write->ok ? &write->error : NULL))
     write->ok = FALSE;
 }
 
@@ -336,11 +349,11 @@ run_batch (Database *self, GPtrArray *batch, gboolean durable, GError **error)
       self->synced = durable;
     }
   end_idle_reads (self);
-  if (!connection_exec (connection, "BEGIN IMMEDIATE", error))
+  if (!run_literal (connection, "BEGIN IMMEDIATE", error))
     return FALSE;
   for (guint i = 0; i < batch->len; i++)
     run_one (connection, g_ptr_array_index (batch, i));
-  if (trim_events (connection, error) && connection_exec (connection, "COMMIT", error))
+  if (trim_events (connection, error) && run_literal (connection, "COMMIT", error))
     {
       g_atomic_int_inc (&self->commits);
       return TRUE;
@@ -406,11 +419,66 @@ take_batch (Database *self, GPtrArray *batch)
   return durable;
 }
 
+/* With the lock: waits until somebody queues a write. */
+static void
+wait_for_writes (Database *self, guint n, gint64 until)
+{
+  self->wanted = n;
+  while (g_queue_get_length (&self->queue) < n && !self->closing)
+    if (until == 0)
+      g_cond_wait (&self->cond, &self->lock);
+    else if (!g_cond_wait_until (&self->cond, &self->lock, until))
+      break;
+  self->wanted = 1;
+}
+
+/* What the writer has learned of those who write: when many wait for one commit they come back together a moment after it, and a batch
+ * that waits for all of them saves the sync of another. */
+typedef struct {
+  guint expected; /* writes that are under way, by the last batch: those in it and those that came meanwhile */
+  gint64 pause;   /* half of what the last commit took, µs */
+  guint impatient;
+} Rhythm;
+
+/* With the lock. */
+static void
+gather (Database *self, Rhythm *rhythm)
+{
+  guint before = g_queue_get_length (&self->queue);
+
+  if (rhythm->impatient > 0)
+    rhythm->impatient--;
+  else if (before < rhythm->expected)
+    {
+      wait_for_writes (self, rhythm->expected, g_get_monotonic_time () + rhythm->pause);
+      if (g_queue_get_length (&self->queue) == before)
+        rhythm->impatient = IMPATIENT_BATCHES;
+    }
+}
+
+/* With the lock. */
+static void
+end_writes (GPtrArray *batch)
+{
+  for (guint i = 0; i < batch->len; i++)
+    {
+      Write *write = g_ptr_array_index (batch, i);
+
+      write->done = TRUE;
+      if (write->waited)
+        g_cond_signal (&write->ended);
+      else
+        write_free (write);
+    }
+  g_ptr_array_set_size (batch, 0);
+}
+
 static gpointer
 writer_main (gpointer data)
 {
   Database *self = data;
   g_autoptr (GPtrArray) batch = g_ptr_array_new ();
+  Rhythm rhythm = { 0 };
 
   g_mutex_lock (&self->lock);
   for (;;)
@@ -418,31 +486,25 @@ writer_main (gpointer data)
       g_autoptr (GError) error = NULL;
       guint64 next_event = self->next_event;
       gboolean durable;
+      gint64 begun;
 
-      while (g_queue_is_empty (&self->queue) && !self->closing)
-        g_cond_wait (&self->cond, &self->lock);
+      wait_for_writes (self, 1, 0);
       if (g_queue_is_empty (&self->queue))
         break;
+      gather (self, &rhythm);
       durable = take_batch (self, batch);
       g_mutex_unlock (&self->lock);
 
+      begun = g_get_monotonic_time ();
       if (run_batch (self, batch, durable, &error))
         tell_sink (self);
       else
         fail_batch (self, batch, error, next_event);
+      rhythm.pause = MIN ((g_get_monotonic_time () - begun) / 2, MAX_PAUSE_US);
 
       g_mutex_lock (&self->lock);
-      for (guint i = 0; i < batch->len; i++)
-        {
-          Write *write = g_ptr_array_index (batch, i);
-
-          write->done = TRUE;
-          if (write->waited)
-            g_cond_signal (&write->ended);
-          else
-            write_free (write);
-        }
-      g_ptr_array_set_size (batch, 0);
+      rhythm.expected = durable ? MIN (batch->len + g_queue_get_length (&self->queue), MAX_BATCH) : 1;
+      end_writes (batch);
     }
   g_mutex_unlock (&self->lock);
   return NULL;
@@ -457,7 +519,8 @@ enqueue (Database *self, Write *write, GError **error)
     return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "more than %d writes are waiting for the metadata database",
                          MAX_QUEUE);
   g_queue_push_tail (&self->queue, write);
-  g_cond_signal (&self->cond);
+  if (g_queue_get_length (&self->queue) >= self->wanted)
+    g_cond_signal (&self->cond);
   return TRUE;
 }
 
@@ -702,6 +765,7 @@ database_open (const char *path, guint64 max_events, GError **error)
   self->path = g_strdup (path);
   self->max_events = max_events;
   self->synced = TRUE;
+  self->wanted = 1;
   g_mutex_init (&self->lock);
   g_cond_init (&self->cond);
   g_mutex_init (&self->sink_lock);
