@@ -209,14 +209,17 @@ host_log (const GantryHost *host, GantryLogLevel level, const char *message_id, 
     [GANTRY_LOG_NOTICE] = G_LOG_LEVEL_MESSAGE, [GANTRY_LOG_INFO] = G_LOG_LEVEL_INFO,
     [GANTRY_LOG_DEBUG] = G_LOG_LEVEL_DEBUG,
   };
-  g_autoptr (GVariantDict) dict = g_variant_dict_new (fields);
+  g_autoptr (GVariant) held = fields != NULL ? g_variant_ref_sink (fields) : NULL;
+  g_autoptr (GVariantDict) dict = g_variant_dict_new (held);
+  g_autoptr (GVariant) all = NULL;
 
   g_variant_dict_insert (dict, "GANTRY_PLUGIN", "s", PLUGIN_OF (host)->manifest->name);
   g_variant_dict_insert (dict, "MESSAGE", "s", message);
   if (message_id != NULL)
     g_variant_dict_insert (dict, "MESSAGE_ID", "s", message_id);
+  all = g_variant_ref_sink (g_variant_dict_end (dict));
   g_log_variant (PLUGIN_OF (host)->manifest->name, flags[CLAMP (level, GANTRY_LOG_ERROR, GANTRY_LOG_DEBUG)],
-                 g_variant_dict_end (dict));
+                 all);
 }
 
 static void
