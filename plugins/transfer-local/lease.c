@@ -164,7 +164,7 @@ lease_end_stale (TransferLocal *self, GError **error)
   for (guint i = 0; i < leases->len; i++)
     {
       GantryRecord *record = g_ptr_array_index (leases, i);
-      g_auto (Lease) lease = { self, g_strdup (record->ns), g_strdup (record->id), FALSE };
+      g_auto (Lease) lease G_GNUC_UNUSED = { self, g_strdup (record->ns), g_strdup (record->id), FALSE };
       g_autoptr (GError) local = NULL;
 
       if (!abort_ingests (self, record, &local))

@@ -7,46 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "suites.h"
+#include "content-cases.h"
 
-#define ABSENT    "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define N_THREADS 8
-
-static GantryContent *
-content_of (GantryContractFixture *fixture)
-{
-  return fixture->instance;
-}
-
-static GantryIngest *
-open_ref (GantryContractFixture *fixture, const char *ref)
-{
-  GantryIngest *ingest = NULL;
-
-  CONTRACT_OK (gantry_content_open_ingest (content_of (fixture), ref, 0, NULL, &ingest, NULL, &error));
-  g_assert_nonnull (ingest);
-  return ingest;
-}
-
-static void
-write_text (GantryIngest *ingest, const char *text)
-{
-  CONTRACT_OK (gantry_ingest_write (ingest, text, strlen (text), NULL, &error));
-}
-
-/* Makes @text a blob. Returns: (transfer full): its digest. */
-static char *
-put (GantryContractFixture *fixture, const char *ref, const char *text)
-{
-  g_autoptr (GantryIngest) ingest = open_ref (fixture, ref);
-  g_autofree char *expected = gantry_contract_digest (text, strlen (text));
-  char *digest = NULL;
-
-  write_text (ingest, text);
-  CONTRACT_OK (gantry_ingest_commit (ingest, strlen (text), expected, NULL, &digest, NULL, &error));
-  g_assert_cmpstr (digest, ==, expected);
-  return digest;
-}
 
 static guint64
 offset_of (GantryContractFixture *fixture, const char *ref)
@@ -69,24 +32,9 @@ assert_no_ingest (GantryContractFixture *fixture, const char *ref)
 }
 
 static void
-assert_blob (GantryContractFixture *fixture, const char *digest, const char *text)
-{
-  gsize length = strlen (text);
-  g_autofree char *seen = g_malloc0 (length + 2);
-  guint64 size = 0;
-  int fd = -1;
-
-  CONTRACT_OK (gantry_content_open_blob (content_of (fixture), digest, &fd, &size, NULL, &error));
-  g_assert_cmpuint (size, ==, length);
-  g_assert_cmpint (pread (fd, seen, length + 1, 0), ==, (gssize)length);
-  g_assert_cmpmem (seen, length, text, length);
-  close (fd);
-}
-
-static void
 test_write (GantryContractFixture *fixture)
 {
-  g_autoptr (GantryIngest) ingest = open_ref (fixture, "write");
+  g_autoptr (GantryIngest) ingest = content_open_ref (fixture, "write");
   g_autoptr (GantryIngestStatus) empty = NULL;
   g_autoptr (GantryIngestStatus) status = NULL;
   g_autoptr (GantryContentInfo) info = NULL;
@@ -97,9 +45,9 @@ test_write (GantryContractFixture *fixture)
 
   CONTRACT_OK (gantry_ingest_get_status (ingest, &empty, NULL, &error));
   g_assert_cmpuint (empty->offset, ==, 0);
-  write_text (ingest, "hello, ");
+  content_write_text (ingest, "hello, ");
   CONTRACT_OK (gantry_ingest_write (ingest, "", 0, NULL, &error));
-  write_text (ingest, "world");
+  content_write_text (ingest, "world");
   CONTRACT_OK (gantry_ingest_get_status (ingest, &status, NULL, &error));
   g_assert_cmpstr (status->ref, ==, "write");
   g_assert_cmpuint (status->offset, ==, 12);
@@ -117,15 +65,15 @@ test_write (GantryContractFixture *fixture)
   g_assert_cmpuint (info->blob_size, ==, 12);
   g_assert_cmpint (info->created_ns, >, before);
   g_assert_cmpint (info->updated_ns, >, before);
-  assert_blob (fixture, digest, "hello, world");
+  content_assert_blob (fixture, digest, "hello, world");
 }
 
 static void
 test_empty (GantryContractFixture *fixture)
 {
-  g_autofree char *digest = put (fixture, "empty", "");
+  g_autofree char *digest = content_put (fixture, "empty", "");
 
-  assert_blob (fixture, digest, "");
+  content_assert_blob (fixture, digest, "");
 }
 
 /* Some megabytes in pieces that fit no buffer. */
@@ -137,7 +85,7 @@ test_large (GantryContractFixture *fixture)
   g_autofree guint8 *seen = g_malloc (length);
   g_autofree char *expected = NULL;
   g_autofree char *digest = NULL;
-  g_autoptr (GantryIngest) ingest = open_ref (fixture, "large");
+  g_autoptr (GantryIngest) ingest = content_open_ref (fixture, "large");
   guint64 size;
   int fd = -1;
 
@@ -170,7 +118,7 @@ test_large (GantryContractFixture *fixture)
 static void
 test_descriptors (GantryContractFixture *fixture)
 {
-  g_autofree char *digest = put (fixture, "descriptors", "abcdef");
+  g_autofree char *digest = content_put (fixture, "descriptors", "abcdef");
   int one = -1, two = -1;
   char c = 0;
 
@@ -261,13 +209,13 @@ test_refs (GantryContractFixture *fixture)
 
   for (gsize i = 0; i < G_N_ELEMENTS (refs); i++)
     {
-      ingest = open_ref (fixture, refs[i]);
-      write_text (ingest, refs[i]);
+      ingest = content_open_ref (fixture, refs[i]);
+      content_write_text (ingest, refs[i]);
       g_clear_pointer (&ingest, gantry_ingest_unref);
     }
   for (gsize i = 0; i < G_N_ELEMENTS (refs); i++)
     g_assert_cmpuint (offset_of (fixture, refs[i]), ==, strlen (refs[i]));
-  gantry_ingest_unref (open_ref (fixture, longest));
+  gantry_ingest_unref (content_open_ref (fixture, longest));
   g_assert_cmpuint (offset_of (fixture, longest), ==, 0);
   CONTRACT_FAILS (GANTRY_ERROR_INVALID_ARGUMENT,
                   gantry_content_open_ingest (content, "", 0, NULL, &ingest, NULL, &error));
@@ -281,12 +229,12 @@ test_refs (GantryContractFixture *fixture)
 static void
 test_wrong_size (GantryContractFixture *fixture)
 {
-  g_autoptr (GantryIngest) ingest = open_ref (fixture, "wrong-size");
+  g_autoptr (GantryIngest) ingest = content_open_ref (fixture, "wrong-size");
   GantryContentInfo *info = NULL;
   g_autofree char *real = gantry_contract_digest ("four", 4);
   char *digest = GANTRY_CONTRACT_UNTOUCHED;
 
-  write_text (ingest, "four");
+  content_write_text (ingest, "four");
   CONTRACT_FAILS (GANTRY_ERROR_FAILED_PRECONDITION,
                   gantry_ingest_commit (ingest, 5, NULL, NULL, &digest, NULL, &error));
   g_assert_true (digest == GANTRY_CONTRACT_UNTOUCHED);
@@ -294,19 +242,19 @@ test_wrong_size (GantryContractFixture *fixture)
                   gantry_content_info (content_of (fixture), real, &info, NULL, &error));
   g_clear_pointer (&ingest, gantry_ingest_unref);
   assert_no_ingest (fixture, "wrong-size");
-  ingest = open_ref (fixture, "wrong-size");
+  ingest = content_open_ref (fixture, "wrong-size");
   g_assert_cmpuint (offset_of (fixture, "wrong-size"), ==, 0);
 }
 
 static void
 test_wrong_digest (GantryContractFixture *fixture)
 {
-  g_autoptr (GantryIngest) ingest = open_ref (fixture, "wrong-digest");
+  g_autoptr (GantryIngest) ingest = content_open_ref (fixture, "wrong-digest");
   GantryContentInfo *info = NULL;
   g_autofree char *real = gantry_contract_digest ("four", 4);
   char *digest = GANTRY_CONTRACT_UNTOUCHED;
 
-  write_text (ingest, "four");
+  content_write_text (ingest, "four");
   CONTRACT_FAILS_NAMING (GANTRY_ERROR_FAILED_PRECONDITION, real,
                          gantry_ingest_commit (ingest, 0, ABSENT, NULL, &digest, NULL, &error));
   g_assert_true (digest == GANTRY_CONTRACT_UNTOUCHED);
@@ -332,17 +280,17 @@ test_expected_at_open (GantryContractFixture *fixture)
   CONTRACT_OK (gantry_ingest_get_status (ingest, &status, NULL, &error));
   g_assert_cmpuint (status->total, ==, 5);
   g_assert_cmpstr (status->expected_digest, ==, expected);
-  write_text (ingest, "wrong");
+  content_write_text (ingest, "wrong");
   CONTRACT_FAILS (GANTRY_ERROR_FAILED_PRECONDITION,
                   gantry_ingest_commit (ingest, 0, NULL, NULL, &digest, NULL, &error));
   g_clear_pointer (&ingest, gantry_ingest_unref);
   CONTRACT_OK (gantry_content_open_ingest (content, "short", 5, NULL, &ingest, NULL, &error));
-  write_text (ingest, "righ");
+  content_write_text (ingest, "righ");
   CONTRACT_FAILS (GANTRY_ERROR_FAILED_PRECONDITION,
                   gantry_ingest_commit (ingest, 0, NULL, NULL, &digest, NULL, &error));
   g_clear_pointer (&ingest, gantry_ingest_unref);
   CONTRACT_OK (gantry_content_open_ingest (content, "expected", 5, expected, &ingest, NULL, &error));
-  write_text (ingest, "right");
+  content_write_text (ingest, "right");
   CONTRACT_OK (gantry_ingest_commit (ingest, 0, NULL, NULL, &digest, NULL, &error));
   g_assert_cmpstr (digest, ==, expected);
 }
@@ -363,17 +311,17 @@ test_sha512 (GantryContractFixture *fixture)
       g_test_skip ("this store knows no sha512");
       return;
     }
-  write_text (ingest, "long");
+  content_write_text (ingest, "long");
   CONTRACT_OK (gantry_ingest_commit (ingest, 4, NULL, NULL, &digest, NULL, &error));
   g_assert_cmpstr (digest, ==, expected);
-  assert_blob (fixture, expected, "long");
+  content_assert_blob (fixture, expected, "long");
 }
 
 static void
 test_exists (GantryContractFixture *fixture)
 {
   GantryContent *content = content_of (fixture);
-  g_autofree char *digest = put (fixture, "exists", "twice");
+  g_autofree char *digest = content_put (fixture, "exists", "twice");
   g_autofree char *again = NULL;
   GantryIngest *refused = GANTRY_CONTRACT_UNTOUCHED;
   g_autoptr (GantryIngest) ingest = NULL;
@@ -382,14 +330,14 @@ test_exists (GantryContractFixture *fixture)
                          gantry_content_open_ingest (content, "exists", 5, digest, &refused, NULL, &error));
   g_assert_true (refused == GANTRY_CONTRACT_UNTOUCHED);
   assert_no_ingest (fixture, "exists");
-  ingest = open_ref (fixture, "exists");
-  write_text (ingest, "twice");
+  ingest = content_open_ref (fixture, "exists");
+  content_write_text (ingest, "twice");
   CONTRACT_FAILS_NAMING (GANTRY_ERROR_ALREADY_EXISTS, digest,
                          gantry_ingest_commit (ingest, 5, digest, NULL, &again, NULL, &error));
   g_assert_cmpstr (again, ==, digest);
   g_clear_pointer (&ingest, gantry_ingest_unref);
   assert_no_ingest (fixture, "exists");
-  assert_blob (fixture, digest, "twice");
+  content_assert_blob (fixture, digest, "twice");
 }
 
 static void
@@ -403,10 +351,10 @@ finish_resumed (GantryContractFixture *fixture, GantryIngest *ingest)
   g_assert_cmpuint (status->offset, ==, 6);
   g_assert_cmpuint (status->total, ==, 12);
   g_assert_cmpstr (status->expected_digest, ==, expected);
-  write_text (ingest, "second");
+  content_write_text (ingest, "second");
   CONTRACT_OK (gantry_ingest_commit (ingest, 0, NULL, NULL, &digest, NULL, &error));
   g_assert_cmpstr (digest, ==, expected);
-  assert_blob (fixture, digest, "first second");
+  content_assert_blob (fixture, digest, "first second");
 }
 
 static void
@@ -417,7 +365,7 @@ begin_resumable (GantryContractFixture *fixture)
 
   CONTRACT_OK (
       gantry_content_open_ingest (content_of (fixture), "resume", 12, expected, &ingest, NULL, &error));
-  write_text (ingest, "first ");
+  content_write_text (ingest, "first ");
 }
 
 static void
@@ -427,7 +375,7 @@ test_resume (GantryContractFixture *fixture)
 
   begin_resumable (fixture);
   g_assert_cmpuint (offset_of (fixture, "resume"), ==, 6);
-  ingest = open_ref (fixture, "resume");
+  ingest = content_open_ref (fixture, "resume");
   finish_resumed (fixture, ingest);
 }
 
@@ -454,11 +402,11 @@ test_restart (GantryContractFixture *fixture)
 
   if (!gantry_contract_can_restart (fixture))
     return;
-  digest = put (fixture, "kept", "kept");
+  digest = content_put (fixture, "kept", "kept");
   begin_resumable (fixture);
   fixture->restart (fixture);
-  assert_blob (fixture, digest, "kept");
-  ingest = open_ref (fixture, "resume");
+  content_assert_blob (fixture, digest, "kept");
+  ingest = content_open_ref (fixture, "resume");
   finish_resumed (fixture, ingest);
 }
 
@@ -466,10 +414,10 @@ static void
 test_one_writer (GantryContractFixture *fixture)
 {
   GantryContent *content = content_of (fixture);
-  GantryIngest *ingest = open_ref (fixture, "busy");
+  GantryIngest *ingest = content_open_ref (fixture, "busy");
   GantryIngest *second = GANTRY_CONTRACT_UNTOUCHED;
 
-  write_text (ingest, "abc");
+  content_write_text (ingest, "abc");
   CONTRACT_FAILS_NAMING (GANTRY_ERROR_UNAVAILABLE, "busy",
                          gantry_content_open_ingest (content, "busy", 0, NULL, &second, NULL, &error));
   g_assert_true (second == GANTRY_CONTRACT_UNTOUCHED);
@@ -478,38 +426,40 @@ test_one_writer (GantryContractFixture *fixture)
   gantry_ingest_unref (ingest);
   CONTRACT_FAILS (GANTRY_ERROR_UNAVAILABLE,
                   gantry_content_open_ingest (content, "busy", 0, NULL, &second, NULL, &error));
-  write_text (ingest, "def");
+  content_write_text (ingest, "def");
   gantry_ingest_unref (ingest);
-  ingest = open_ref (fixture, "busy");
+  ingest = content_open_ref (fixture, "busy");
   g_assert_cmpuint (offset_of (fixture, "busy"), ==, 6);
   gantry_ingest_unref (ingest);
 }
 
-/* Where an abort takes the ingest from its writer, that one hears of it, and what comes after is another ingest. */
+/* Where an abort takes the ingest from its writer, that one hears of it, and what comes after is another
+ * ingest. */
 static void
 test_abort_under_a_writer (GantryContractFixture *fixture)
 {
   GantryContent *content = content_of (fixture);
-  GantryIngest *ingest = open_ref (fixture, "taken"), *next;
+  GantryIngest *ingest = content_open_ref (fixture, "taken"), *next;
   g_autoptr (GError) local = NULL;
   g_autofree char *digest = NULL;
 
-  write_text (ingest, "abc");
+  content_write_text (ingest, "abc");
   if (!gantry_content_abort_ingest (content, "taken", NULL, &local))
     {
       g_assert_true (gantry_error_is (local, GANTRY_ERROR_UNAVAILABLE));
       gantry_ingest_unref (ingest);
       return;
     }
-  next = open_ref (fixture, "taken");
+  next = content_open_ref (fixture, "taken");
   g_assert_cmpuint (offset_of (fixture, "taken"), ==, 0);
-  write_text (next, "other");
-  CONTRACT_FAILS_NAMING (GANTRY_ERROR_ABORTED, "taken", gantry_ingest_commit (ingest, 0, NULL, NULL, &digest, NULL, &error));
+  content_write_text (next, "other");
+  CONTRACT_FAILS_NAMING (GANTRY_ERROR_ABORTED, "taken",
+                         gantry_ingest_commit (ingest, 0, NULL, NULL, &digest, NULL, &error));
   gantry_ingest_unref (ingest);
   g_assert_cmpuint (offset_of (fixture, "taken"), ==, 5);
   CONTRACT_OK (gantry_ingest_commit (next, 5, NULL, NULL, &digest, NULL, &error));
   gantry_ingest_unref (next);
-  assert_blob (fixture, digest, "other");
+  content_assert_blob (fixture, digest, "other");
 }
 
 static void
@@ -521,47 +471,47 @@ test_bounds (GantryContractFixture *fixture)
   g_autofree char *digest = NULL;
 
   CONTRACT_OK (gantry_content_open_ingest (content_of (fixture), "bounds", 4, NULL, &ingest, NULL, &error));
-  write_text (ingest, "abc");
+  content_write_text (ingest, "abc");
   CONTRACT_FAILS (GANTRY_ERROR_OUT_OF_RANGE, gantry_ingest_write (ingest, "de", 2, NULL, &error));
   g_assert_cmpuint (offset_of (fixture, "bounds"), ==, 3);
   CONTRACT_FAILS (GANTRY_ERROR_OUT_OF_RANGE, gantry_ingest_truncate (ingest, 4, NULL, &error));
   CONTRACT_OK (gantry_ingest_truncate (ingest, 3, NULL, &error));
   CONTRACT_OK (gantry_ingest_truncate (ingest, 2, NULL, &error));
   g_assert_cmpuint (offset_of (fixture, "bounds"), ==, 2);
-  write_text (ingest, "XY");
+  content_write_text (ingest, "XY");
   CONTRACT_OK (gantry_ingest_get_digest (ingest, &so_far, NULL, &error));
   g_assert_cmpstr (so_far, ==, expected);
   CONTRACT_OK (gantry_ingest_commit (ingest, 4, NULL, NULL, &digest, NULL, &error));
   g_assert_cmpstr (digest, ==, expected);
-  assert_blob (fixture, digest, "abXY");
+  content_assert_blob (fixture, digest, "abXY");
 }
 
 static void
 test_truncate_all (GantryContractFixture *fixture)
 {
-  g_autoptr (GantryIngest) ingest = open_ref (fixture, "cut");
+  g_autoptr (GantryIngest) ingest = content_open_ref (fixture, "cut");
   g_autofree char *expected = gantry_contract_digest ("new", 3);
   g_autofree char *digest = NULL;
 
-  write_text (ingest, "something longer");
+  content_write_text (ingest, "something longer");
   CONTRACT_OK (gantry_ingest_truncate (ingest, 0, NULL, &error));
-  write_text (ingest, "new");
+  content_write_text (ingest, "new");
   CONTRACT_OK (gantry_ingest_commit (ingest, 3, expected, NULL, &digest, NULL, &error));
-  assert_blob (fixture, digest, "new");
+  content_assert_blob (fixture, digest, "new");
 }
 
 static void
 test_abort (GantryContractFixture *fixture)
 {
-  GantryIngest *ingest = open_ref (fixture, "abort");
+  GantryIngest *ingest = content_open_ref (fixture, "abort");
 
-  write_text (ingest, "abc");
+  content_write_text (ingest, "abc");
   gantry_ingest_unref (ingest);
   CONTRACT_OK (gantry_content_abort_ingest (content_of (fixture), "abort", NULL, &error));
   assert_no_ingest (fixture, "abort");
   CONTRACT_FAILS (GANTRY_ERROR_NOT_FOUND,
                   gantry_content_abort_ingest (content_of (fixture), "abort", NULL, &error));
-  ingest = open_ref (fixture, "abort");
+  ingest = content_open_ref (fixture, "abort");
   g_assert_cmpuint (offset_of (fixture, "abort"), ==, 0);
   gantry_ingest_unref (ingest);
 }
@@ -580,9 +530,9 @@ test_list_ingests (GantryContractFixture *fixture)
   g_autoptr (GPtrArray) both = NULL;
   GPtrArray *none = GANTRY_CONTRACT_UNTOUCHED;
 
-  gantry_ingest_unref (open_ref (fixture, "list-a"));
-  gantry_ingest_unref (open_ref (fixture, "list-b"));
-  gantry_ingest_unref (open_ref (fixture, "other"));
+  gantry_ingest_unref (content_open_ref (fixture, "list-a"));
+  gantry_ingest_unref (content_open_ref (fixture, "list-b"));
+  gantry_ingest_unref (content_open_ref (fixture, "other"));
   CONTRACT_OK (gantry_content_list_ingests (content, NULL, &all, NULL, &error));
   g_assert_cmpuint (all->len, ==, 3);
   CONTRACT_OK (gantry_content_list_ingests (content, one, &only, NULL, &error));
@@ -597,130 +547,14 @@ test_list_ingests (GantryContractFixture *fixture)
   g_assert_true (none == GANTRY_CONTRACT_UNTOUCHED);
 }
 
-typedef struct
-{
-  GantryContent *content;
-  guint n;
-  guint stop_after;
-} Walk;
-
-/* Calls back into the store, which must hold no lock. */
-static gboolean
-on_info (GantryContentInfo *info, gpointer user_data)
-{
-  Walk *walk = user_data;
-  g_autoptr (GantryContentInfo) same = NULL;
-
-  CONTRACT_OK (gantry_content_info (walk->content, info->digest, &same, NULL, &error));
-  g_assert_cmpuint (same->blob_size, ==, info->blob_size);
-  walk->n++;
-  return walk->n != walk->stop_after;
-}
-
-static guint
-count (GantryContractFixture *fixture, const char *filter, guint stop_after)
-{
-  const char *const filters[] = { filter, NULL };
-  Walk walk = { content_of (fixture), 0, stop_after };
-
-  CONTRACT_OK (gantry_content_walk (walk.content, filters, on_info, &walk, NULL, &error));
-  return walk.n;
-}
-
-static void
-test_walk (GantryContractFixture *fixture)
-{
-  static const char *const bad[] = { "digest=x", NULL };
-  g_autofree char *one = put (fixture, "one", "1");
-  g_autofree char *two = put (fixture, "two", "22");
-  g_autofree char *three = put (fixture, "three", "333");
-  g_autofree char *by_digest = g_strconcat ("digest==", two, NULL);
-  g_autofree char *by_other = g_strconcat ("digest!=", two, NULL);
-  Walk walk = { content_of (fixture), 0, 0 };
-
-  /* An ingest is no blob. */
-  gantry_ingest_unref (open_ref (fixture, "four"));
-  g_assert_cmpuint (count (fixture, NULL, 0), ==, 3);
-  g_assert_cmpuint (count (fixture, NULL, 2), ==, 2);
-  g_assert_cmpuint (count (fixture, by_digest, 0), ==, 1);
-  g_assert_cmpuint (count (fixture, by_other, 0), ==, 2);
-  g_assert_cmpuint (count (fixture, "size==3", 0), ==, 1);
-  g_assert_cmpuint (count (fixture, "digest~=^sha256:", 0), ==, 3);
-  g_assert_cmpuint (count (fixture, "labels.absent", 0), ==, 0);
-  CONTRACT_FAILS (GANTRY_ERROR_INVALID_ARGUMENT,
-                  gantry_content_walk (walk.content, bad, on_info, &walk, NULL, &error));
-  g_assert_cmpuint (walk.n, ==, 0);
-}
-
-static void
-test_remove (GantryContractFixture *fixture)
-{
-  GantryContent *content = content_of (fixture);
-  g_autofree char *digest = put (fixture, "remove", "going");
-  g_autofree char *again = NULL;
-  GantryContentInfo *info = NULL;
-  char seen[5];
-  int fd = -1;
-
-  CONTRACT_OK (gantry_content_open_blob (content, digest, &fd, NULL, NULL, &error));
-  CONTRACT_OK (gantry_content_remove (content, digest, NULL, &error));
-  CONTRACT_FAILS (GANTRY_ERROR_NOT_FOUND, gantry_content_info (content, digest, &info, NULL, &error));
-  CONTRACT_FAILS (GANTRY_ERROR_NOT_FOUND, gantry_content_remove (content, digest, NULL, &error));
-  g_assert_cmpuint (count (fixture, NULL, 0), ==, 0);
-  /* Whoever has it open reads on. */
-  g_assert_cmpint (pread (fd, seen, 5, 0), ==, 5);
-  g_assert_cmpmem (seen, 5, "going", 5);
-  close (fd);
-  again = put (fixture, "remove", "going");
-  assert_blob (fixture, again, "going");
-}
-
-/* A backend keeps labels or says that it does not; it never drops them in silence. */
-static void
-test_labels (GantryContractFixture *fixture)
-{
-  static const char *const mask[] = { "labels.b", "labels.c", NULL };
-  GantryContent *content = content_of (fixture);
-  g_autoptr (GVariant) first = gantry_contract_parse ("{'a': '1', 'b': '2'}");
-  g_autoptr (GVariant) second = gantry_contract_parse ("{'a': '9', 'b': '8', 'c': '3'}");
-  g_autoptr (GVariant) merged = gantry_contract_parse ("{'a': '1', 'b': '8', 'c': '3'}");
-  g_autoptr (GantryIngest) ingest = open_ref (fixture, "labels");
-  g_autoptr (GantryContentInfo) info = NULL;
-  g_autoptr (GantryContentInfo) updated = NULL;
-  g_autofree char *digest = NULL;
-  g_autoptr (GError) local = NULL;
-
-  write_text (ingest, "labelled");
-  if (!gantry_ingest_commit (ingest, 8, NULL, first, &digest, NULL, &local))
-    {
-      g_assert_true (gantry_error_is (local, GANTRY_ERROR_NOT_IMPLEMENTED));
-      CONTRACT_OK (gantry_ingest_commit (ingest, 8, NULL, NULL, &digest, NULL, &error));
-      CONTRACT_FAILS (GANTRY_ERROR_NOT_IMPLEMENTED,
-                      gantry_content_update (content, digest, first, NULL, NULL, NULL, &error));
-      return;
-    }
-  CONTRACT_OK (gantry_content_info (content, digest, &info, NULL, &error));
-  g_assert_true (gantry_contract_same_labels (info->labels, first));
-  g_assert_cmpuint (count (fixture, "labels.a==1", 0), ==, 1);
-  g_assert_cmpuint (count (fixture, "labels.a==2", 0), ==, 0);
-  CONTRACT_OK (gantry_content_update (content, digest, second, mask, &updated, NULL, &error));
-  g_assert_true (gantry_contract_same_labels (updated->labels, merged));
-  g_clear_pointer (&info, gantry_content_info_unref);
-  CONTRACT_OK (gantry_content_update (content, digest, second, NULL, NULL, NULL, &error));
-  CONTRACT_OK (gantry_content_info (content, digest, &info, NULL, &error));
-  g_assert_true (gantry_contract_same_labels (info->labels, second));
-  CONTRACT_FAILS (GANTRY_ERROR_NOT_FOUND,
-                  gantry_content_update (content, ABSENT, first, NULL, NULL, NULL, &error));
-}
-
 static void
 test_cancelled (GantryContractFixture *fixture)
 {
   g_autoptr (GCancellable) cancellable = gantry_contract_cancelled ();
-  g_autoptr (GantryIngest) ingest = open_ref (fixture, "cancelled");
+  g_autoptr (GantryIngest) ingest = content_open_ref (fixture, "cancelled");
   g_autofree char *digest = NULL;
 
-  write_text (ingest, "ab");
+  content_write_text (ingest, "ab");
   CONTRACT_FAILS (GANTRY_ERROR_CANCELLED, gantry_ingest_write (ingest, "c", 1, cancellable, &error));
   g_assert_cmpuint (offset_of (fixture, "cancelled"), ==, 2);
   CONTRACT_FAILS (GANTRY_ERROR_CANCELLED,
@@ -728,7 +562,7 @@ test_cancelled (GantryContractFixture *fixture)
   g_assert_null (digest);
   /* Nothing has happened, and all of it can be done again. */
   CONTRACT_OK (gantry_ingest_commit (ingest, 2, NULL, NULL, &digest, NULL, &error));
-  assert_blob (fixture, digest, "ab");
+  content_assert_blob (fixture, digest, "ab");
 }
 
 typedef struct
@@ -744,18 +578,18 @@ write_own_and_common (guint i, gpointer data)
   Race *race = data;
   g_autofree char *ref = g_strdup_printf ("thread-%u", i);
   g_autofree char *common_ref = g_strdup_printf ("common-%u", i);
-  g_autofree char *digest = put (race->fixture, ref, ref);
-  g_autoptr (GantryIngest) ingest = open_ref (race->fixture, common_ref);
+  g_autofree char *digest = content_put (race->fixture, ref, ref);
+  g_autoptr (GantryIngest) ingest = content_open_ref (race->fixture, common_ref);
   g_autoptr (GError) error = NULL;
   g_autofree char *common = NULL;
 
-  assert_blob (race->fixture, digest, ref);
-  write_text (ingest, "common");
+  content_assert_blob (race->fixture, digest, ref);
+  content_write_text (ingest, "common");
   if (gantry_ingest_commit (ingest, 6, NULL, NULL, &common, NULL, &error))
     g_atomic_int_inc (&race->n_won);
   else
     g_assert_true (gantry_error_is (error, GANTRY_ERROR_ALREADY_EXISTS));
-  assert_blob (race->fixture, common, "common");
+  content_assert_blob (race->fixture, common, "common");
 }
 
 static void
@@ -765,7 +599,7 @@ test_threads (GantryContractFixture *fixture)
 
   gantry_contract_race (N_THREADS, write_own_and_common, &race);
   g_assert_cmpint (race.n_won, ==, 1);
-  g_assert_cmpuint (count (fixture, NULL, 0), ==, N_THREADS + 1);
+  g_assert_cmpuint (content_count (fixture, NULL, 0), ==, N_THREADS + 1);
 }
 
 static void
@@ -817,9 +651,9 @@ static const GantryContractCase cases[] = {
   { "abort", test_abort },
   { "abort-under-a-writer", test_abort_under_a_writer },
   { "list-ingests", test_list_ingests },
-  { "walk", test_walk },
-  { "remove", test_remove },
-  { "labels", test_labels },
+  { "walk", content_test_walk },
+  { "remove", content_test_remove },
+  { "labels", content_test_labels },
   { "cancelled", test_cancelled },
   { "threads", test_threads },
   { "one-writer-of-many", test_one_writer_of_many },

@@ -324,7 +324,7 @@ compare (GantryDiffer *differ, GPtrArray *lower, GPtrArray *upper, const char *m
          GantryContent *content, const char *ref, GVariant *labels, GVariant *options,
          GantryDescriptor **ret_layer, GCancellable *cancellable, GError **error)
 {
-  g_autoptr (GVariant) kept = gantry_variant_keep (options);
+  g_autoptr (GVariant) kept G_GNUC_UNUSED = gantry_variant_keep (options);
   g_autoptr (GByteArray) tar = NULL;
   GHashTable *lower_tree, *upper_tree;
 

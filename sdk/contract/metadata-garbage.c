@@ -263,7 +263,7 @@ metadata_test_collect (GantryContractFixture *fixture)
 void
 metadata_test_collect_expired (GantryContractFixture *fixture)
 {
-  g_autoptr (GantryRecord) manifest = NULL;
+  g_autoptr (GantryRecord) manifest G_GNUC_UNUSED = NULL;
   g_autoptr (GPtrArray) garbage = NULL;
 
   gantry_record_unref (make (fixture, GANTRY_KIND_LEASE, "default", "old",

@@ -67,7 +67,7 @@ test_create (GantryContractFixture *fixture)
                            g_variant_new_parsed ("{'image': <'x'>, 'spec': <('url', [byte 0x00, 0xff])>}"));
   g_autoptr (GantryRecord) made = make_change (fixture, GANTRY_CHANGE_CREATE, given, NULL);
   g_autoptr (GantryRecord) got = must_get (fixture, GANTRY_KIND_CONTAINER, "default", "web");
-  g_autoptr (GantryRecord) ns = must_get (fixture, GANTRY_KIND_NAMESPACE, "", "default");
+  g_autoptr (GantryRecord) ns G_GNUC_UNUSED = must_get (fixture, GANTRY_KIND_NAMESPACE, "", "default");
   g_autoptr (GVariant) spec = gantry_record_get_field (got, "spec", G_VARIANT_TYPE (GANTRY_ANY_TYPE));
   GantryRecord *none = GANTRY_CONTRACT_UNTOUCHED;
 
@@ -483,7 +483,7 @@ static void
 test_threads (GantryContractFixture *fixture)
 {
   static const char *const own[] = { "id~=^t", NULL };
-  g_autoptr (GantryRecord) counter
+  g_autoptr (GantryRecord) counter G_GNUC_UNUSED
       = make (fixture, GANTRY_KIND_CONTAINER, "default", "counter", "{'n': '0'}", NULL);
   g_autoptr (GantryRecord) end = NULL;
   g_autofree char *expected = g_strdup_printf ("%d", N_THREADS * N_OF_EACH);

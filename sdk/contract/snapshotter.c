@@ -115,7 +115,7 @@ static void
 test_life (GantryContractFixture *fixture)
 {
   gint64 before = gantry_now_ns () - 2 * (gint64)1000000000;
-  g_autoptr (GPtrArray) mounts = prepare (fixture, "key", NULL);
+  g_autoptr (GPtrArray) mounts G_GNUC_UNUSED = prepare (fixture, "key", NULL);
   g_autoptr (GantrySnapshotInfo) active = stat_key (fixture, "key");
   g_autoptr (GantrySnapshotInfo) committed = NULL;
   g_autoptr (GantrySnapshotInfo) child = NULL;
@@ -271,8 +271,8 @@ test_parents (GantryContractFixture *fixture)
 {
   GantrySnapshotter *snapshotter = snapshotter_of (fixture);
   GPtrArray *none = GANTRY_CONTRACT_UNTOUCHED;
-  g_autoptr (GPtrArray) active = prepare (fixture, "active", NULL);
-  g_autoptr (GPtrArray) seen = view (fixture, "seen", NULL);
+  g_autoptr (GPtrArray) active G_GNUC_UNUSED = prepare (fixture, "active", NULL);
+  g_autoptr (GPtrArray) seen G_GNUC_UNUSED = view (fixture, "seen", NULL);
 
   CONTRACT_FAILS_NAMING (GANTRY_ERROR_NOT_FOUND, "absent",
                          gantry_snapshotter_prepare (snapshotter, "key", "absent", NULL, &none, NULL,
@@ -364,7 +364,7 @@ static void
 test_cleanup (GantryContractFixture *fixture)
 {
   g_autoptr (GPtrArray) mounts = NULL;
-  g_autoptr (GPtrArray) seen = NULL;
+  g_autoptr (GPtrArray) seen G_GNUC_UNUSED = NULL;
 
   if (!can_mount (fixture))
     return;

@@ -122,6 +122,18 @@ g_atomic_rc_box_release_full (gpointer block, GDestroyNotify clear)
   REAL (g_atomic_rc_box_release_full) (block, clear);
 }
 
+EXPORT gboolean
+(g_atomic_ref_count_dec) (gatomicrefcount *count)
+{
+  gboolean last;
+
+  __tsan_release (count);
+  last = REAL (g_atomic_ref_count_dec) (count);
+  if (last)
+    __tsan_acquire (count);
+  return last;
+}
+
 EXPORT void
 g_object_unref (gpointer object)
 {
