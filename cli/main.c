@@ -65,7 +65,7 @@ parse_globals (int argc, char **argv)
 {
   int at = 1;
 
-  for (; at < argc && argv[at][0] == '-' && strcmp (argv[at], "--help") != 0 && strcmp (argv[at], "-h") != 0; at++)
+  while (at < argc && argv[at][0] == '-' && strcmp (argv[at], "--help") != 0 && strcmp (argv[at], "-h") != 0)
     {
       const char *value = at + 1 < argc ? argv[at + 1] : NULL;
 
@@ -82,7 +82,7 @@ parse_globals (int argc, char **argv)
           cli_fail ("unknown option %s, or its value is missing or wrong; see gantry --help", argv[at]);
           return -1;
         }
-      at++;
+      at += 2;
     }
   return at;
 }

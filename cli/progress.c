@@ -173,7 +173,7 @@ on_interrupt (gpointer data)
 static int
 follow (GantryJob *job, gboolean show, gboolean lines, GVariant **ret_result)
 {
-  g_autoptr (GantryJob) held = job;
+  g_autoptr (GantryJob) held G_GNUC_UNUSED = job;
   g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
   g_autoptr (GHashTable) told = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   Follow self = { .loop = loop, .job = job, .lines = lines, .told = told };

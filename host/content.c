@@ -13,7 +13,6 @@
 #define DESCRIPTOR(name) (&containerd__services__content__v1__##name##__descriptor)
 
 #define CHUNK (512 * 1024)
-#define BLOCK 100 /* infos in a message of List */
 
 static PB (Info) * info_out (Scratch *scratch, GantryContentInfo *info)
 {
@@ -169,36 +168,23 @@ abort_one (GrpcCall *call, GBytes *bytes, gpointer data, GError **error)
 
 /* List */
 
-typedef struct
-{
-  GPtrArray *messages;
-  GPtrArray *infos; /* of the message that is being filled */
-} List;
-
-static void
-end_block (List *self)
+static GBytes *
+pack_infos (GPtrArray *infos)
 {
   g_autoptr (Scratch) scratch = scratch_new ();
   PB (ListContentResponse) reply = CONTAINERD__SERVICES__CONTENT__V1__LIST_CONTENT_RESPONSE__INIT;
 
-  if (self->infos->len == 0)
-    return;
-  reply.n_info = self->infos->len;
+  reply.n_info = infos->len;
   reply.info = scratch_alloc (scratch, sizeof (gpointer) * reply.n_info);
-  for (guint i = 0; i < self->infos->len; i++)
-    reply.info[i] = info_out (scratch, g_ptr_array_index (self->infos, i));
-  g_ptr_array_add (self->messages, wire_pack (&reply.base));
-  g_ptr_array_set_size (self->infos, 0);
+  for (guint i = 0; i < infos->len; i++)
+    reply.info[i] = info_out (scratch, g_ptr_array_index (infos, i));
+  return wire_pack (&reply.base);
 }
 
 static gboolean
 on_blob (GantryContentInfo *info, gpointer data)
 {
-  List *self = data;
-
-  g_ptr_array_add (self->infos, gantry_content_info_ref (info));
-  if (self->infos->len == BLOCK)
-    end_block (self);
+  host_list_add (data, info);
   return TRUE;
 }
 
@@ -208,21 +194,12 @@ list (GrpcCall *call, GBytes *bytes, gpointer data)
   g_autoptr (GError) error = NULL;
   PB (ListContentRequest) *request = wire_unpack (DESCRIPTOR (list_content_request), bytes, &error);
   g_autoptr (GPtrArray) filters = request != NULL ? list_in (request->n_filters, request->filters) : NULL;
-  g_autoptr (GPtrArray) infos = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_content_info_unref);
-  List self = { g_ptr_array_new_with_free_func ((GDestroyNotify)g_bytes_unref), infos };
-  gboolean ok = request != NULL
-                && gantry_content_walk (data, list_or_null (filters), on_blob, &self,
-                                        grpc_call_get_cancellable (call), &error);
+  HostList self = host_list_new (pack_infos);
 
+  if (request != NULL)
+    gantry_content_walk (data, list_or_null (filters), on_blob, &self, grpc_call_get_cancellable (call), &error);
   wire_message_free (request);
-  if (ok)
-    {
-      end_block (&self);
-      host_send_all (call, self.messages);
-      return;
-    }
-  g_ptr_array_unref (self.messages);
-  grpc_call_finish (call, error);
+  host_list_send (&self, call, error);
 }
 
 /* Read */

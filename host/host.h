@@ -16,5 +16,19 @@ gboolean host_serve_content (GrpcServer *server, gpointer instance, GError **err
 /** Content's Write. */
 void host_write_content (GrpcCall *call, gpointer content);
 
-/** Sends @messages (element-type GBytes; taken over) as the peer reads them, then ends @call with OK. */
-void host_send_all (GrpcCall *call, GPtrArray *messages);
+/** The message that has @infos (of value types). Returns: (transfer full). */
+typedef GBytes *(*HostPackFunc) (GPtrArray *infos);
+
+/** A list that is sent in messages of some infos each. */
+typedef struct
+{
+  HostPackFunc pack;
+  GPtrArray *messages;
+  GPtrArray *infos; /* of the message that is being filled */
+} HostList;
+
+HostList host_list_new (HostPackFunc pack);
+/** Takes a reference to @info. */
+void host_list_add (HostList *self, gpointer info);
+/** Sends all of it as the peer reads it, then ends @call with OK; with @error (nullable) only ends it. Frees what @self has. */
+void host_list_send (HostList *self, GrpcCall *call, const GError *error);

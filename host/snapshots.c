@@ -10,9 +10,6 @@
 #define PB(name)         Containerd__Services__Snapshots__V1__##name
 #define DESCRIPTOR(name) (&containerd__services__snapshots__v1__##name##__descriptor)
 
-/* Infos in a message of List. */
-#define BLOCK 100
-
 static GBytes *
 reply_empty (gboolean ok)
 {
@@ -192,36 +189,23 @@ cleanup (GrpcCall *call, GBytes *bytes, gpointer data, GError **error)
 
 /* List */
 
-typedef struct
-{
-  GPtrArray *messages;
-  GPtrArray *infos; /* of the message that is being filled */
-} List;
-
-static void
-end_block (List *self)
+static GBytes *
+pack_infos (GPtrArray *infos)
 {
   g_autoptr (Scratch) scratch = scratch_new ();
   PB (ListSnapshotsResponse) reply = CONTAINERD__SERVICES__SNAPSHOTS__V1__LIST_SNAPSHOTS_RESPONSE__INIT;
 
-  if (self->infos->len == 0)
-    return;
-  reply.n_info = self->infos->len;
+  reply.n_info = infos->len;
   reply.info = scratch_alloc (scratch, sizeof (gpointer) * reply.n_info);
-  for (guint i = 0; i < self->infos->len; i++)
-    reply.info[i] = info_out (scratch, g_ptr_array_index (self->infos, i));
-  g_ptr_array_add (self->messages, wire_pack (&reply.base));
-  g_ptr_array_set_size (self->infos, 0);
+  for (guint i = 0; i < infos->len; i++)
+    reply.info[i] = info_out (scratch, g_ptr_array_index (infos, i));
+  return wire_pack (&reply.base);
 }
 
 static gboolean
 on_snapshot (GantrySnapshotInfo *info, gpointer data)
 {
-  List *self = data;
-
-  g_ptr_array_add (self->infos, gantry_snapshot_info_ref (info));
-  if (self->infos->len == BLOCK)
-    end_block (self);
+  host_list_add (data, info);
   return TRUE;
 }
 
@@ -231,25 +215,16 @@ list (GrpcCall *call, GBytes *bytes, gpointer data)
   g_autoptr (GError) error = NULL;
   PB (ListSnapshotsRequest) *request = wire_unpack (DESCRIPTOR (list_snapshots_request), bytes, &error);
   g_autoptr (GPtrArray) filters = g_ptr_array_new ();
-  g_autoptr (GPtrArray) infos = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_snapshot_info_unref);
-  List self = { g_ptr_array_new_with_free_func ((GDestroyNotify)g_bytes_unref), infos };
-  gboolean ok = FALSE;
+  HostList self = host_list_new (pack_infos);
 
   for (size_t i = 0; request != NULL && i < request->n_filters; i++)
     g_ptr_array_add (filters, request->filters[i]);
   g_ptr_array_add (filters, NULL);
   if (request != NULL)
-    ok = gantry_snapshotter_walk (data, filters->len > 1 ? (const char *const *)filters->pdata : NULL,
-                                  on_snapshot, &self, grpc_call_get_cancellable (call), &error);
+    gantry_snapshotter_walk (data, filters->len > 1 ? (const char *const *)filters->pdata : NULL, on_snapshot,
+                             &self, grpc_call_get_cancellable (call), &error);
   wire_message_free (request);
-  if (ok)
-    {
-      end_block (&self);
-      host_send_all (call, self.messages);
-      return;
-    }
-  g_ptr_array_unref (self.messages);
-  grpc_call_finish (call, error);
+  host_list_send (&self, call, error);
 }
 
 static const GrpcMethod methods[] = {

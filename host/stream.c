@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "host.h"
 
+#include <gantry/plugin.h>
+
+#define PER_MESSAGE 100
+
 typedef struct
 {
   GPtrArray *messages;
@@ -30,12 +34,46 @@ send_more (GrpcCall *call, gpointer data)
 
 static const GrpcCallHandlers handlers = { .on_writable = send_more };
 
-void
-host_send_all (GrpcCall *call, GPtrArray *messages)
+static void
+end_message (HostList *self)
 {
-  List *self = g_new0 (List, 1);
+  if (self->infos->len == 0)
+    return;
+  g_ptr_array_add (self->messages, self->pack (self->infos));
+  g_ptr_array_set_size (self->infos, 0);
+}
 
-  self->messages = messages;
-  grpc_call_set_handlers (call, &handlers, self, list_free);
-  send_more (call, self);
+HostList
+host_list_new (HostPackFunc pack)
+{
+  return (HostList){ pack, g_ptr_array_new_with_free_func ((GDestroyNotify)g_bytes_unref),
+                     g_ptr_array_new_with_free_func (gantry_value_unref) };
+}
+
+void
+host_list_add (HostList *self, gpointer info)
+{
+  g_ptr_array_add (self->infos, gantry_value_ref (info));
+  if (self->infos->len == PER_MESSAGE)
+    end_message (self);
+}
+
+void
+host_list_send (HostList *self, GrpcCall *call, const GError *error)
+{
+  List *list;
+
+  if (error == NULL)
+    end_message (self);
+  g_ptr_array_unref (self->infos);
+  if (error != NULL)
+    {
+      g_ptr_array_unref (self->messages);
+      grpc_call_finish (call, error);
+      return;
+    }
+  list = g_new0 (List, 1);
+  list->messages = self->messages;
+  grpc_call_set_handlers (call, &handlers, list, list_free);
+  send_more (call, list);
 }

@@ -62,8 +62,8 @@ repair (Connection *connection, gpointer data, GError **error)
     "DELETE FROM label WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.kind=label.kind AND r.ns=label.ns AND r.id=label.id)",
     "DELETE FROM edge WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.kind=edge.owner_kind AND r.ns=edge.ns AND r.id=edge.owner_id)",
     "DELETE FROM expiry WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.kind=expiry.kind AND r.ns=expiry.ns AND r.id=expiry.id)",
-    "DELETE FROM lease_item WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.kind='lease' AND r.ns=lease_item.ns"
-    " AND r.id=lease_item.lease)",
+    ("DELETE FROM lease_item WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.kind='lease' AND r.ns=lease_item.ns"
+     " AND r.id=lease_item.lease)"),
     /* What these held may be garbage now, and what was forgotten by mistake is looked at again. */
     "INSERT OR IGNORE INTO candidate (ns, kind, id) SELECT ns, kind, id FROM record WHERE kind IN ('content', 'snapshot')",
   };

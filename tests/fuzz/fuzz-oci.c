@@ -69,7 +69,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
   if (rootfs != NULL)
     {
       g_auto (GStrv) diff_ids = oci_strv (rootfs, "diff_ids");
-      g_autofree char *chain = oci_chain_id (diff_ids, g_strv_length (diff_ids));
+      g_autofree char *chain G_GNUC_UNUSED = oci_chain_id (diff_ids, g_strv_length (diff_ids));
     }
   return 0;
 }

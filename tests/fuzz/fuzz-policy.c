@@ -27,7 +27,7 @@ try_policy (const uint8_t *data, size_t size)
   requirements = policy_find (policy, "docker", reference, &scope);
   for (guint i = 0; i < requirements->len; i++)
     {
-      g_autofree char *text = requirement_describe (g_ptr_array_index (requirements, i));
+      g_autofree char *text G_GNUC_UNUSED = requirement_describe (g_ptr_array_index (requirements, i));
 
       policy_identity_matches (g_ptr_array_index (requirements, i), reference, "vendor.example/app:1", NULL);
     }
