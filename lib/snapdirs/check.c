@@ -59,6 +59,7 @@ check_directories (Check *check, guint64 last, gboolean repair, GPtrArray *probl
 
       /* Those above may belong to a prepare under way; those that were condemned go by themselves. */
       if (strcmp (entry->d_name, ".") == 0 || strcmp (entry->d_name, "..") == 0
+          || (self->ops->scratch != NULL && g_strv_contains (self->ops->scratch, entry->d_name))
           || (numbered && (number > last || g_hash_table_contains (check->known, &number) || is_going (self, number, entry->d_name))))
         continue;
       g_ptr_array_add (problems, g_strdup_printf ("%s/%s belongs to no snapshot%s", self->path, entry->d_name,

@@ -36,6 +36,8 @@ typedef struct {
   GPtrArray *(*mounts) (SnapDirs *self, GantrySnapshotEntry *entry);
   /** (nullable): Whether mappings work here: asked once, when it matters. Blocks: shortly. */
   gboolean (*probe_remap) (SnapDirs *self);
+  /** (nullable): names in the directory that are no snapshots: what the snapshotter looks into things with for a moment. */
+  const char *const *scratch;
 } SnapDirsOps;
 
 struct _SnapDirs {

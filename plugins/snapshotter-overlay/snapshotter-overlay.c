@@ -141,7 +141,8 @@ overlay_probe_remap (SnapDirs *self)
   return ok;
 }
 
-static const SnapDirsOps ops = { overlay_fill, overlay_mounts, overlay_probe_remap };
+static const char *const scratch[] = { "probe", "ids", NULL };
+static const SnapDirsOps ops = { overlay_fill, overlay_mounts, overlay_probe_remap, scratch };
 
 static void
 remove_probe (gpointer data, gpointer user_data)
@@ -168,6 +169,21 @@ remove_probe_later (SnapDirs *self)
     close (fd);
 }
 
+/* What a crash amid a probe has left mounted. */
+static void
+detach_probes (SnapDirs *self)
+{
+  static const char *const names[] = { "probe/merged", "ids/merged", "ids/mapped" };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (names); i++)
+    {
+      g_autofree char *path = g_strconcat (self->path, "/", names[i], NULL);
+
+      /* It fails where nothing is mounted, which is the rule. */
+      umount2 (path, MNT_DETACH | UMOUNT_NOFOLLOW);
+    }
+}
+
 /* Mounts a small overlay in the plugin's directory once, which tells more than the list of file systems. */
 static gboolean
 probe (SnapDirs *self, GError **error)
@@ -180,7 +196,7 @@ probe (SnapDirs *self, GError **error)
   g_autofree char *target = g_strconcat (self->path, "/probe/merged", NULL);
   int saved_errno = 0;
 
-  /* What a crash amid this or the other probe left. */
+  detach_probes (self);
   if (!gantry_remove_tree_at (self->fd, "probe", error) || !gantry_remove_tree_at (self->fd, "ids", error))
     return FALSE;
   for (gsize i = 0; i < G_N_ELEMENTS (names); i++)

@@ -21,7 +21,7 @@ import time
 
 import pytest
 
-from conftest import Daemon, sanitizer_reports
+from conftest import BUILD, Daemon, sanitizer_reports
 
 ROUNDS = int(os.environ.get("GANTRY_CRASH_ROUNDS", "200"))
 SEED = int(os.environ.get("GANTRY_CRASH_SEED", str(random.SystemRandom().randrange(10**9))))
@@ -390,3 +390,46 @@ def test_kill_9_at_random_instants(crasher):
     assert known["blobs"] == [] and known["snapshots"] == [] and known["directories"] == []
     print("acknowledged, interrupted:", crasher.ledger.counts)
     subprocess.run(["rmdir", *glob.glob(f"/sys/fs/cgroup/*/{NS}"), *glob.glob(f"/sys/fs/cgroup/{NS}")], check=False, capture_output=True)
+
+
+def begin(daemon):
+    """Starts @daemon and does not wait for it."""
+    with open(f"{daemon.dir}/log", "ab") as log:
+        return subprocess.Popen([f"{BUILD}/core/gantryd", "--plugins-dir", f"{BUILD}/plugins.d", "--root", f"{daemon.dir}/r", "--state",
+                                 f"{daemon.dir}/s"], stdout=log, stderr=log)
+
+
+def identity_of(daemon):
+    with open(f"{daemon.dir}/r/uuid", encoding="ascii") as file:
+        return file.read()
+
+
+def test_kill_9_of_the_first_start():
+    """Nothing is there, everything is being made: the database, directories, the identity. The next start finishes it."""
+    source = random.Random(SEED)
+    for number in range(max(20, ROUNDS // 5)):
+        daemon = Daemon()
+        for _ in range(source.randrange(1, 4)):
+            process = begin(daemon)
+            time.sleep(source.uniform(0, 0.05))
+            process.kill()
+            process.wait()
+        daemon.start()
+        try:
+            identity = identity_of(daemon)
+            assert len(identity) == 36
+            assert daemon.run("check", check=False).returncode == 0
+            assert not [one for one in daemon.json("plugin", "list") if one["state"] == "failed"]
+            daemon.run("ns", "create", "kept")
+            daemon.kill()
+            daemon.start()
+            assert identity_of(daemon) == identity and "kept" in daemon.out("ns", "ls")
+            assert not glob.glob(f"{daemon.dir}/r/metadata.db.new*")
+            daemon.stop()
+            with open("/proc/self/mounts", encoding="ascii") as mounts:
+                assert daemon.dir not in mounts.read()
+        except AssertionError:
+            print(f"round {number} of seed {SEED}\n{daemon.read_log()[-8000:]}")
+            raise
+        assert not sanitizer_reports(daemon)
+        shutil.rmtree(daemon.dir)
