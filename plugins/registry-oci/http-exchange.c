@@ -138,9 +138,15 @@ on_late (gpointer data)
 {
   HttpReply *self = data;
 
+  g_autoptr (GError) late = g_error_new_literal (G_IO_ERROR, G_IO_ERROR_CANCELLED, "it took too long");
+
   self->timed_out = self->watching;
   clear_source (&self->watch);
   g_cancellable_cancel (self->stop);
+  /* libsoup 3.2 may never end a send whose TLS handshake the peer has broken off, not even a cancelled one.
+   */
+  if (self->stream == NULL)
+    finish (self, late);
   return G_SOURCE_REMOVE;
 }
 
@@ -399,6 +405,13 @@ on_sent (GObject *source, GAsyncResult *result, gpointer data)
 
   self->stream = soup_session_send_finish (SOUP_SESSION (source), result, &error);
   clear_source (&self->watch);
+  if (self->message == NULL)
+    {
+      /* It was given up meanwhile. */
+      drop_thread_side (self);
+      reply_unref (self);
+      return;
+    }
   if (self->upload != NULL)
     http_fd_stream_detach (self->upload);
   if (self->stream != NULL)
@@ -457,9 +470,10 @@ abandon (gpointer data)
 {
   HttpReply *self = data;
 
-  /* A send that has not ended ends by itself: it is cancelled. */
-  if (self->stream != NULL)
-    finish (self, NULL);
+  g_autoptr (GError) given_up = g_error_new_literal (G_IO_ERROR, G_IO_ERROR_CANCELLED, "it was cancelled");
+
+  /* As for on_late. */
+  finish (self, self->stream != NULL ? NULL : given_up);
   return G_SOURCE_REMOVE;
 }
 
