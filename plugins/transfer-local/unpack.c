@@ -30,8 +30,9 @@ unpack_target (TransferLocal *self, Progress *progress, const char *ns, const ch
   g_autoptr (GantryContent) content = NULL;
   g_autoptr (GantrySnapshotter) snapshotter = NULL;
   g_autoptr (OciImage) image = NULL;
-  g_autoptr (Layers) layers = NULL;
   g_autofree char *id = NULL, *chain = NULL;
+  /* Goes first: it borrows the others. */
+  g_autoptr (Layers) layers = NULL;
 
   if (!gantry_store_open_content (self->store, ns, lease, NULL, &content, cancellable, error)
       || !gantry_store_open_snapshotter (self->store, ns, lease, snapshotter_name, &snapshotter, &id,
