@@ -51,7 +51,8 @@ check_runtime (TasksLocal *self, GantryBinding *binding, gboolean repair, GPtrAr
       g_autoptr (GError) why = NULL;
       const char *outcome = "";
 
-      if (gantry_metadata_get (self->metadata, GANTRY_KIND_CONTAINER, process->ns, process->id, &record, cancellable, NULL))
+      if (gantry_metadata_get (self->metadata, GANTRY_KIND_CONTAINER, process->ns, process->id, &record, cancellable, NULL)
+          || gantry_metadata_get (self->metadata, GANTRY_KIND_SANDBOX, process->ns, process->id, &record, cancellable, NULL))
         continue;
       if (repair)
         outcome = end_stray (binding->instance, process, cancellable, &why) ? " (ended)" : why->message;

@@ -219,8 +219,8 @@ on_ended (GantryProcess *process, const GError *error, gpointer user_data)
   g_mutex_unlock (&ending->lock);
 }
 
-static gboolean
-end_task (TasksLocal *self, const char *ns, const char *id, GCancellable *cancellable, GError **error)
+gboolean
+tasks_local_end (TasksLocal *self, const char *ns, const char *id, GCancellable *cancellable, GError **error)
 {
   Ending *ending = g_new0 (Ending, 1);
   gint64 deadline = g_get_monotonic_time () + 10 * G_USEC_PER_SEC;
@@ -267,7 +267,7 @@ tasks_delete_container (GantryTasks *tasks, const char *ns, const char *id, gboo
   if (runtime != NULL && !force && !gantry_runtime_remove (runtime, ns, id, "", NULL, cancellable, &local))
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
                          "container %s is running; stop it first, or force its removal", id);
-  if (runtime != NULL && force && !end_task (self, ns, id, cancellable, error))
+  if (runtime != NULL && force && !tasks_local_end (self, ns, id, cancellable, error))
     return FALSE;
   announce_settle (self);
   change = gantry_change_new (GANTRY_CHANGE_DELETE, record);

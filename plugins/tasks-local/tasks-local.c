@@ -42,8 +42,8 @@ key_of (const char *ns, const char *id, const char *exec_id)
 
 /* Which runtime a name means: the one of that id; else containerd's names of its runc and of our shim are our runc. Nothing at all is the
  * one that ranks highest. */
-static GantryRuntime *
-find_runtime (TasksLocal *self, const char *name, GError **error)
+GantryRuntime *
+tasks_local_find_runtime (TasksLocal *self, const char *name, GError **error)
 {
   g_autoptr (GPtrArray) bindings = gantry_host_lookup_all (self->host, GANTRY_RUNTIME_TYPE, error);
   gboolean runc = name != NULL
@@ -133,7 +133,7 @@ tasks_create_task (GantryTasks *tasks, const char *ns, const char *id, GantryStd
 
   if (!gantry_metadata_get (self->metadata, GANTRY_KIND_CONTAINER, ns, id, &record, cancellable, error))
     return FALSE;
-  runtime = find_runtime (self, gantry_record_get_string (record, "runtime"), error);
+  runtime = tasks_local_find_runtime (self, gantry_record_get_string (record, "runtime"), error);
   spec = gantry_record_get_field (record, "spec", G_VARIANT_TYPE ("(say)"));
   if (runtime == NULL)
     return FALSE;
@@ -358,7 +358,7 @@ static gboolean
 tasks_runtime_info (GantryTasks *tasks, const char *name, GVariant *options, GBytes **ret_info, GCancellable *cancellable,
                     GError **error)
 {
-  GantryRuntime *runtime = find_runtime ((TasksLocal *) tasks, name, error);
+  GantryRuntime *runtime = tasks_local_find_runtime ((TasksLocal *) tasks, name, error);
 
   return runtime != NULL && gantry_runtime_info (runtime, options, ret_info, cancellable, error);
 }
@@ -526,6 +526,8 @@ static const GantryTasksVtable vtable = {
   .update = tasks_update,
   .checkpoint = tasks_checkpoint,
   .runtime_info = tasks_runtime_info,
+  .create_sandbox = tasks_create_sandbox,
+  .delete_sandbox = tasks_delete_sandbox,
   .watch = tasks_watch,
   .unwatch = tasks_unwatch,
   .check = tasks_check,

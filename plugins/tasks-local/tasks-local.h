@@ -27,6 +27,8 @@ typedef struct {
 
 TasksLocal *tasks_local_new (const GantryHost *host, GError **error);
 void tasks_local_free (TasksLocal *self);
+/** Which runtime the name @name (nullable) means. Returns: (transfer none), or NULL: NOT_FOUND. */
+GantryRuntime *tasks_local_find_runtime (TasksLocal *self, const char *name, GError **error);
 /** The runtime that has the task of @id. Returns: (transfer none), or NULL: NOT_FOUND, of the container or of its task. */
 GantryRuntime *tasks_local_runtime_of (TasksLocal *self, const char *ns, const char *id, GError **error);
 
@@ -36,6 +38,9 @@ gboolean tasks_create_container (GantryTasks *tasks, const char *ns, const char 
                                  GantryRecord **ret_record, GCancellable *cancellable, GError **error);
 gboolean tasks_delete_container (GantryTasks *tasks, const char *ns, const char *id, gboolean remove_snapshot, gboolean force,
                                  GCancellable *cancellable, GError **error);
+
+/** Kills the task of @id, waits for its end, at most 10 s, and removes it. */
+gboolean tasks_local_end (TasksLocal *self, const char *ns, const char *id, GCancellable *cancellable, GError **error);
 
 /* announce.c */
 
@@ -57,6 +62,12 @@ void announce_settle (TasksLocal *self);
 GPtrArray *rootfs_activate (TasksLocal *self, const char *ns, const char *id, GPtrArray *mounts, GCancellable *cancellable, GError **error);
 /** Undoes it, if something was done, on a worker thread. */
 void rootfs_release (TasksLocal *self, const char *ns, const char *id);
+
+/* sandbox.c: the slots of these names */
+gboolean tasks_create_sandbox (GantryTasks *tasks, const char *ns, const char *id, GVariant *options, GPtrArray *mounts,
+                               GantryProcess **ret_process, GCancellable *cancellable, GError **error);
+
+gboolean tasks_delete_sandbox (GantryTasks *tasks, const char *ns, const char *id, GCancellable *cancellable, GError **error);
 
 /* restore.c */
 

@@ -160,6 +160,18 @@ typedef struct {
    * away (IN_MOVE_SELF) when the next one begins. Blocks: on local I/O. Errors: NOT_FOUND (no container, or it has none). Since: 1.0 */
   gboolean (*open_log) (GantryTasks *self, const char *ns, const char *id, gboolean previous, int *ret_fd, GCancellable *cancellable,
                         GError **error);
+
+  /** Makes the task that holds the namespaces of the sandbox @id, which has a record; from then on it is started, killed, waited for, measured
+   * and removed as any task, by this id. @options: (nullable): a{sv}, sunk if floating: "netns" s (the path of a network namespace to use),
+   * "annotations" a{ss}. @mounts: (nullable) (element-type GantryMount): its root file system. *@ret_process: (optional) (transfer full).
+   * Blocks: as the runtime. Errors: NOT_FOUND (sandbox, runtime), ALREADY_EXISTS, INVALID_ARGUMENT (spec), and of the runtime.
+   * Since: 1.0 */
+  gboolean (*create_sandbox) (GantryTasks *self, const char *ns, const char *id, GVariant *options, GPtrArray *mounts,
+                              GantryProcess **ret_process, GCancellable *cancellable, GError **error);
+
+  /** Ends what holds the namespaces of the sandbox @id and removes it; the record stays. Blocks: until it has ended (at most 10 s).
+   * Errors: NOT_FOUND (nothing holds it), and of the runtime. Since: 1.0 */
+  gboolean (*delete_sandbox) (GantryTasks *self, const char *ns, const char *id, GCancellable *cancellable, GError **error);
 } GantryTasksVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -349,6 +361,21 @@ gantry_tasks_open_log (GantryTasks *self, const char *ns, const char *id, gboole
                        GError **error)
 {
   GANTRY_TASKS_CALL (open_log, id, previous, ret_fd);
+}
+
+static inline gboolean
+gantry_tasks_create_sandbox (GantryTasks *self, const char *ns, const char *id, GVariant *options, GPtrArray *mounts,
+                             GantryProcess **ret_process, GCancellable *cancellable, GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryTasksVtable, create_sandbox, FALSE);
+  return self->vtable->create_sandbox (self, ns, id, options, mounts, ret_process, cancellable, error);
+}
+
+static inline gboolean
+gantry_tasks_delete_sandbox (GantryTasks *self, const char *ns, const char *id, GCancellable *cancellable, GError **error)
+{
+  GANTRY_REQUIRE_SLOT (self, GantryTasksVtable, delete_sandbox, FALSE);
+  return self->vtable->delete_sandbox (self, ns, id, cancellable, error);
 }
 
 #undef GANTRY_TASKS_CALL

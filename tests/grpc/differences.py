@@ -24,7 +24,8 @@ DIFFERENCES = [
     ('Lists', 'A list that does not fit into 16 MiB is refused by name of the streaming call; containerd sends what the client then cannot take.',
      'The message says what to do.'),
     ('Requests', 'Strings that are not UTF-8, or hold a NUL, are refused by every method.', 'containerd 2 does so, 1.6 did not.'),
-    ('Sandbox Controller', 'Only Platform is there.', 'No runtime of ours runs sandboxes as such yet.'),
+    ('Sandbox Controller', '`shim` and `podsandbox` are one controller; a sandbox must be in the store first; its process holds all namespaces and is listed as a task of its id.',
+     'A pod needs no pause image and no shim that knows sandboxes.'),
     ('Mounts', 'The transforms are `format/` and `mkdir/`; `mkfs/` answers NOT_IMPLEMENTED, and so does every mount that the system can make. Update works.',
      'Nobody has asked for file systems to be made. containerd says the same of what needs no help, and of Update.'),
 ]

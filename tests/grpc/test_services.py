@@ -569,7 +569,7 @@ def test_a_task_by_every_method(client, side, archive, tmp_path):
     client.containers.Delete(id='one')
 
 
-# Sandboxes and mounts
+# Sandboxes
 
 def test_the_store_of_sandboxes(client):
     store = client.sandboxes
@@ -583,12 +583,6 @@ def test_the_store_of_sandboxes(client):
     refused(INVALID, store.Create, sandbox={'sandbox_id': ''})
     store.Delete(sandbox_id='pod')
     refused(NOT_FOUND, store.Get, sandbox_id='pod')
-
-
-def test_the_controller_of_sandboxes_says_what_it_can(client):
-    assert client.controller.Platform().platform.os == 'linux'
-    for method in ('Create', 'Start', 'Stop', 'Wait', 'Status', 'Shutdown', 'Metrics', 'Update'):
-        assert 'not implemented' in refused(UNIMPLEMENTED, getattr(client.controller, method), sandbox_id='x')
 
 
 # Introspection
