@@ -8,7 +8,6 @@
 #include <sys/mount.h>
 
 #include <fdio.h>
-#include <idmap.h>
 
 static void
 add_option (GPtrArray *options, char *option)
@@ -103,42 +102,6 @@ overlay_fill (SnapDirs *self, int dir_fd, GantrySnapshotKind kind, GArray *ances
   if (fchownat (dir_fd, "fs", uid, gid, 0) < 0 || fchmodat (dir_fd, "fs", st.st_mode & 07777, 0) < 0)
     return gantry_throw_errno (error, errno, "setting owner and mode of a snapshot");
   return TRUE;
-}
-
-/* A mapped mount of a lower directory, and an overlay on it. */
-static gboolean
-try_mapped (SnapDirs *self)
-{
-  g_autofree char *lower = g_strconcat (self->path, "/ids/lower", NULL), *mapped = g_strconcat (self->path, "/ids/mapped", NULL);
-  g_autofree char *merged = g_strconcat (self->path, "/ids/merged", NULL);
-  g_autofree char *options = g_strdup_printf ("lowerdir=%s,upperdir=%s/ids/upper,workdir=%s/ids/work,volatile", mapped, self->path,
-                                              self->path);
-  gantry_autofd int userns = idmap_open ("0:100000:1", "0:100000:1");
-  gantry_autofd int tree = userns >= 0 ? idmap_clone (lower, userns, 0) : -1;
-  gboolean ok;
-
-  if (tree < 0 || move_mount (tree, "", AT_FDCWD, mapped, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-    return FALSE;
-  ok = mount ("overlay", merged, "overlay", 0, options) == 0;
-  if (ok)
-    umount2 (merged, MNT_DETACH);
-  umount2 (mapped, MNT_DETACH);
-  return ok;
-}
-
-static gboolean
-overlay_probe_remap (SnapDirs *self)
-{
-  static const char *const names[] = { "ids", "ids/lower", "ids/mapped", "ids/upper", "ids/work", "ids/merged" };
-  g_autoptr (GError) error = NULL;
-  gboolean ok = gantry_remove_tree_at (self->fd, "ids", &error);
-
-  for (gsize i = 0; ok && i < G_N_ELEMENTS (names); i++)
-    ok = mkdirat (self->fd, names[i], 0700) == 0 || gantry_throw_errno (&error, errno, "making %s/%s", self->path, names[i]);
-  ok = ok && try_mapped (self);
-  if (error != NULL || !gantry_remove_tree_at (self->fd, "ids", &error))
-    gantry_host_log (self->host, GANTRY_LOG_WARNING, "whether owners can be mapped is not known: %s", error->message);
-  return ok;
 }
 
 static const char *const scratch[] = { "probe", "ids", NULL };
