@@ -7,6 +7,7 @@
 #define KILL 9
 /* For a client that names no time. */
 #define DEFAULT_SECONDS 10
+#define MAX_SECONDS 86400
 
 typedef struct {
   gint refs; /* (atomic): the call, the wait, the timer, work under way */
@@ -166,7 +167,7 @@ arm (gpointer data)
 
   if (!self->pending->ended)
     {
-      self->pending->timer = g_timeout_source_new_seconds (self->seconds);
+      self->pending->timer = g_timeout_source_new (self->seconds * 1000);
       g_source_set_callback (self->pending->timer, on_timeout, pending_ref (self->pending), pending_unref);
       g_source_attach (self->pending->timer, self->pending->api->host->get_main_context (self->pending->api->host));
     }
@@ -242,7 +243,7 @@ controller_stop (Call *call, gconstpointer data, GError **error)
   if (self == NULL)
     return FALSE;
   timer = g_new (Arm, 1);
-  *timer = (Arm){ pending_ref (self), request->timeout_secs > 0 ? request->timeout_secs : DEFAULT_SECONDS };
+  *timer = (Arm){ pending_ref (self), request->timeout_secs > 0 ? MIN (request->timeout_secs, MAX_SECONDS) : DEFAULT_SECONDS };
   g_main_context_invoke_full (call->api->host->get_main_context (call->api->host), G_PRIORITY_DEFAULT, arm, timer, g_free);
   /* If it can't be told, it is ended when the time has come. */
   if (!gantry_tasks_kill (call->api->tasks, call->ns, request->sandbox_id, "", TERM, FALSE, call->cancellable, &local))
