@@ -149,32 +149,12 @@ on_progress (guint64 bytes, gpointer user_data)
   progress_bytes (self->progress, self->layer, bytes);
 }
 
-GantryDiffer *
-convert_find_differ (TransferLocal *self, const char *media_type, GError **error)
-{
-  g_autoptr (GPtrArray) differs = gantry_host_lookup_all (self->host, GANTRY_DIFFER_TYPE, error);
-
-  for (guint i = 0; differs != NULL && i < differs->len; i++)
-    {
-      GantryBinding *binding = g_ptr_array_index (differs, i);
-      GantryDiffer *differ = binding->instance;
-
-      if (gantry_differ_can_apply (differ, media_type)
-          && GANTRY_HAS (differ->vtable, GantryDifferVtable, recompress))
-        return differ;
-    }
-  if (differs != NULL)
-    gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
-                  "no differ can read layers of type %s and write them anew", media_type);
-  return NULL;
-}
-
 /* @diff_id: (nullable): what the tar must be. */
 static GantryDescriptor *
 recompress (Convert *self, GantryDescriptor *layer, const char *media_type, const char *diff_id,
             GError **error)
 {
-  GantryDiffer *differ = convert_find_differ (self->self, layer->media_type, error);
+  GantryDiffer *differ = layers_find_differ (self->self, layer->media_type, TRUE, error);
   g_autofree char *ref = g_strdup_printf ("convert-%s-%u", self->lease, self->n++);
   g_autofree char *found = NULL;
   g_autoptr (GantryDescriptor) made = NULL;

@@ -83,7 +83,7 @@ on_progress (guint64 bytes, gpointer user_data)
 static gboolean
 unpack_layer (Install *self, GantryDescriptor *layer, const char *diff_id, GPtrArray *mounts, GError **error)
 {
-  GantryDiffer *differ = layers_find_differ (self->self, layer->media_type, error);
+  GantryDiffer *differ = layers_find_differ (self->self, layer->media_type, FALSE, error);
   g_autoptr (GantryDescriptor) diff = NULL;
   GVariantDict options;
 

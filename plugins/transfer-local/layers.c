@@ -115,19 +115,23 @@ layers_new (TransferLocal *transfer, Progress *progress, const char *ns, GantryC
 }
 
 GantryDiffer *
-layers_find_differ (TransferLocal *transfer, const char *media_type, GError **error)
+layers_find_differ (TransferLocal *transfer, const char *media_type, gboolean recompress, GError **error)
 {
   g_autoptr (GPtrArray) differs = gantry_host_lookup_all (transfer->host, GANTRY_DIFFER_TYPE, error);
 
   for (guint i = 0; differs != NULL && i < differs->len; i++)
     {
       GantryBinding *binding = g_ptr_array_index (differs, i);
+      GantryDiffer *differ = binding->instance;
 
-      if (gantry_differ_can_apply (binding->instance, media_type))
-        return binding->instance;
+      if (gantry_differ_can_apply (differ, media_type)
+          && (!recompress || GANTRY_HAS (differ->vtable, GantryDifferVtable, recompress)))
+        return differ;
     }
   if (differs != NULL)
-    gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "no differ can unpack layers of type %s", media_type);
+    gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
+                  recompress ? "no differ can read layers of type %s and write them anew" : "no differ can unpack layers of type %s",
+                  media_type);
   return NULL;
 }
 
@@ -213,7 +217,7 @@ apply_to (Layer *layer, GPtrArray *mounts, gboolean rebase, Follow *follow, GCan
 {
   Layers *self = layer->layers;
   GantryDescriptor *descriptor = descriptor_of (layer);
-  GantryDiffer *differ = layers_find_differ (self->transfer, descriptor->media_type, error);
+  GantryDiffer *differ = layers_find_differ (self->transfer, descriptor->media_type, FALSE, error);
   const char *diff_id = self->image->diff_ids[layer->index];
   GVariantDict options;
 
@@ -459,7 +463,7 @@ settle (Layer *layer, GError **error)
     return TRUE;
   if (self->below == NULL || implied == NULL)
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "the layers below are not known");
-  differ = layers_find_differ (self->transfer, descriptor_of (layer)->media_type, error);
+  differ = layers_find_differ (self->transfer, descriptor_of (layer)->media_type, FALSE, error);
   lower = g_strconcat ("lowerdir=", self->below, NULL);
   g_ptr_array_add (below,
                    gantry_mount_new ("overlay", "overlay", NULL, (const char *const[]){ lower, NULL }));

@@ -80,7 +80,7 @@ on_progress (guint64 bytes, gpointer user_data)
 static gboolean
 find_diff_id (Conversion *conversion, GantryDescriptor *blob, GError **error)
 {
-  GantryDiffer *differ = convert_find_differ (conversion->self, OCI_LAYER "+gzip", error);
+  GantryDiffer *differ = layers_find_differ (conversion->self, OCI_LAYER "+gzip", TRUE, error);
   g_autoptr (GantryDescriptor) layer = NULL, none = NULL;
   g_autofree char *diff_id = NULL;
   int fd;

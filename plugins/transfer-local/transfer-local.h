@@ -94,9 +94,6 @@ gboolean usage_image (GantryTransfer *transfer, const char *ns, const char *name
 gboolean convert_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *name,
                         const char *new_name, GVariant *options, GantryDescriptor **ret_target,
                         GCancellable *cancellable, GError **error);
-/** Who writes layers of @media_type anew, or finds their DiffIDs. Errors: NOT_IMPLEMENTED. Returns: (transfer
- * none). */
-GantryDiffer *convert_find_differ (TransferLocal *self, const char *media_type, GError **error);
 /* push.c */
 gboolean push_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *name,
                      const char *reference, GantryRegistryAccess *access, GVariant *options,
@@ -112,7 +109,7 @@ gboolean install_image (GantryTransfer *transfer, GantryJob *job, const char *ns
 
 /* layers.c */
 
-/** Who unpacks layers of @media_type. Errors: NOT_IMPLEMENTED. Returns: (transfer none). */
-GantryDiffer *layers_find_differ (TransferLocal *transfer, const char *media_type, GError **error);
+/** Who unpacks layers of @media_type, and with @recompress also writes them anew and finds their DiffIDs. Errors: NOT_IMPLEMENTED. Returns: (transfer none). */
+GantryDiffer *layers_find_differ (TransferLocal *transfer, const char *media_type, gboolean recompress, GError **error);
 void layers_work (gpointer layer, gpointer unused);
 void layers_follow (gpointer layer, gpointer unused);

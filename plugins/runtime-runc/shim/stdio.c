@@ -107,9 +107,10 @@ open_fifo (Process *process, int i, const char *path, Error *error)
   return open (again, (i == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
 }
 
-/* Has the output @i logged if its URI names a file. Both outputs share one log, so that it is moved away for both at once. */
+/* Has what @pump copies logged as the stream @name if its URI names a file. Both outputs share one log, so that it is moved away for both at
+ * once. */
 static bool
-add_log (Process *process, int i, const char *uri, Error *error)
+add_log (Process *process, Pump *pump, const char *name, const char *uri, Error *error)
 {
   const char *path;
 
@@ -125,7 +126,7 @@ add_log (Process *process, int i, const char *uri, Error *error)
       log_unref (process->log);
       process->log = log;
     }
-  pump_set_log (stream_of (process, i)->pump, process->log, i == 2 ? "stderr" : "stdout");
+  pump_set_log (pump, process->log, name);
   return true;
 }
 
@@ -152,7 +153,7 @@ open_kept (Process *process, int i, const char *uri, Error *error)
       fail (error, CODE_INTERNAL, "no memory for a stream");
       return -1;
     }
-  if (!add_log (process, i, uri, error))
+  if (!add_log (process, stream->pump, i == 2 ? "stderr" : "stdout", uri, error))
     {
       close (fds[1]);
       return -1;
@@ -440,7 +441,7 @@ stdio_take_console (Process *process, int master, Error *error)
     return false;
   if (out_fd >= 0)
     pump_add_sink (out->pump, out_fd);
-  if (out_uri != NULL && !add_log (process, 1, out_uri, error))
+  if (out_uri != NULL && !add_log (process, out->pump, "stdout", out_uri, error))
     return false;
   if (in_fd >= 0 && !add_input (process, 0, in_fd, fcntl (master, F_DUPFD_CLOEXEC, 3)))
     return fail (error, CODE_INTERNAL, "no memory for a console");
