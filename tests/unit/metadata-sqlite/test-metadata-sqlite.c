@@ -586,6 +586,41 @@ test_group_commit (Fixture *self, gconstpointer data)
   g_assert_cmpuint (together, <, alone * 3 / 4);
 }
 
+/* Reads while others write, and what is written is there for the next read of whoever wrote it. */
+static gpointer
+write_and_read (gpointer data)
+{
+  Writer *writer = data;
+
+  for (int i = 0; i < 40; i++)
+    {
+      g_autofree char *id = g_strdup_printf ("sha256:%d.%d", writer->number, i);
+
+      g_assert_false (has (writer->fixture, GANTRY_KIND_CONTENT, "ns", id));
+      populate_put (writer->fixture->metadata, GANTRY_KIND_CONTENT, "ns", id, NULL, populate_size (1));
+      g_assert_true (has (writer->fixture, GANTRY_KIND_CONTENT, "ns", id));
+      populate_delete (writer->fixture->metadata, GANTRY_KIND_CONTENT, "ns", id);
+      g_assert_false (has (writer->fixture, GANTRY_KIND_CONTENT, "ns", id));
+    }
+  return NULL;
+}
+
+static void
+test_read_after_write (Fixture *self, gconstpointer data)
+{
+  Writer writers[WRITERS];
+  GThread *threads[WRITERS];
+
+  must_open (self);
+  for (int i = 0; i < WRITERS; i++)
+    {
+      writers[i] = (Writer){ self, i };
+      threads[i] = g_thread_new ("writer", write_and_read, &writers[i]);
+    }
+  for (int i = 0; i < WRITERS; i++)
+    g_thread_join (threads[i]);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -600,6 +635,7 @@ main (int argc, char **argv)
   g_test_add ("/metadata-sqlite/long-chain", Fixture, NULL, set_up, test_long_chain, tear_down);
   g_test_add ("/metadata-sqlite/flat", Fixture, NULL, set_up, test_flat, tear_down);
   g_test_add ("/metadata-sqlite/filters", Fixture, NULL, set_up, test_filters, tear_down);
+  g_test_add ("/metadata-sqlite/read-after-write", Fixture, NULL, set_up, test_read_after_write, tear_down);
   g_test_add ("/metadata-sqlite/group-commit", Fixture, NULL, set_up, test_group_commit, tear_down);
   return g_test_run ();
 }
