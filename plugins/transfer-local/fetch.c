@@ -7,6 +7,9 @@
 /* Below this a second request costs more than it brings. */
 #define RANGES_FROM   (32 * 1024 * 1024)
 #define RANGE_HELPERS 2
+/* Bytes a second: what comes faster comes by one connection. */
+#define RANGES_BELOW (32 * 1024 * 1024)
+#define RATE_USEC    (G_USEC_PER_SEC / 2)
 /* How often an ingest that another writer has is looked at again. */
 #define BUSY_MS 250
 
@@ -151,24 +154,63 @@ grew (guint64 bytes, gpointer user_data)
     fetch->fetches->grew (fetch->blob, fetch->ingest, bytes, fetch->fetches->user_data);
 }
 
+/* How fast a stream is, looked at now and then. */
+typedef struct
+{
+  gint64 since;
+  guint64 from; /* where it was then */
+} Rate;
+
+/* Whether @offset shows that the stream has been slow since the last look. */
 static gboolean
-copy_stream (Fetch *fetch, GantryIngest *ingest, guint64 offset, GError **error)
+rate_is_low (Rate *self, guint64 offset)
+{
+  gint64 now = g_get_monotonic_time (), elapsed = now - self->since;
+  gboolean low = (offset - self->from) * G_USEC_PER_SEC < (guint64)elapsed * RANGES_BELOW;
+
+  if (elapsed < RATE_USEC)
+    return FALSE;
+  *self = (Rate){ now, offset };
+  return low;
+}
+
+/* Asked before a stream is given up: a host that serves no ranges would send all that is here once more. */
+static gboolean
+serves_ranges (Fetch *fetch, guint64 offset)
+{
+  Fetches *self = fetch->fetches;
+  g_autoptr (GInputStream) stream = NULL;
+
+  return gantry_repository_fetch (self->repository, fetch->blob, (const char *const *)fetch->urls, offset, 1,
+                                  &stream, self->cancellable, NULL);
+}
+
+/* Appends what is missing, from *@offset on; @may_turn: or, if that is slow and the rest is long, only some
+ * of it. */
+static gboolean
+copy_stream (Fetch *fetch, GantryIngest *ingest, guint64 *offset, gboolean may_turn, GError **error)
 {
   Fetches *self = fetch->fetches;
   g_autofree guint8 *buffer = g_malloc (CHUNK);
   g_autoptr (GInputStream) stream = NULL;
+  Rate rate = { g_get_monotonic_time (), *offset };
   gssize n;
 
-  if (!gantry_repository_fetch (self->repository, fetch->blob, (const char *const *)fetch->urls, offset, 0,
+  if (!gantry_repository_fetch (self->repository, fetch->blob, (const char *const *)fetch->urls, *offset, 0,
                                 &stream, self->cancellable, error))
     return FALSE;
   while ((n = g_input_stream_read (stream, buffer, CHUNK, self->cancellable, error)) > 0)
     {
       if (!gantry_ingest_write (ingest, buffer, (gsize)n, self->cancellable, error))
         return FALSE;
-      offset += (guint64)n;
-      report (offset, fetch);
-      grew (offset, fetch);
+      *offset += (guint64)n;
+      report (*offset, fetch);
+      grew (*offset, fetch);
+      if (!may_turn || !rate_is_low (&rate, *offset) || fetch->blob->blob_size - *offset < RANGES_FROM)
+        continue;
+      if (serves_ranges (fetch, *offset))
+        return TRUE;
+      may_turn = FALSE;
     }
   return n == 0;
 }
@@ -192,7 +234,16 @@ copy_ranges (Fetch *fetch, GantryIngest *ingest, guint64 offset, GError **error)
     }
   ok = ranges_run (ranges, &unsupported, &offset, error);
   ranges_unref (ranges);
-  return ok && (!unsupported || copy_stream (fetch, ingest, offset, error));
+  return ok && (!unsupported || copy_stream (fetch, ingest, &offset, FALSE, error));
+}
+
+/* A connection that is fast costs less than several: both ends, for one may be this machine too, have less to
+ * do. */
+static gboolean
+copy_large (Fetch *fetch, GantryIngest *ingest, guint64 offset, GError **error)
+{
+  return copy_stream (fetch, ingest, &offset, TRUE, error)
+         && (offset == fetch->blob->blob_size || copy_ranges (fetch, ingest, offset, error));
 }
 
 /* As containerd's clients name them, so that people find them. */
@@ -296,9 +347,7 @@ attempt (Fetch *fetch, gboolean *ret_resumed, GError **error)
   report (offset, fetch);
   fetch->ingest = ingest;
   grew (offset, fetch);
-  if (offset < fetch->blob->blob_size
-      && !(fetch->blob->blob_size - offset >= RANGES_FROM ? copy_ranges : copy_stream) (fetch, ingest, offset,
-                                                                                        error))
+  if (offset < fetch->blob->blob_size && !copy_large (fetch, ingest, offset, error))
     return FALSE;
   return commit (fetch, ingest, error);
 }

@@ -37,6 +37,7 @@ class SlowRegistry:
                                     "layers": [{"mediaType": OCI + ".layer.v1.tar+gzip", "digest": self.digest, "size": len(self.layer)}]}).encode()
         self.blobs = {sha256(config): config, self.digest: self.layer}
         self.ranges, self.allowed, self.cut, self.sent = ranges, len(self.layer), None, 0
+        self.parts = []  # that were asked for
         self.changed = threading.Condition()
         outer = self
 
@@ -48,6 +49,8 @@ class SlowRegistry:
                 data = outer.manifest if "/manifests/" in self.path else outer.blobs.get(name, b"{}")
                 asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
                 begin, end = (int(asked[1]), int(asked[2]) + 1) if asked and outer.ranges else (0, len(data))
+                if asked and outer.ranges:
+                    outer.parts.append((begin, end))
                 self.send_response(206 if asked and outer.ranges else 200)
                 self.send_header("Content-Type", OCI + ".manifest.v1+json" if "/manifests/" in self.path else "application/octet-stream")
                 self.send_header("Content-Length", str(end - begin))
@@ -177,6 +180,8 @@ def test_unpacked_before_it_is_whole(daemon, slow):
     slow.allow(len(slow.layer))
     assert pull.wait(120) == 0, pull.stderr.read()
     assert_pulled(daemon, slow)
+    # It came slowly, so that it came by several connections if it could: 4 MiB by each, and once a byte to see that it can.
+    assert (len([1 for begin, end in slow.parts if end - begin == 4 * MIB]) > 5) == slow.ranges
 
 
 def test_wrong_digest_leaves_nothing(daemon, slow, tmp_path):

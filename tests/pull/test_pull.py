@@ -190,16 +190,6 @@ def test_each_blob_once_for_all(daemon, registry, tmp_path, namespaces):
     assert daemon.out("check") == ""
 
 
-def test_large_layer_by_ranges(daemon, registry, tmp_path):
-    reference = push_layers(registry, tmp_path, "large:1", layers_of(1, 80 << 20))
-    registry.forget()
-    daemon.run("pull", reference)
-    parts = max(registry.blob_gets().values(), key=len)
-    assert len(parts) > 10 and {status for status, _ in parts} == {206}
-    assert 80 << 20 <= sum(size for _, size in parts) < 81 << 20
-    assert daemon.out("check") == ""
-
-
 def test_cancelled_pull_goes_on_where_it_ended(daemon, registry, tmp_path):
     reference = push_layers(registry, tmp_path, "cut:1", layers_of(4, 24 << 20))
     process = subprocess.Popen([*daemon.client(), "--format", "json", "pull", reference], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
