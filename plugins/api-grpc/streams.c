@@ -384,7 +384,7 @@ on_cancelled (GCancellable *cancellable, gpointer data)
 GBytes *
 stream_receive (Stream *self, guint timeout_s, GCancellable *cancellable, GError **error)
 {
-  gint64 deadline = g_get_monotonic_time () + timeout_s * G_USEC_PER_SEC;
+  gint64 deadline = g_get_monotonic_time () + (gint64) timeout_s * G_USEC_PER_SEC;
   gulong handler = cancellable != NULL ? g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), self, NULL) : 0;
   GBytes *message;
   gboolean ended, waited = TRUE;
