@@ -2,6 +2,7 @@
 #include "digest.h"
 
 #include <gantry/error.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (EVP_MD_CTX, EVP_MD_CTX_free)
@@ -48,5 +49,7 @@ static const Hashing hashing = { hash_start, hash_update, hash_to_hex, hash_free
 gconstpointer
 gantry_part_get_table (void)
 {
+  /* Threads of pools may still end while the process does; what OpenSSL keeps for each is then freed by them, not lost by it. */
+  OPENSSL_init_crypto (OPENSSL_INIT_NO_ATEXIT, NULL);
   return &hashing;
 }
