@@ -358,9 +358,10 @@ static gboolean
 tasks_runtime_info (GantryTasks *tasks, const char *name, GVariant *options, GBytes **ret_info, GCancellable *cancellable,
                     GError **error)
 {
+  g_autoptr (GVariant) held = options != NULL ? g_variant_ref_sink (options) : NULL;
   GantryRuntime *runtime = tasks_local_find_runtime ((TasksLocal *) tasks, name, error);
 
-  return runtime != NULL && gantry_runtime_info (runtime, options, ret_info, cancellable, error);
+  return runtime != NULL && gantry_runtime_info (runtime, held, ret_info, cancellable, error);
 }
 
 /* In the main context: calls the waiters of @process. */

@@ -609,11 +609,20 @@ def test_exec(images, sleeper):
     record('ctr', 'tasks exec -t', 4)
 
 
+def shape_of(value):
+    """The keys of a JSON value, all the way down, but of numbers: those that are 0 are left out."""
+    if isinstance(value, list):
+        return [shape_of(value[0])] if value else []
+    return {key: shape_of(inner) for key, inner in value.items() if isinstance(inner, (dict, list))} if isinstance(value, dict) else None
+
+
 def test_metrics(images, sleeper):
     ours, theirs = [side.ctr('tasks', 'metrics', sleeper) for side in images]
     assert ours.returncode == theirs.returncode == 0, ours
     names = [[line.split()[0] for line in result.out.splitlines() if line.strip()] for result in (ours, theirs)]
     assert names[0] == names[1]
+    ours, theirs = [json.loads(side.ctr('tasks', 'metrics', '--format', 'json', sleeper).out) for side in images]
+    assert shape_of(ours) == shape_of(theirs)
     record('ctr', 'tasks metrics', 0)
     both(images, 'tasks', 'metrics', 'none', ok=False)
 
