@@ -2,6 +2,7 @@
 """Drives gantry-shim-runc with the real runc, as the daemon does."""
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -148,7 +149,9 @@ def test_stream_is_kept_and_logged(task, tmp_path):
     assert output.endswith(b"late x\n")
     assert one.call("Wait").get(1, [0])[0] == 0
     with open(tmp_path / "log", "rb") as log:
-        assert log.read() == b"early\nlate x\n"
+        lines = [line.split(b" ", 3) for line in log.read().splitlines()]
+    assert [line[1:] for line in lines] == [[b"stdout", b"F", b"early"], [b"stdout", b"F", b"late x"]]
+    assert all(re.fullmatch(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", line[0]) for line in lines)
 
 
 def test_attach_needs_kept_streams(task):
