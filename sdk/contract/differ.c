@@ -692,6 +692,66 @@ run (GantryContractFixture *contract, gboolean overlay, void (*test) (Fixture *f
   gantry_content_unref (fixture.content);
 }
 
+/* A layer in another compression is the same tar, and without a ref only its DiffID is found. */
+static void
+test_recompress (Fixture *fixture)
+{
+  g_autoptr (GBytes) tar = make_tar ("a", '0', "1", "d/", '5', "", NULL);
+  g_autoptr (GantryDescriptor) layer = put (fixture, tar, TAR);
+  g_autoptr (GantryDescriptor) packed = NULL, again = NULL;
+  GantryDescriptor *none = NULL;
+  g_autofree char *digest = digest_of (tar), *first = NULL, *second = NULL, *third = NULL;
+  g_autoptr (GPtrArray) statuses = NULL;
+  GError *error = NULL;
+
+  if (!GANTRY_CONTRACT_HAS (fixture->differ, GantryDifferVtable, recompress))
+    return;
+  gantry_differ_recompress (fixture->differ, layer, fixture->content, TAR "+gzip", "recompress-1", NULL, NULL,
+                            &packed, &first, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (first, ==, digest);
+  g_assert_cmpstr (packed->media_type, ==, TAR "+gzip");
+  g_assert_cmpstr (packed->digest, !=, digest);
+  gantry_differ_recompress (fixture->differ, packed, fixture->content, TAR, "recompress-2", NULL, NULL,
+                            &again, &second, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (again->digest, ==, digest);
+  g_assert_cmpstr (second, ==, digest);
+  gantry_differ_recompress (fixture->differ, packed, fixture->content, NULL, NULL, NULL, NULL, &none, &third,
+                            NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (third, ==, digest);
+  g_assert_null (none);
+  g_assert_true (gantry_content_list_ingests (fixture->content, NULL, &statuses, NULL, &error));
+  g_assert_cmpuint (statuses->len, ==, 0);
+}
+
+static void
+test_recompress_refused (Fixture *fixture)
+{
+  g_autoptr (GBytes) rubbish = g_bytes_new_static ("\x1f\x8b\x08 and no more", 15);
+  g_autoptr (GantryDescriptor) broken = put (fixture, rubbish, TAR "+gzip");
+  const char *const types[] = { "text/plain", TAR "+gzip" };
+  const GantryErrorCode codes[] = { GANTRY_ERROR_NOT_IMPLEMENTED, GANTRY_ERROR_INVALID_ARGUMENT };
+
+  if (!GANTRY_CONTRACT_HAS (fixture->differ, GantryDifferVtable, recompress))
+    return;
+  for (gsize i = 0; i < G_N_ELEMENTS (types); i++)
+    {
+      g_autoptr (GPtrArray) statuses = NULL;
+      GantryDescriptor *made = NULL;
+      char *diff_id = NULL;
+      g_autoptr (GError) error = NULL, list_error = NULL;
+
+      g_assert_false (gantry_differ_recompress (fixture->differ, broken, fixture->content, types[i],
+                                                "recompress-3", NULL, NULL, &made, &diff_id, NULL, &error));
+      g_assert_true (gantry_error_is (error, codes[i]));
+      g_assert_true (made == NULL && diff_id == NULL);
+      g_assert_true (gantry_content_list_ingests (fixture->content, NULL, &statuses, NULL, &list_error));
+      g_assert_cmpuint (statuses->len, ==, 0);
+    }
+}
+
 /* Each case, on plain directories and on overlays. */
 #define CASES(X)                                                                                             \
   X ("can-apply", test_can_apply)                                                                            \
@@ -712,6 +772,8 @@ run (GantryContractFixture *contract, gboolean overlay, void (*test) (Fixture *f
   X ("compare-again", test_compare_again)                                                                    \
   X ("compare-media-type", test_compare_media_type)                                                          \
   X ("compare-cancelled", test_compare_cancelled)                                                            \
+  X ("recompress", test_recompress)                                                                          \
+  X ("recompress-refused", test_recompress_refused)                                                          \
   X ("cancel-while-applying", test_cancel_while_applying)
 
 #define DEFINE_RUNNERS(name, func)                                                                           \

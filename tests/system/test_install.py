@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Programs of images put among the host's files: plain files only, all or nothing, and never outside the directory."""
 import os
+import random
+import shutil
 import stat
+import subprocess
+import time
 
 import pytest
 
@@ -72,3 +76,40 @@ def test_links_of_the_host(daemon, tmp_path):
     (place / ".gantry-install" / "bin" / "stale").write_bytes(b"")
     daemon.run("image", "install", "--path", str(place), "example.com/tools:1")
     assert tree(place) == ["bin", "bin/x"]
+
+
+def test_killed_while_installing(daemon, tmp_path):
+    """At random instants: each file is the old one or the new one, whole, and the next install leaves nothing of the last."""
+    seed = random.randrange(2 ** 32)
+    rng = random.Random(seed)
+    place = tmp_path / "opt"
+    names = [f"tool-{i}" for i in range(300)]
+
+    def version(n):
+        return {name: f"{n} {name} ".encode() * 2000 for name in names}
+
+    for n in (1, 2):
+        make_image(tmp_path / f"{n}.tar", f"example.com/tools:{n}",
+                   [archive(*[entry(f"bin/{name}", REG, data, mode=0o755) for name, data in version(n).items()])])
+        daemon.run("image", "import", "--no-unpack", f"{tmp_path}/{n}.tar")
+    began = time.monotonic()
+    daemon.run("image", "install", "--path", str(place), "example.com/tools:1")
+    took = time.monotonic() - began
+    interrupted = 0
+    for round_number in range(10):
+        n = 2 - round_number % 2
+        client = subprocess.Popen([*daemon.client(), "image", "install", "--replace", "--path", str(place), f"example.com/tools:{n}"],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.random() * took)
+        daemon.kill()
+        interrupted += client.wait(60) != 0
+        for name in names:
+            data = (place / "bin" / name).read_bytes()
+            assert data in (version(1)[name], version(2)[name]), (seed, round_number, name, len(data))
+        daemon.start()
+    assert interrupted > 0, seed
+    daemon.run("image", "install", "--replace", "--path", str(place), "example.com/tools:2")
+    assert tree(place) == sorted(["bin", *[f"bin/{name}" for name in names]])
+    assert all((place / "bin" / name).read_bytes() == data for name, data in version(2).items())
+    assert daemon.out("check") == ""
+    shutil.rmtree(place)
