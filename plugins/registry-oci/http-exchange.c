@@ -472,6 +472,7 @@ abandon (gpointer data)
 
   g_autoptr (GError) given_up = g_error_new_literal (G_IO_ERROR, G_IO_ERROR_CANCELLED, "it was cancelled");
 
+  g_cancellable_cancel (self->stop);
   /* As for on_late. */
   finish (self, self->stream != NULL ? NULL : given_up);
   return G_SOURCE_REMOVE;
@@ -542,10 +543,19 @@ reply_new (Http *http, const HttpRequest *request, GError **error)
   return self;
 }
 
+static gboolean
+stop (gpointer data)
+{
+  g_cancellable_cancel (((HttpReply *)data)->stop);
+  return G_SOURCE_REMOVE;
+}
+
+/* Not here: GIO's sources that wait for a cancellable are not safe (GLib 2.74) from one that is cancelled on
+ * another thread while they end. */
 static void
 on_cancelled (GCancellable *cancellable, gpointer data)
 {
-  g_cancellable_cancel (data);
+  invoke (data, stop);
 }
 
 /* Waits for what @ready tells; the caller's cancellable stops the exchange, which then is finished. With the
@@ -558,9 +568,9 @@ wait_for (HttpReply *self, gboolean (*ready) (HttpReply *self), GCancellable *ca
   if (ready (self))
     return;
   g_mutex_unlock (&self->lock);
-  id = cancellable != NULL ? g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled),
-                                                    g_object_ref (self->stop), g_object_unref)
-                           : 0;
+  id = cancellable != NULL
+           ? g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), reply_ref (self), reply_unref)
+           : 0;
   g_mutex_lock (&self->lock);
   while (!ready (self))
     g_cond_wait (&self->cond, &self->lock);
@@ -676,7 +686,6 @@ http_reply_free (HttpReply *self)
   if (self == NULL)
     return;
   /* What has ended took its connection's side down already. */
-  g_cancellable_cancel (self->stop);
   invoke (self, abandon);
   reply_unref (self);
 }
