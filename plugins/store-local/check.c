@@ -245,7 +245,7 @@ store_check (GantryStore *store, gboolean repair, char ***ret_problems, GCancell
   g_autoptr (GPtrArray) problems = g_ptr_array_new_with_free_func (g_free);
   Check check = { .self = self, .repair = repair, .problems = problems };
 
-  if (!collector_sweep (self, error) || !collector_drain (self, cancellable, error) || !run (&check, cancellable, error)
+  if (!collector_drain (self, cancellable, error) || !run (&check, cancellable, error)
       || !(repair ? gantry_metadata_repair : gantry_metadata_verify) (self->metadata, &database, cancellable, error))
     return FALSE;
   append (&check, database);

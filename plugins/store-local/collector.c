@@ -125,7 +125,7 @@ collector_collect (GantryStore *store, gboolean dry_run, GPtrArray **ret_garbage
   StoreLocal *self = (StoreLocal *) store;
   g_autoptr (GPtrArray) garbage = NULL;
 
-  if (!gantry_metadata_collect (self->metadata, dry_run, &garbage, cancellable, error)
+  if ((!dry_run && !collector_sweep (self, error)) || !gantry_metadata_collect (self->metadata, dry_run, &garbage, cancellable, error)
       || (!dry_run && !collector_drain (self, cancellable, error)))
     return FALSE;
   for (guint i = 0; dry_run && i < garbage->len; i++)
