@@ -58,6 +58,26 @@ write_pid (const char *file, gint64 pid)
   return FALSE;
 }
 
+/* Makes the task, in the place of one that has ended. */
+static GantryProcess *
+create_task (GantryContainer *container, GantryStdio *stdio, GError **error)
+{
+  g_autoptr (GantryProcess) ended = gantry_container_get_init (container);
+  g_autoptr (GError) local = NULL;
+  GantryProcess *process = gantry_container_create_task (container, stdio, NULL, &local);
+
+  /* Only one that runs can't be removed. */
+  if (process == NULL && g_error_matches (local, GANTRY_ERROR, GANTRY_ERROR_ALREADY_EXISTS)
+      && gantry_process_delete (ended, NULL, NULL) >= 0)
+    {
+      g_clear_error (&local);
+      process = gantry_container_create_task (container, stdio, NULL, &local);
+    }
+  if (local != NULL)
+    g_propagate_error (error, g_steal_pointer (&local));
+  return process;
+}
+
 /* Makes and starts the task. Returns: its pid, or -1 with *@ret_status set after a message. */
 static gint64
 start_task (Session *session, GantryContainer *container, gboolean detach, gboolean interactive, gboolean tty, int *ret_status)
@@ -66,7 +86,7 @@ start_task (Session *session, GantryContainer *container, gboolean detach, gbool
   GError *error = NULL;
   gint64 pid = -1;
 
-  session->process = gantry_container_create_task (container, stdio, NULL, &error);
+  session->process = create_task (container, stdio, &error);
   if (session->process != NULL)
     {
       session_set_size (session);

@@ -52,8 +52,6 @@ def test_a_sound_store_is_clean(busybox):
 
 
 def test_files_that_belong_to_nothing(busybox):
-    # What a boot has left is swept away before the first check, and is not told.
-    assert check(busybox).returncode == 0
     for path in (f"{blobs(busybox)}/{'a' * 64}", f"{blobs(busybox)}/notes.txt", f"{busybox.dir}/r/content-local/ingest/{'b' * 64}.data"):
         with open(path, "w", encoding="utf-8") as file:
             file.write("x")
@@ -99,8 +97,6 @@ def test_the_database(busybox):
 
 
 def test_records_and_backends_that_lack_each_other(busybox):
-    # What a boot has left is swept away before the first check, and is not told.
-    assert check(busybox).returncode == 0
     chain, = sql(busybox, "SELECT id FROM record WHERE kind='snapshot'")[0]
     sql(busybox, "DELETE FROM record WHERE kind='snapshot'")
     sql(busybox, "DELETE FROM edge WHERE owner_kind='snapshot'")

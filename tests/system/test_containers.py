@@ -52,6 +52,15 @@ def test_killed(busybox):
     assert busybox.json("ps")[0]["status"] == "stopped"
 
 
+def test_started_again(busybox):
+    busybox.run("run", "-d", "--name", "one", "busybox", "sleep", "1000")
+    result = busybox.run("start", "one", check=False)
+    assert result.returncode == 125 and b"one" in result.stderr and b"exists" in result.stderr
+    busybox.run("stop", "-t", "0", "one")
+    busybox.run("start", "one")
+    assert busybox.json("ps")[0]["status"] == "running"
+
+
 def test_stdin_to_stdout_100_mb(busybox):
     feed = subprocess.Popen(["head", "-c", "100000000", "/dev/zero"], stdout=subprocess.PIPE)
     result = busybox.run("run", "--rm", "-i", "busybox", "cat", stdin=feed.stdout, stdout=subprocess.PIPE)
