@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #define COLUMNS 80
-#define ROWS 24
+#define ROWS    24
 
 void
 cli_screen_size (guint *ret_columns, guint *ret_rows)
@@ -25,7 +25,7 @@ cli_bar (double part, guint width)
 {
   GString *bar = g_string_sized_new (width);
   guint inner = width - 2;
-  guint full = part > 0 ? (guint) (MIN (part, 1.0) * inner) : 0;
+  guint full = part > 0 ? (guint)(MIN (part, 1.0) * inner) : 0;
 
   g_string_append_c (bar, '[');
   for (guint i = 0; i < inner; i++)
@@ -60,7 +60,7 @@ cli_screen_draw (CliScreen *self, GPtrArray *lines)
       const char *line = g_ptr_array_index (lines, i);
 
       /* The last column stays free: some terminals go to the next line there. */
-      g_string_append_printf (text, "%s%.*s", i > 0 ? "\r\n" : "", (int) (columns - 1), line);
+      g_string_append_printf (text, "%s%.*s", i > 0 ? "\r\n" : "", (int)(columns - 1), line);
     }
   g_printerr ("%s", text->str);
   self->drawn = lines->len;

@@ -6,11 +6,13 @@
 #include <gantry/gantry.h>
 #include <json-glib/json-glib.h>
 
-/** Our own failures, as podman and env (1) have them: 2 for a wrong command line, 125 when a container could not be run. */
-#define CLI_USAGE 2
+/** Our own failures, as podman and env (1) have them: 2 for a wrong command line, 125 when a container could
+ * not be run. */
+#define CLI_USAGE   2
 #define CLI_NOT_RUN 125
 
-typedef struct {
+typedef struct
+{
   const char *address; /* --address, GANTRY_ADDRESS, or NULL */
   const char *ns;      /* --namespace, GANTRY_NAMESPACE, or "default" */
   gboolean json;       /* --format json */
@@ -22,14 +24,16 @@ extern CliGlobals cli;
 
 /** The daemon; without one it is started on demand. Returns: (transfer none), or NULL after a message. */
 GantryClient *cli_client (void);
-/** The daemon if one runs, without starting one. Returns: (transfer none), or NULL; after a message if --address names another. */
+/** The daemon if one runs, without starting one. Returns: (transfer none), or NULL; after a message if
+ * --address names another. */
 GantryClient *cli_running_client (void);
 /** The namespace that was asked for. Returns: (transfer none), or NULL after a message. */
 GantryNamespace *cli_namespace (void);
 /** Returns: (transfer full), or NULL after a message. */
 GantryContainer *cli_container (const char *id);
 GantryImage *cli_image_object (const char *name);
-/** The path of gantryd, and of the manifests beside an uninstalled one (nullable). Returns: (transfer full). */
+/** The path of gantryd, and of the manifests beside an uninstalled one (nullable). Returns: (transfer full).
+ */
 char *cli_find_daemon (char **ret_manifests);
 
 /* output.c */
@@ -58,8 +62,8 @@ char *cli_labels (GVariant *labels);
 
 /* options.c */
 
-/** Parses the options of @verb. @arguments: "IMAGE [COMMAND…]"; @help: some sentences and an example. @strict: options end at the first argument.
- * Returns: FALSE after a message. */
+/** Parses the options of @verb. @arguments: "IMAGE [COMMAND…]"; @help: some sentences and an example.
+ * @strict: options end at the first argument. Returns: FALSE after a message. */
 gboolean cli_parse (int *argc, char ***argv, const char *verb, const char *arguments, const char *help,
                     const GOptionEntry *entries, gboolean strict);
 /** "K=V" pairs as a{ss}; "K" is empty. Returns: (transfer floating). */
@@ -70,29 +74,34 @@ int cli_parse_signal (const char *text);
 typedef int (*CliFunc) (int argc, char **argv);
 
 /** A verb, or a verb's second word. */
-typedef struct {
+typedef struct
+{
   const char *name;
   CliFunc func;
   const char *summary;
 } CliVerb;
 
 /** Runs the second word of the noun @noun. */
-int cli_dispatch (const char *noun, const char *summary, const CliVerb *verbs, gsize n, int argc, char **argv);
+int cli_dispatch (const char *noun, const char *summary, const CliVerb *verbs, gsize n, int argc,
+                  char **argv);
 
 /* progress.c */
 
-/** Shows the progress of @job (transfer full) until its end; an interrupt cancels it. @result: (optional): (transfer full): a{sv}.
- * Returns: an exit status. */
+/** Shows the progress of @job (transfer full) until its end; an interrupt cancels it. @result: (optional):
+ * (transfer full): a{sv}. Returns: an exit status. */
 int cli_follow_job (GantryJob *job, GVariant **ret_result);
 /** As cli_follow_job; in a pipe a line tells each item that has come. @quiet: shows nothing. */
 int cli_follow_items (GantryJob *job, gboolean quiet, GVariant **ret_result);
 
 /* bars.c */
 
-/** A bar of @width columns (at least 2) of which @part (0 to 1; less: not known) is done. Returns: (transfer full). */
+/** A bar of @width columns (at least 2) of which @part (0 to 1; less: not known) is done. Returns: (transfer
+ * full). */
 char *cli_bar (double part, guint width);
-/** Draws @lines (of utf8) over what @self drew before, each cut to the terminal's width; writes to standard error. */
-typedef struct {
+/** Draws @lines (of utf8) over what @self drew before, each cut to the terminal's width; writes to standard
+ * error. */
+typedef struct
+{
   guint drawn;
 } CliScreen;
 void cli_screen_draw (CliScreen *self, GPtrArray *lines);
@@ -103,18 +112,29 @@ void cli_screen_size (guint *ret_columns, guint *ret_rows);
 /* access.c */
 
 /** How a registry is reached. */
-typedef struct {
+typedef struct
+{
   char *creds, *hosts_dir;
   gboolean password_stdin, anonymous, plain_http, skip_verify;
 } CliAccess;
 
-#define CLI_ACCESS_ENTRIES(access)                                                                                                \
-  { "creds", 'u', 0, G_OPTION_ARG_STRING, &(access).creds, "Log in as, for this call only", "USER[:PASSWORD]" },                  \
-  { "password-stdin", 0, 0, G_OPTION_ARG_NONE, &(access).password_stdin, "Read the password from standard input", NULL },         \
-  { "anonymous", 0, 0, G_OPTION_ARG_NONE, &(access).anonymous, "Use no stored credentials", NULL },                               \
-  { "plain-http", 0, 0, G_OPTION_ARG_NONE, &(access).plain_http, "Allow HTTP beyond this machine", NULL },                        \
-  { "skip-verify", 'k', 0, G_OPTION_ARG_NONE, &(access).skip_verify, "Accept any TLS certificate", NULL },                        \
-  { "hosts-dir", 0, 0, G_OPTION_ARG_FILENAME, &(access).hosts_dir, "Directory with hosts.toml files", "DIR" }
+#define CLI_ACCESS_ENTRIES(access)                                                                             \
+  {                                                                                                            \
+    "creds", 'u', 0, G_OPTION_ARG_STRING, &(access).creds, "Log in as, for this call only", "USER[:PASSWORD]"  \
+  },                                                                                                           \
+      { "password-stdin",                                                                                      \
+        0,                                                                                                     \
+        0,                                                                                                     \
+        G_OPTION_ARG_NONE,                                                                                     \
+        &(access).password_stdin,                                                                              \
+        "Read the password from standard input",                                                               \
+        NULL },                                                                                                \
+      { "anonymous", 0, 0, G_OPTION_ARG_NONE, &(access).anonymous, "Use no stored credentials", NULL },        \
+      { "plain-http", 0, 0, G_OPTION_ARG_NONE, &(access).plain_http, "Allow HTTP beyond this machine", NULL }, \
+      { "skip-verify", 'k', 0, G_OPTION_ARG_NONE, &(access).skip_verify, "Accept any TLS certificate", NULL }, \
+  {                                                                                                            \
+    "hosts-dir", 0, 0, G_OPTION_ARG_FILENAME, &(access).hosts_dir, "Directory with hosts.toml files", "DIR"    \
+  }
 
 void cli_access_clear (CliAccess *access);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (CliAccess, cli_access_clear)
@@ -141,9 +161,11 @@ int cli_push (int argc, char **argv);
 
 /* container-options.c */
 
-typedef struct {
+typedef struct
+{
   gboolean detach, interactive, tty, rm, read_only, privileged, no_new_privileges;
-  char *name, *user, *cwd, *hostname, *network, *memory, *snapshotter, *entrypoint, *pull, *spec, *pid_file, *platform, *runtime, *seccomp;
+  char *name, *user, *cwd, *hostname, *network, *memory, *snapshotter, *entrypoint, *pull, *spec, *pid_file,
+      *platform, *runtime, *seccomp;
   char **env, **mounts, **cap_add, **cap_drop, **devices, **ulimits, **labels, **annotations;
   double cpus;
   gint64 pids;
@@ -157,14 +179,17 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (RunOptions, run_options_clear)
 /* session.c */
 
 /** A process whose streams are ours. */
-typedef struct {
+typedef struct
+{
   GantryProcess *process;
   int socket; /* of its console, or -1 */
 } Session;
 
-/** Streams for a process: ours, or with @tty a socket, or with @detach kept ones. Returns: (transfer full). */
+/** Streams for a process: ours, or with @tty a socket, or with @detach kept ones. Returns: (transfer full).
+ */
 GantryStdio *session_stdio (Session *session, gboolean detach, gboolean interactive, gboolean tty);
-/** Gives the console of a process that has not started the size of our terminal, so that its program never sees another. */
+/** Gives the console of a process that has not started the size of our terminal, so that its program never
+ * sees another. */
 void session_set_size (Session *session);
 /** Copies what has to be copied, and waits. Returns: its exit status, or CLI_NOT_RUN after a message. */
 int session_follow (Session *session);

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-typedef struct {
+typedef struct
+{
   gboolean effective;
   gboolean origin;
 } Shown;
@@ -40,8 +41,8 @@ print_section (const char *name, JsonArray *settings, const Shown *shown)
     {
       JsonObject *setting = json_array_get_object_element (settings, i);
 
-      g_print ("%s%s=%s", strcmp (plugin_get (setting, "origin"), "default") == 0 ? "#" : "", plugin_get (setting, "key"),
-               plugin_get (setting, "value"));
+      g_print ("%s%s=%s", strcmp (plugin_get (setting, "origin"), "default") == 0 ? "#" : "",
+               plugin_get (setting, "key"), plugin_get (setting, "value"));
       if (shown->origin)
         g_print ("  # %s", plugin_get (setting, "origin"));
       g_print ("\n");
@@ -68,15 +69,18 @@ config_show (int argc, char **argv)
   Shown shown = { FALSE, FALSE };
   const GOptionEntry entries[]
       = { PLUGIN_SOURCE_ENTRIES (source),
-          { "effective", 0, 0, G_OPTION_ARG_NONE, &shown.effective, "Also what is built in, and keys that nobody has set", NULL },
+          { "effective", 0, 0, G_OPTION_ARG_NONE, &shown.effective,
+            "Also what is built in, and keys that nobody has set", NULL },
           { "origin", 0, 0, G_OPTION_ARG_NONE, &shown.origin, "Also the file and line of each", NULL },
           { NULL } };
   g_autoptr (JsonNode) settings = NULL, plugins = NULL, node = json_node_new (JSON_NODE_OBJECT);
   JsonObject *all = json_object_new ();
 
   json_node_take_object (node, all);
-  if (!cli_parse (&argc, &argv, "config show", "[PLUGIN]",
-                  "Shows the daemon's settings and its plugins'.\n\n  gantry config show --effective --origin", entries, FALSE))
+  if (!cli_parse (
+          &argc, &argv, "config show", "[PLUGIN]",
+          "Shows the daemon's settings and its plugins'.\n\n  gantry config show --effective --origin",
+          entries, FALSE))
     return CLI_USAGE;
   if (argc > 2)
     return cli_usage ("config show", "show takes one plugin, or none");
@@ -101,7 +105,8 @@ config_show (int argc, char **argv)
 int
 cli_config (int argc, char **argv)
 {
-  static const CliVerb verbs[] = { { "show", config_show, "Show settings, their origin and what is effective" } };
+  static const CliVerb verbs[]
+      = { { "show", config_show, "Show settings, their origin and what is effective" } };
 
   return cli_dispatch ("config", "Shows configuration.", verbs, G_N_ELEMENTS (verbs), argc, argv);
 }

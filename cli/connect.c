@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Which daemon: the one at --address, or the one of this machine, or a private one that is started now and leaves when it is idle. */
+ * Which daemon: the one at --address, or the one of this machine, or a private one that is started now and
+ * leaves when it is idle. */
 #include "cli.h"
 
 #include <string.h>
@@ -36,34 +37,34 @@ spawn_daemon (const char *daemon, const char *manifests, const char *state, GErr
   g_autoptr (GSubprocessLauncher) launcher = g_subprocess_launcher_new (G_SUBPROCESS_FLAGS_NONE);
   const char *root = g_getenv ("GANTRY_ROOT"), *idle = g_getenv ("GANTRY_IDLE_TIMEOUT");
 
-  g_ptr_array_add (argv, (gpointer) daemon);
+  g_ptr_array_add (argv, (gpointer)daemon);
   g_ptr_array_add (argv, (gpointer) "--on-demand");
   g_ptr_array_add (argv, (gpointer) "--state");
-  g_ptr_array_add (argv, (gpointer) state);
+  g_ptr_array_add (argv, (gpointer)state);
   if (root != NULL)
     {
       g_ptr_array_add (argv, (gpointer) "--root");
-      g_ptr_array_add (argv, (gpointer) root);
+      g_ptr_array_add (argv, (gpointer)root);
     }
   if (idle != NULL)
     {
       g_ptr_array_add (argv, (gpointer) "--idle-timeout");
-      g_ptr_array_add (argv, (gpointer) idle);
+      g_ptr_array_add (argv, (gpointer)idle);
     }
   if (manifests != NULL)
     {
       g_ptr_array_add (argv, (gpointer) "--plugins-dir");
-      g_ptr_array_add (argv, (gpointer) manifests);
+      g_ptr_array_add (argv, (gpointer)manifests);
     }
   g_ptr_array_add (argv, NULL);
-  g_subprocess_launcher_set_child_setup (launcher, (GSpawnChildSetupFunc) (void (*) (void)) setsid, NULL, NULL);
+  g_subprocess_launcher_set_child_setup (launcher, (GSpawnChildSetupFunc)(void (*) (void))setsid, NULL, NULL);
   g_subprocess_launcher_set_stdin_file_path (launcher, "/dev/null");
   g_subprocess_launcher_set_stdout_file_path (launcher, "/dev/null");
-  return g_subprocess_launcher_spawnv (launcher, (const char *const *) argv->pdata, error);
+  return g_subprocess_launcher_spawnv (launcher, (const char *const *)argv->pdata, error);
 }
 
-/* Has systemd start this machine's daemon, which is a service of the system bus where Gantry is installed: one that is started beside it would take
- * its root away. Returns: whether that was possible. */
+/* Has systemd start this machine's daemon, which is a service of the system bus where Gantry is installed:
+ * one that is started beside it would take its root away. Returns: whether that was possible. */
 static gboolean
 start_service (void)
 {
@@ -71,13 +72,16 @@ start_service (void)
   g_autoptr (GVariant) reply = NULL;
 
   /* As sd_booted (3) has it. */
-  if (g_getenv ("GANTRY_STATE") != NULL || g_getenv ("GANTRY_ROOT") != NULL || access ("/run/systemd/system", F_OK) != 0)
+  if (g_getenv ("GANTRY_STATE") != NULL || g_getenv ("GANTRY_ROOT") != NULL
+      || access ("/run/systemd/system", F_OK) != 0)
     return FALSE;
   bus = g_bus_get_sync (G_BUS_TYPE_SYSTEM, NULL, NULL);
   if (bus == NULL)
     return FALSE;
-  reply = g_dbus_connection_call_sync (bus, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "StartServiceByName",
-                                       g_variant_new ("(su)", "org.gantry1", 0), NULL, G_DBUS_CALL_FLAGS_NONE, START_TIMEOUT_MS, NULL, NULL);
+  reply = g_dbus_connection_call_sync (bus, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                       "org.freedesktop.DBus", "StartServiceByName",
+                                       g_variant_new ("(su)", "org.gantry1", 0), NULL, G_DBUS_CALL_FLAGS_NONE,
+                                       START_TIMEOUT_MS, NULL, NULL);
   return reply != NULL;
 }
 
@@ -97,10 +101,12 @@ start_daemon (const char *state, const char *address, GError **error)
 
       if (connected != NULL)
         return connected;
-      /* The socket appears when it appears: inotify on a directory that may not exist yet would gain nothing. */
+      /* The socket appears when it appears: inotify on a directory that may not exist yet would gain nothing.
+       */
       g_usleep (2000);
     }
-  g_set_error (error, GANTRY_ERROR, GANTRY_ERROR_UNAVAILABLE, "%s was started but does not answer at %s; see its log", daemon, address);
+  g_set_error (error, GANTRY_ERROR, GANTRY_ERROR_UNAVAILABLE,
+               "%s was started but does not answer at %s; see its log", daemon, address);
   return NULL;
 }
 

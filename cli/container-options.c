@@ -32,7 +32,10 @@ parse_size (const char *text, guint64 *ret_bytes)
 {
   char *end;
   guint64 value = g_ascii_strtoull (text, &end, 10);
-  guint shift = *end == 'k' || *end == 'K' ? 10 : *end == 'm' || *end == 'M' ? 20 : *end == 'g' || *end == 'G' ? 30 : 0;
+  guint shift = *end == 'k' || *end == 'K'   ? 10
+                : *end == 'm' || *end == 'M' ? 20
+                : *end == 'g' || *end == 'G' ? 30
+                                             : 0;
 
   if (end == text || (*end != '\0' && (shift == 0 || end[1] != '\0')) || value > (G_MAXUINT64 >> shift))
     return FALSE;
@@ -88,7 +91,8 @@ add_mounts (GVariantDict *dict, char **mounts)
       g_variant_builder_add (&list, "{sv}", "source", g_variant_new_string (source != NULL ? source : type));
       g_variant_builder_add (&list, "{sv}", "destination", g_variant_new_string (destination));
       if (options != NULL)
-        g_variant_builder_add (&list, "{sv}", "options", g_variant_new_strv ((const char *const *) options, -1));
+        g_variant_builder_add (&list, "{sv}", "options",
+                               g_variant_new_strv ((const char *const *)options, -1));
       g_variant_builder_close (&list);
     }
   g_variant_dict_insert_value (dict, "mounts", g_variant_builder_end (&list));
@@ -108,7 +112,7 @@ run_options_to_variant (const RunOptions *run, char **args)
     {
       const char *const entrypoint[] = { run->entrypoint, NULL };
 
-      add_strv (&dict, "entrypoint", (char **) entrypoint);
+      add_strv (&dict, "entrypoint", (char **)entrypoint);
     }
   add_strv (&dict, "env", run->env);
   add_strv (&dict, "cap-add", run->cap_add);

@@ -23,10 +23,11 @@ add_container (GPtrArray *rows, GVariant *info, gboolean quiet)
   g_variant_lookup (info, "exit-status", "u", &exit_status);
   g_variant_lookup (info, "created", "x", &created);
   text = strcmp (status, "stopped") == 0 ? g_strdup_printf ("stopped (%u)", exit_status)
-                                          : g_strdup (status[0] != '\0' ? status : "created");
+                                         : g_strdup (status[0] != '\0' ? status : "created");
   pid_text = pid != 0 && strcmp (status, "stopped") != 0 ? g_strdup_printf ("%u", pid) : g_strdup ("-");
   ago = cli_ago (created);
-  cli_add_row (rows, "%s\t%s\t%s\t%s\t%s", cli_string (info, "id"), cli_string (info, "image"), text, pid_text, ago);
+  cli_add_row (rows, "%s\t%s\t%s\t%s\t%s", cli_string (info, "id"), cli_string (info, "image"), text,
+               pid_text, ago);
 }
 
 static GVariant *
@@ -45,10 +46,10 @@ cli_ps (int argc, char **argv)
 {
   gboolean quiet = FALSE;
   g_auto (GStrv) filters = NULL;
-  const GOptionEntry entries[]
-      = { { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Ids only", NULL },
-          { "filter", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &filters, "Only those that match, as labels.app==web", "FILTER" },
-          { NULL } };
+  const GOptionEntry entries[] = { { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Ids only", NULL },
+                                   { "filter", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &filters,
+                                     "Only those that match, as labels.app==web", "FILTER" },
+                                   { NULL } };
   g_autoptr (GPtrArray) rows = cli_new_table ();
   g_autoptr (GPtrArray) containers = NULL;
   GError *error = NULL;
@@ -57,7 +58,8 @@ cli_ps (int argc, char **argv)
     return CLI_USAGE;
   if (cli_namespace () == NULL)
     return 1;
-  containers = gantry_namespace_list_containers (cli_namespace (), (const char *const *) filters, NULL, &error);
+  containers
+      = gantry_namespace_list_containers (cli_namespace (), (const char *const *)filters, NULL, &error);
   if (containers == NULL)
     return cli_fail_error (error);
   if (cli.json)
@@ -75,7 +77,8 @@ cli_ps (int argc, char **argv)
 
 /* The container of a verb that takes just one. */
 static GantryContainer *
-only_container (int *argc, char ***argv, const char *verb, const char *help, const GOptionEntry *entries, int *ret_status)
+only_container (int *argc, char ***argv, const char *verb, const char *help, const GOptionEntry *entries,
+                int *ret_status)
 {
   GantryContainer *container = NULL;
 
@@ -124,7 +127,8 @@ cli_top (int argc, char **argv)
         for (gsize i = 0; i + 1 < length; i++)
           if (command[i] == '\0' || command[i] == '\n' || command[i] == '\t')
             command[i] = ' ';
-      cli_add_row (rows, "%u\t%s\t%s", pid, exec_id[0] != '\0' ? exec_id : "-", command != NULL ? command : "");
+      cli_add_row (rows, "%u\t%s\t%s", pid, exec_id[0] != '\0' ? exec_id : "-",
+                   command != NULL ? command : "");
     }
   cli_print_table (rows);
   return 0;
@@ -135,7 +139,8 @@ cli_wait (int argc, char **argv)
 {
   int status;
   g_autoptr (GantryContainer) container
-      = only_container (&argc, &argv, "wait", "Waits until a container has ended and prints its exit status.", NULL, &status);
+      = only_container (&argc, &argv, "wait", "Waits until a container has ended and prints its exit status.",
+                        NULL, &status);
   g_autoptr (GantryProcess) init = NULL;
   GError *error = NULL;
   gint64 exit_status;
@@ -146,7 +151,7 @@ cli_wait (int argc, char **argv)
   exit_status = gantry_process_wait (init, NULL, &error);
   if (exit_status < 0)
     return cli_fail_error (error);
-  g_print ("%d\n", (int) exit_status);
+  g_print ("%d\n", (int)exit_status);
   return 0;
 }
 
@@ -155,9 +160,10 @@ cli_kill (int argc, char **argv)
 {
   g_autofree char *name = NULL;
   gboolean all = FALSE;
-  const GOptionEntry entries[] = { { "signal", 's', 0, G_OPTION_ARG_STRING, &name, "Which one [TERM]", "SIGNAL" },
-                                   { "all", 'a', 0, G_OPTION_ARG_NONE, &all, "To every process of it", NULL },
-                                   { NULL } };
+  const GOptionEntry entries[]
+      = { { "signal", 's', 0, G_OPTION_ARG_STRING, &name, "Which one [TERM]", "SIGNAL" },
+          { "all", 'a', 0, G_OPTION_ARG_NONE, &all, "To every process of it", NULL },
+          { NULL } };
   int status, number;
   g_autoptr (GantryContainer) container
       = only_container (&argc, &argv, "kill", "Sends a signal to a container.", entries, &status);
@@ -170,10 +176,11 @@ cli_kill (int argc, char **argv)
   if (number < 0)
     return cli_usage ("kill", "there is no signal \"%s\"", name);
   init = gantry_container_get_init (container);
-  return cli_done (gantry_process_kill (init, (guint) number, all, NULL, &error), &error);
+  return cli_done (gantry_process_kill (init, (guint)number, all, NULL, &error), &error);
 }
 
-typedef struct {
+typedef struct
+{
   GMainLoop *loop;
   GantryProcess *init;
   GError *error;
@@ -182,7 +189,7 @@ typedef struct {
 static gboolean
 on_grace_over (gpointer data)
 {
-  gantry_process_kill_async (((Stop *) data)->init, SIGKILL, TRUE, NULL, NULL, NULL);
+  gantry_process_kill_async (((Stop *)data)->init, SIGKILL, TRUE, NULL, NULL, NULL);
   return G_SOURCE_REMOVE;
 }
 
@@ -200,7 +207,8 @@ static int
 stop_signal (GantryContainer *container)
 {
   g_autoptr (GVariant) details = gantry_container_inspect (container, NULL, NULL);
-  g_autoptr (GVariant) labels = details != NULL ? g_variant_lookup_value (details, "labels", G_VARIANT_TYPE ("a{ss}")) : NULL;
+  g_autoptr (GVariant) labels
+      = details != NULL ? g_variant_lookup_value (details, "labels", G_VARIANT_TYPE ("a{ss}")) : NULL;
   const char *name = NULL;
   int number;
 
@@ -217,8 +225,10 @@ cli_stop (int argc, char **argv)
   const GOptionEntry entries[]
       = { { "time", 't', 0, G_OPTION_ARG_INT, &seconds, "Seconds before SIGKILL [10]", "N" }, { NULL } };
   int status;
-  g_autoptr (GantryContainer) container = only_container (
-      &argc, &argv, "stop", "Ends a container: its image's stop signal (or SIGTERM), then SIGKILL.", entries, &status);
+  g_autoptr (GantryContainer) container
+      = only_container (&argc, &argv, "stop",
+                        "Ends a container: its image's stop signal (or SIGTERM), then SIGKILL.", entries,
+                        &status);
   g_autoptr (GMainLoop) loop = NULL;
   g_autoptr (GantryProcess) init = NULL;
   GError *error = NULL;
@@ -227,12 +237,12 @@ cli_stop (int argc, char **argv)
   if (container == NULL)
     return status;
   init = gantry_container_get_init (container);
-  if (!gantry_process_kill (init, (guint) stop_signal (container), FALSE, NULL, &error))
+  if (!gantry_process_kill (init, (guint)stop_signal (container), FALSE, NULL, &error))
     return cli_fail_error (error);
   loop = g_main_loop_new (NULL, FALSE);
   stop = (Stop){ loop, init, NULL };
   gantry_process_wait_async (init, NULL, on_stopped, &stop);
-  g_timeout_add_seconds ((guint) MAX (seconds, 0), on_grace_over, &stop);
+  g_timeout_add_seconds ((guint)MAX (seconds, 0), on_grace_over, &stop);
   g_main_loop_run (loop);
   return cli_done (stop.error == NULL, &stop.error);
 }
@@ -263,10 +273,12 @@ int
 cli_rm (int argc, char **argv)
 {
   gboolean force = FALSE;
-  const GOptionEntry entries[] = { { "force", 'f', 0, G_OPTION_ARG_NONE, &force, "Kill it first", NULL }, { NULL } };
+  const GOptionEntry entries[]
+      = { { "force", 'f', 0, G_OPTION_ARG_NONE, &force, "Kill it first", NULL }, { NULL } };
   int status = 0;
 
-  if (!cli_parse (&argc, &argv, "rm", "CONTAINER …", "Removes containers and their snapshots.", entries, FALSE))
+  if (!cli_parse (&argc, &argv, "rm", "CONTAINER …", "Removes containers and their snapshots.", entries,
+                  FALSE))
     return CLI_USAGE;
   if (argc < 2)
     return cli_usage ("rm", "rm needs a container");
@@ -275,7 +287,9 @@ cli_rm (int argc, char **argv)
       g_autoptr (GantryContainer) container = cli_container (argv[i]);
       GError *error = NULL;
 
-      status |= container == NULL ? 1 : cli_done (gantry_container_delete (container, force, NULL, &error), &error);
+      status |= container == NULL
+                    ? 1
+                    : cli_done (gantry_container_delete (container, force, NULL, &error), &error);
     }
   return status;
 }
@@ -285,7 +299,8 @@ cli_inspect (int argc, char **argv)
 {
   int status;
   g_autoptr (GantryContainer) container
-      = only_container (&argc, &argv, "inspect", "Shows all that is known of a container, as JSON.", NULL, &status);
+      = only_container (&argc, &argv, "inspect", "Shows all that is known of a container, as JSON.", NULL,
+                        &status);
   g_autoptr (GVariant) details = NULL;
   g_autoptr (JsonNode) node = NULL, spec = NULL;
   GError *error = NULL;

@@ -32,10 +32,10 @@ content_ls (int argc, char **argv)
 {
   gboolean quiet = FALSE;
   g_auto (GStrv) filters = NULL;
-  const GOptionEntry entries[]
-      = { { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Digests only", NULL },
-          { "filter", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &filters, "Only those that match, as labels.a==b", "FILTER" },
-          { NULL } };
+  const GOptionEntry entries[] = { { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Digests only", NULL },
+                                   { "filter", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &filters,
+                                     "Only those that match, as labels.a==b", "FILTER" },
+                                   { NULL } };
   g_autoptr (GPtrArray) rows = cli_new_table ();
   g_autoptr (GVariant) list = NULL;
   GError *error = NULL;
@@ -44,7 +44,7 @@ content_ls (int argc, char **argv)
     return CLI_USAGE;
   if (cli_namespace () == NULL)
     return 1;
-  list = gantry_namespace_list_content (cli_namespace (), (const char *const *) filters, NULL, &error);
+  list = gantry_namespace_list_content (cli_namespace (), (const char *const *)filters, NULL, &error);
   if (list == NULL)
     return cli_fail_error (error);
   if (cli.json)
@@ -76,7 +76,7 @@ write_all (const char *data, gsize length)
       if (n > 0)
         {
           data += n;
-          length -= (gsize) n;
+          length -= (gsize)n;
         }
     }
   return TRUE;
@@ -94,7 +94,7 @@ copy_out (int fd, const char *digest)
         continue;
       if (n < 0)
         return cli_fail ("%s: %s", digest, g_strerror (errno));
-      if (!write_all (buffer, (gsize) n))
+      if (!write_all (buffer, (gsize)n))
         return cli_fail ("standard output: %s", g_strerror (errno));
     }
   return 0;
@@ -126,7 +126,8 @@ content_inspect (int argc, char **argv)
   g_autoptr (GVariant) blob = NULL;
   GError *error = NULL;
 
-  if (!cli_parse (&argc, &argv, "content inspect", "DIGEST", "Shows all that is known of a blob, as JSON.", NULL, FALSE))
+  if (!cli_parse (&argc, &argv, "content inspect", "DIGEST", "Shows all that is known of a blob, as JSON.",
+                  NULL, FALSE))
     return CLI_USAGE;
   if (argc != 2)
     return cli_usage ("content inspect", "inspect needs a digest");
@@ -147,7 +148,8 @@ content_rm (int argc, char **argv)
       = { { "force", 'f', 0, G_OPTION_ARG_NONE, &force, "Even if something holds it", NULL }, { NULL } };
   int status = 0;
 
-  if (!cli_parse (&argc, &argv, "content rm", "DIGEST …", "Forgets blobs that nothing holds.", entries, FALSE))
+  if (!cli_parse (&argc, &argv, "content rm", "DIGEST …", "Forgets blobs that nothing holds.", entries,
+                  FALSE))
     return CLI_USAGE;
   if (argc < 2)
     return cli_usage ("content rm", "rm needs a digest");
@@ -157,7 +159,8 @@ content_rm (int argc, char **argv)
     {
       GError *error = NULL;
 
-      status |= cli_done (gantry_namespace_remove_content (cli_namespace (), argv[i], force, NULL, &error), &error);
+      status |= cli_done (gantry_namespace_remove_content (cli_namespace (), argv[i], force, NULL, &error),
+                          &error);
     }
   return status;
 }
@@ -174,7 +177,8 @@ content_prune (int argc, char **argv)
   const char *kind, *id;
 
   if (!cli_parse (&argc, &argv, "content prune", "",
-                  "Collects what nothing holds any more, of every namespace, and prints the blobs among it.", entries, FALSE))
+                  "Collects what nothing holds any more, of every namespace, and prints the blobs among it.",
+                  entries, FALSE))
     return CLI_USAGE;
   if (cli_client () == NULL)
     return 1;
@@ -199,5 +203,6 @@ cli_content (int argc, char **argv)
     { "prune", content_prune, "Collect what nothing holds" },
   };
 
-  return cli_dispatch ("content", "Works on the blobs that images are made of.", verbs, G_N_ELEMENTS (verbs), argc, argv);
+  return cli_dispatch ("content", "Works on the blobs that images are made of.", verbs, G_N_ELEMENTS (verbs),
+                       argc, argv);
 }

@@ -8,10 +8,11 @@ cli_image_convert (int argc, char **argv)
 {
   g_autofree char *compression = NULL;
   g_auto (GStrv) platforms = NULL;
-  const GOptionEntry entries[]
-      = { { "compression", 0, 0, G_OPTION_ARG_STRING, &compression, "Compress the layers so [as they are]", "zstd|gzip|none" },
-          { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms, "Only this platform [all that are here]", "OS/ARCH" },
-          { NULL } };
+  const GOptionEntry entries[] = { { "compression", 0, 0, G_OPTION_ARG_STRING, &compression,
+                                     "Compress the layers so [as they are]", "zstd|gzip|none" },
+                                   { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms,
+                                     "Only this platform [all that are here]", "OS/ARCH" },
+                                   { NULL } };
   g_autoptr (GantryImage) image = NULL;
   g_autoptr (GVariant) result = NULL;
   GVariantDict options;
@@ -19,7 +20,8 @@ cli_image_convert (int argc, char **argv)
   GantryJob *job;
 
   if (!cli_parse (&argc, &argv, "image convert", "IMAGE NAME",
-                  "Makes an OCI image of one of Docker's, and compresses layers anew if asked to; NAME may be IMAGE.\n\n"
+                  "Makes an OCI image of one of Docker's, and compresses layers anew if asked to; NAME may "
+                  "be IMAGE.\n\n"
                   "  gantry image convert --compression zstd busybox busybox:zstd",
                   entries, FALSE))
     return CLI_USAGE;

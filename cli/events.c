@@ -4,8 +4,8 @@
 #include "cli.h"
 
 static void
-on_event (GantryClient *client, guint64 seq, guint64 lost, gint64 time, const char *ns, const char *topic, GVariant *payload,
-          gpointer data)
+on_event (GantryClient *client, guint64 seq, guint64 lost, gint64 time, const char *ns, const char *topic,
+          GVariant *payload, gpointer data)
 {
   g_autoptr (GDateTime) at = g_date_time_new_from_unix_local (time / 1000000000);
   g_autofree char *clock = g_date_time_format (at, "%H:%M:%S");
@@ -18,8 +18,8 @@ on_event (GantryClient *client, guint64 seq, guint64 lost, gint64 time, const ch
       g_autoptr (JsonNode) whole = json_node_new (JSON_NODE_OBJECT);
       g_autofree char *line = NULL;
 
-      json_object_set_int_member (object, "seq", (gint64) seq);
-      json_object_set_int_member (object, "lost", (gint64) lost);
+      json_object_set_int_member (object, "seq", (gint64)seq);
+      json_object_set_int_member (object, "lost", (gint64)lost);
       json_object_set_int_member (object, "time", time);
       json_object_set_string_member (object, "namespace", ns);
       json_object_set_string_member (object, "topic", topic);
@@ -49,13 +49,15 @@ cli_events (int argc, char **argv)
   GantryClient *client;
   GError *error = NULL;
 
-  if (!cli_parse (&argc, &argv, "events", "", "Prints what changes, as it does: time, namespace, topic, payload.", NULL, FALSE))
+  if (!cli_parse (&argc, &argv, "events", "",
+                  "Prints what changes, as it does: time, namespace, topic, payload.", NULL, FALSE))
     return CLI_USAGE;
   client = cli_client ();
   if (client == NULL)
     return 1;
   g_signal_connect (client, "event", G_CALLBACK (on_event), NULL);
-  g_signal_connect (gantry_object_get_connection (GANTRY_OBJECT (client)), "closed", G_CALLBACK (on_closed), loop);
+  g_signal_connect (gantry_object_get_connection (GANTRY_OBJECT (client)), "closed", G_CALLBACK (on_closed),
+                    loop);
   /* The daemon sends signals to those who have called. */
   server = gantry_client_get_server (client, NULL, &error);
   if (server == NULL)

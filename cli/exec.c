@@ -37,7 +37,8 @@ cli_exec (int argc, char **argv)
   if (options == NULL)
     return CLI_NOT_RUN;
   /* A log is its container's. */
-  stdio = run.detach ? gantry_stdio_new_kept (run.tty) : session_stdio (&session, FALSE, run.interactive, run.tty);
+  stdio = run.detach ? gantry_stdio_new_kept (run.tty)
+                     : session_stdio (&session, FALSE, run.interactive, run.tty);
   session.process = gantry_container_exec (container, exec_id, options, stdio, NULL, &error);
   /* Or we would hold the process's end of its streams. */
   g_clear_object (&stdio);
@@ -64,14 +65,17 @@ int
 cli_attach (int argc, char **argv)
 {
   gboolean tty = FALSE;
-  const GOptionEntry entries[] = { { "tty", 't', 0, G_OPTION_ARG_NONE, &tty, "It has a terminal", NULL }, { NULL } };
+  const GOptionEntry entries[]
+      = { { "tty", 't', 0, G_OPTION_ARG_NONE, &tty, "It has a terminal", NULL }, { NULL } };
   Session session = { .socket = -1 };
   g_autoptr (GantryContainer) container = NULL;
   g_autoptr (GantryStdio) stdio = NULL;
   GError *error = NULL;
 
   if (!cli_parse (&argc, &argv, "attach", "CONTAINER",
-                  "Connects to the streams of a detached container. What it wrote before is in its log (gantry logs).", entries, FALSE))
+                  "Connects to the streams of a detached container. What it wrote before is in its log "
+                  "(gantry logs).",
+                  entries, FALSE))
     return CLI_USAGE;
   if (argc != 2)
     return cli_usage ("attach", "attach needs a container");

@@ -58,7 +58,8 @@ import_file (const char *file, GVariant *options)
 
   if (fd < 0)
     return cli_fail ("%s: %s", file, g_strerror (errno));
-  job = cli_namespace () != NULL ? gantry_namespace_import_images (cli_namespace (), fd, held, NULL, &error) : NULL;
+  job = cli_namespace () != NULL ? gantry_namespace_import_images (cli_namespace (), fd, held, NULL, &error)
+                                 : NULL;
   close (fd);
   if (job == NULL)
     return error != NULL ? cli_fail_error (error) : 1;
@@ -76,9 +77,11 @@ image_import (int argc, char **argv)
   gboolean all = FALSE, digests = FALSE, no_unpack = FALSE;
   const GOptionEntry entries[]
       = { { "name", 0, 0, G_OPTION_ARG_STRING, &name, "Name for an archive's only image", "NAME" },
-          { "index-name", 0, 0, G_OPTION_ARG_STRING, &index_name, "Make an image of the archive's index, too", "NAME" },
+          { "index-name", 0, 0, G_OPTION_ARG_STRING, &index_name, "Make an image of the archive's index, too",
+            "NAME" },
           { "prefix", 0, 0, G_OPTION_ARG_STRING, &prefix, "Name for images that have only a tag", "NAME" },
-          { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms, "Keep this platform [this machine's]", "OS/ARCH" },
+          { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms, "Keep this platform [this machine's]",
+            "OS/ARCH" },
           { "all-platforms", 0, 0, G_OPTION_ARG_NONE, &all, "Keep every platform", NULL },
           { "digests", 0, 0, G_OPTION_ARG_NONE, &digests, "Also name images by digest", NULL },
           { "label", 'l', 0, G_OPTION_ARG_STRING_ARRAY, &labels, "Label the images", "K=V" },
@@ -87,10 +90,11 @@ image_import (int argc, char **argv)
           { NULL } };
   GVariantDict options;
 
-  if (!cli_parse (&argc, &argv, "image import", "FILE",
-                  "Reads images from an OCI or `docker save` archive, plain or compressed; - is standard input.\n\n"
-                  "  skopeo copy docker://example.com/x:1 oci-archive:x.tar && gantry image import x.tar",
-                  entries, FALSE))
+  if (!cli_parse (
+          &argc, &argv, "image import", "FILE",
+          "Reads images from an OCI or `docker save` archive, plain or compressed; - is standard input.\n\n"
+          "  skopeo copy docker://example.com/x:1 oci-archive:x.tar && gantry image import x.tar",
+          entries, FALSE))
     return CLI_USAGE;
   if (argc != 2)
     return cli_usage ("image import", "import needs a file, or - for standard input");
@@ -109,7 +113,8 @@ image_import (int argc, char **argv)
   return import_file (argv[1], g_variant_dict_end (&options));
 }
 
-/* A new file is written beside and renamed, so that one of that name is whole; a device or a pipe is written to as it is. */
+/* A new file is written beside and renamed, so that one of that name is whole; a device or a pipe is written
+ * to as it is. */
 static gboolean
 is_stream (const char *file)
 {
@@ -134,7 +139,8 @@ export_to (const char *file, char **names, GVariant *options)
   if (fd < 0)
     return cli_fail ("%s: %s", file, g_strerror (errno));
   job = cli_namespace () != NULL
-            ? gantry_namespace_export_images (cli_namespace (), (const char *const *) names, fd, held, NULL, &error)
+            ? gantry_namespace_export_images (cli_namespace (), (const char *const *)names, fd, held, NULL,
+                                              &error)
             : NULL;
   if (job == NULL)
     status = error != NULL ? cli_fail_error (error) : 1;
@@ -156,8 +162,10 @@ image_export (int argc, char **argv)
   gboolean no_docker = FALSE;
   const GOptionEntry entries[]
       = { { "output", 'o', 0, G_OPTION_ARG_FILENAME, &output, "Write there [standard output]", "FILE" },
-          { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms, "Only this platform [all that are here]", "OS/ARCH" },
-          { "skip-manifest-json", 0, 0, G_OPTION_ARG_NONE, &no_docker, "Without what docker load needs", NULL },
+          { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms, "Only this platform [all that are here]",
+            "OS/ARCH" },
+          { "skip-manifest-json", 0, 0, G_OPTION_ARG_NONE, &no_docker, "Without what docker load needs",
+            NULL },
           { NULL } };
   GVariantDict options;
 
@@ -182,10 +190,10 @@ image_ls (int argc, char **argv)
 {
   gboolean quiet = FALSE;
   g_auto (GStrv) filters = NULL;
-  const GOptionEntry entries[]
-      = { { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Names only", NULL },
-          { "filter", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &filters, "Only those that match, as name~=busybox", "FILTER" },
-          { NULL } };
+  const GOptionEntry entries[] = { { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Names only", NULL },
+                                   { "filter", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &filters,
+                                     "Only those that match, as name~=busybox", "FILTER" },
+                                   { NULL } };
   g_autoptr (GPtrArray) rows = cli_new_table ();
   g_autoptr (GPtrArray) images = NULL;
   GVariantBuilder all;
@@ -195,7 +203,7 @@ image_ls (int argc, char **argv)
     return CLI_USAGE;
   if (cli_namespace () == NULL)
     return 1;
-  images = gantry_namespace_list_images (cli_namespace (), (const char *const *) filters, NULL, &error);
+  images = gantry_namespace_list_images (cli_namespace (), (const char *const *)filters, NULL, &error);
   if (images == NULL)
     return cli_fail_error (error);
   if (!quiet)
@@ -218,7 +226,8 @@ image_ls (int argc, char **argv)
         cli_add_row (rows, "%s", cli_string (info, "name"));
       else
         cli_add_row (rows, "%s\t%.19s\t%s\t%s", cli_string (info, "name"), digest,
-                     strstr (type, "index") != NULL || strstr (type, "list") != NULL ? "index" : "manifest", ago);
+                     strstr (type, "index") != NULL || strstr (type, "list") != NULL ? "index" : "manifest",
+                     ago);
     }
   if (cli.json)
     cli_print_json (g_variant_builder_end (&all));
@@ -235,13 +244,15 @@ image_inspect (int argc, char **argv)
 {
   g_autofree char *platform = NULL;
   const GOptionEntry entries[]
-      = { { "platform", 0, 0, G_OPTION_ARG_STRING, &platform, "Which one [this machine's]", "OS/ARCH" }, { NULL } };
+      = { { "platform", 0, 0, G_OPTION_ARG_STRING, &platform, "Which one [this machine's]", "OS/ARCH" },
+          { NULL } };
   g_autoptr (GantryImage) image = NULL;
   g_autoptr (GVariant) details = NULL;
   g_autoptr (JsonNode) node = NULL, config = NULL;
   GError *error = NULL;
 
-  if (!cli_parse (&argc, &argv, "image inspect", "IMAGE", "Shows all that is known of an image, as JSON.", entries, FALSE))
+  if (!cli_parse (&argc, &argv, "image inspect", "IMAGE", "Shows all that is known of an image, as JSON.",
+                  entries, FALSE))
     return CLI_USAGE;
   if (argc != 2)
     return cli_usage ("image inspect", "inspect needs an image");
@@ -273,8 +284,8 @@ image_unpack (int argc, char **argv)
   GError *error = NULL;
   GantryJob *job;
 
-  if (!cli_parse (&argc, &argv, "image unpack", "IMAGE", "Makes an image's layers into snapshots and prints the topmost's name.",
-                  entries, FALSE))
+  if (!cli_parse (&argc, &argv, "image unpack", "IMAGE",
+                  "Makes an image's layers into snapshots and prints the topmost's name.", entries, FALSE))
     return CLI_USAGE;
   if (argc != 2)
     return cli_usage ("image unpack", "unpack needs an image");
@@ -298,7 +309,8 @@ image_tag (int argc, char **argv)
 {
   gboolean force = FALSE;
   const GOptionEntry entries[]
-      = { { "force", 'f', 0, G_OPTION_ARG_NONE, &force, "Even if the name is another image's", NULL }, { NULL } };
+      = { { "force", 'f', 0, G_OPTION_ARG_NONE, &force, "Even if the name is another image's", NULL },
+          { NULL } };
   g_autoptr (GantryImage) image = NULL, tagged = NULL;
   GError *error = NULL;
 
@@ -324,7 +336,9 @@ image_label (int argc, char **argv)
   if (argc < 3)
     return cli_usage ("image label", "label needs an image and labels");
   image = cli_image_object (argv[1]);
-  return image == NULL ? 1 : cli_done (gantry_image_set_labels (image, cli_pairs (argv + 2), NULL, &error), &error);
+  return image == NULL
+             ? 1
+             : cli_done (gantry_image_set_labels (image, cli_pairs (argv + 2), NULL, &error), &error);
 }
 
 static int
@@ -332,7 +346,8 @@ image_rm (int argc, char **argv)
 {
   int status = 0;
 
-  if (!cli_parse (&argc, &argv, "image rm", "IMAGE …", "Forgets images; what only they held is collected.", NULL, FALSE))
+  if (!cli_parse (&argc, &argv, "image rm", "IMAGE …", "Forgets images; what only they held is collected.",
+                  NULL, FALSE))
     return CLI_USAGE;
   if (argc < 2)
     return cli_usage ("image rm", "rm needs an image");

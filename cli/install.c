@@ -36,7 +36,8 @@ cli_image_install (int argc, char **argv)
   GantryJob *job;
 
   if (!cli_parse (&argc, &argv, "image install", "IMAGE",
-                  "Puts the files in an image's bin into a directory of this machine, and prints their names. An image with other things\n"
+                  "Puts the files in an image's bin into a directory of this machine, and prints their "
+                  "names. An image with other things\n"
                   "than files and directories there is refused.\n\n"
                   "  gantry image install --path /usr/local example.com/tools:1",
                   entries, FALSE))
@@ -48,7 +49,8 @@ cli_image_install (int argc, char **argv)
     return 1;
   g_variant_dict_init (&options, NULL);
   if (path != NULL)
-    g_variant_dict_insert_value (&options, "path", g_variant_new_take_string (g_canonicalize_filename (path, NULL)));
+    g_variant_dict_insert_value (&options, "path",
+                                 g_variant_new_take_string (g_canonicalize_filename (path, NULL)));
   if (platform != NULL)
     g_variant_dict_insert (&options, "platform", "s", platform);
   if (lib)

@@ -30,7 +30,9 @@ static const CliVerb verbs[] = {
   { "logout", cli_logout, "Forget them" },
   { "search-tags", cli_search_tags, "List the tags of a repository" },
   { "registry", cli_registry, "Registries: explain, login, logout, search-tags" },
-  { "image", cli_image, "Images: pull, push, usage, prune, import, export, ls, inspect, unpack, convert, install, tag, label, verify, sign, rm" },
+  { "image", cli_image,
+    "Images: pull, push, usage, prune, import, export, ls, inspect, unpack, convert, install, tag, label, "
+    "verify, sign, rm" },
   { "content", cli_content, "Blobs: ls, get, inspect, rm, prune" },
   { "ns", cli_ns, "Namespaces: ls, create, label, rm" },
   { "events", cli_events, "Print what changes, as it does" },
@@ -44,17 +46,20 @@ static const CliVerb verbs[] = {
 static int
 print_help (void)
 {
-  g_print ("Usage: gantry [OPTION …] VERB …\n\nRuns containers by the Gantry daemon, which is started on demand.\n\n");
+  g_print ("Usage: gantry [OPTION …] VERB …\n\nRuns containers by the Gantry daemon, which is started on "
+           "demand.\n\n");
   for (gsize i = 0; i < G_N_ELEMENTS (verbs); i++)
     g_print ("  %-11s %s\n", verbs[i].name, verbs[i].summary);
   g_print ("  %-11s %s\n", "version", "Print the version");
   g_print ("\nOptions:\n"
-           "  --address ADDRESS        The daemon's D-Bus address [unix:path=/run/gantry/gantry.sock; GANTRY_ADDRESS]\n"
+           "  --address ADDRESS        The daemon's D-Bus address [unix:path=/run/gantry/gantry.sock; "
+           "GANTRY_ADDRESS]\n"
            "  -n, --namespace NAME     Work in this namespace [default; GANTRY_NAMESPACE]\n"
            "  --format json            Print JSON instead of tables\n"
            "\nA first container:\n"
            "  gantry image import busybox.tar && gantry run --rm busybox echo hello\n"
-           "\nEach verb has its own --help. Exit status: that of the container, 127 if its program was not found, 125 if it could not\n"
+           "\nEach verb has its own --help. Exit status: that of the container, 127 if its program was not "
+           "found, 125 if it could not\n"
            "be run, 2 for a wrong command line, 1 for other failures.\n");
   return 0;
 }
@@ -75,7 +80,8 @@ parse_globals (int argc, char **argv)
         cli.address = value;
       else if ((strcmp (argv[at], "--namespace") == 0 || strcmp (argv[at], "-n") == 0) && value != NULL)
         cli.ns = value;
-      else if (strcmp (argv[at], "--format") == 0 && value != NULL && (strcmp (value, "json") == 0 || strcmp (value, "table") == 0))
+      else if (strcmp (argv[at], "--format") == 0 && value != NULL
+               && (strcmp (value, "json") == 0 || strcmp (value, "table") == 0))
         cli.json = value[0] == 'j';
       else
         {
@@ -100,7 +106,8 @@ main (int argc, char **argv)
   at = parse_globals (argc, argv);
   if (at < 0)
     return CLI_USAGE;
-  if (at == argc || strcmp (argv[at], "--help") == 0 || strcmp (argv[at], "-h") == 0 || strcmp (argv[at], "help") == 0)
+  if (at == argc || strcmp (argv[at], "--help") == 0 || strcmp (argv[at], "-h") == 0
+      || strcmp (argv[at], "help") == 0)
     return print_help ();
   if (strcmp (argv[at], "version") == 0 || strcmp (argv[at], "--version") == 0)
     {

@@ -7,7 +7,8 @@ static int
 ns_ls (int argc, char **argv)
 {
   gboolean quiet = FALSE;
-  const GOptionEntry entries[] = { { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Names only", NULL }, { NULL } };
+  const GOptionEntry entries[]
+      = { { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Names only", NULL }, { NULL } };
   g_autoptr (GPtrArray) rows = cli_new_table ();
   g_autoptr (GVariant) list = NULL;
   GError *error = NULL;
@@ -46,14 +47,16 @@ ns_create (int argc, char **argv)
 {
   GError *error = NULL;
 
-  if (!cli_parse (&argc, &argv, "ns create", "NAME [K=V …]", "Makes a namespace. One is also made by whatever is first put in it.",
-                  NULL, FALSE))
+  if (!cli_parse (&argc, &argv, "ns create", "NAME [K=V …]",
+                  "Makes a namespace. One is also made by whatever is first put in it.", NULL, FALSE))
     return CLI_USAGE;
   if (argc < 2)
     return cli_usage ("ns create", "create needs a name");
   if (cli_client () == NULL)
     return 1;
-  return cli_done (gantry_client_create_namespace (cli_client (), argv[1], cli_pairs (argv + 2), NULL, &error), &error);
+  return cli_done (gantry_client_create_namespace (cli_client (), argv[1], cli_pairs (argv + 2), NULL,
+                                                   &error),
+                   &error);
 }
 
 static int

@@ -8,8 +8,8 @@
 #include <string.h>
 
 gboolean
-cli_parse (int *argc, char ***argv, const char *verb, const char *arguments, const char *help, const GOptionEntry *entries,
-           gboolean strict)
+cli_parse (int *argc, char ***argv, const char *verb, const char *arguments, const char *help,
+           const GOptionEntry *entries, gboolean strict)
 {
   g_autoptr (GOptionContext) context = g_option_context_new (arguments);
   g_autofree char *name = g_strconcat ("gantry ", verb, NULL);
@@ -25,7 +25,7 @@ cli_parse (int *argc, char ***argv, const char *verb, const char *arguments, con
       /* What follows "--" is the container's. */
       if (*argc > 1 && strcmp ((*argv)[1], "--") == 0)
         {
-          memmove (*argv + 1, *argv + 2, sizeof (char *) * (gsize) (*argc - 1));
+          memmove (*argv + 1, *argv + 2, sizeof (char *) * (gsize)(*argc - 1));
           (*argc)--;
         }
       return TRUE;
@@ -55,7 +55,7 @@ cli_parse_signal (const char *text)
   guint64 number;
 
   if (g_ascii_string_to_unsigned (text, 10, 1, 64, &number, NULL))
-    return (int) number;
+    return (int)number;
   if (g_ascii_strncasecmp (text, "SIG", 3) == 0)
     text += 3;
   for (int i = 1; i < NSIG; i++)
@@ -81,7 +81,8 @@ print_noun_help (const char *noun, const char *summary, const CliVerb *verbs, gs
 int
 cli_dispatch (const char *noun, const char *summary, const CliVerb *verbs, gsize n, int argc, char **argv)
 {
-  if (argc < 2 || strcmp (argv[1], "--help") == 0 || strcmp (argv[1], "-h") == 0 || strcmp (argv[1], "help") == 0)
+  if (argc < 2 || strcmp (argv[1], "--help") == 0 || strcmp (argv[1], "-h") == 0
+      || strcmp (argv[1], "help") == 0)
     return print_noun_help (noun, summary, verbs, n) + (argc < 2 ? CLI_USAGE : 0);
   for (gsize i = 0; i < n; i++)
     if (strcmp (verbs[i].name, argv[1]) == 0)

@@ -102,7 +102,7 @@ cli_print_table (GPtrArray *rows)
             if (pass == 0)
               widths[j] = MAX (widths[j], width);
             else if (cells[j + 1] != NULL)
-              g_string_append_printf (text, "%s%*s  ", cells[j], (int) (widths[j] - width), "");
+              g_string_append_printf (text, "%s%*s  ", cells[j], (int)(widths[j] - width), "");
             else
               g_string_append_printf (text, "%s\n", cells[j]);
           }
@@ -123,8 +123,13 @@ cli_string (GVariant *dict, const char *key)
 char *
 cli_ago (gint64 ns)
 {
-  static const struct { gint64 seconds; const char *name; } units[] = {
-    { 365 * 86400, "year" }, { 30 * 86400, "month" }, { 86400, "day" }, { 3600, "hour" }, { 60, "minute" }, { 1, "second" },
+  static const struct
+  {
+    gint64 seconds;
+    const char *name;
+  } units[] = {
+    { 365 * 86400, "year" }, { 30 * 86400, "month" }, { 86400, "day" },
+    { 3600, "hour" },        { 60, "minute" },        { 1, "second" },
   };
   gint64 seconds = (g_get_real_time () * 1000 - ns) / 1000000000;
 

@@ -5,14 +5,16 @@
 
 #include <string.h>
 
-/* The manifest of the plugin NAME, or @target itself if it is a path. Returns: (transfer full), or NULL after a message. */
+/* The manifest of the plugin NAME, or @target itself if it is a path. Returns: (transfer full), or NULL after
+ * a message. */
 static char *
 find_target (const char *target, PluginSource *source)
 {
   g_autoptr (JsonNode) node = NULL;
   JsonObject *one;
 
-  if (strchr (target, '/') != NULL || g_str_has_suffix (target, ".plugin") || g_file_test (target, G_FILE_TEST_EXISTS))
+  if (strchr (target, '/') != NULL || g_str_has_suffix (target, ".plugin")
+      || g_file_test (target, G_FILE_TEST_EXISTS))
     {
       if (!g_file_test (target, G_FILE_TEST_EXISTS))
         cli_fail ("there is no %s", target);
@@ -38,11 +40,15 @@ add_finding (JsonArray *findings, const char *line)
       json_object_set_string_member (finding, "plugin", parts[0]);
       json_object_set_string_member (finding, "aspect", parts[1]);
     }
-  json_object_set_string_member (finding, "detail", g_strv_length (parts) == 3 ? parts[2] : words[1] != NULL ? words[1] : "");
+  json_object_set_string_member (finding, "detail",
+                                 g_strv_length (parts) == 3 ? parts[2]
+                                 : words[1] != NULL         ? words[1]
+                                                            : "");
   json_array_add_object_element (findings, finding);
 }
 
-/* Returns: 0 if all is well, 1 if not or after a message. With @findings (nullable) the lines go there instead of to stdout. */
+/* Returns: 0 if all is well, 1 if not or after a message. With @findings (nullable) the lines go there
+ * instead of to stdout. */
 static int
 check_target (const char *target, PluginSource *source, JsonArray *findings)
 {
@@ -54,7 +60,7 @@ check_target (const char *target, PluginSource *source, JsonArray *findings)
 
   g_ptr_array_add (child, daemon);
   g_ptr_array_add (child, (gpointer) "--check");
-  g_ptr_array_add (child, (gpointer) target);
+  g_ptr_array_add (child, (gpointer)target);
   for (gsize i = 0; source->dirs != NULL && source->dirs[i] != NULL; i++)
     {
       g_ptr_array_add (child, (gpointer) "--plugins-dir");
@@ -66,8 +72,8 @@ check_target (const char *target, PluginSource *source, JsonArray *findings)
       g_ptr_array_add (child, manifests);
     }
   g_ptr_array_add (child, NULL);
-  if (!g_spawn_sync (NULL, (char **) child->pdata, NULL, G_SPAWN_CHILD_INHERITS_STDIN, NULL, NULL, findings != NULL ? &output : NULL,
-                     NULL, &status, &error))
+  if (!g_spawn_sync (NULL, (char **)child->pdata, NULL, G_SPAWN_CHILD_INHERITS_STDIN, NULL, NULL,
+                     findings != NULL ? &output : NULL, NULL, &status, &error))
     return cli_fail ("%s", error->message);
   if (findings != NULL)
     {
@@ -94,16 +100,21 @@ plugin_check (int argc, char **argv)
 
   json_node_take_array (node, findings);
   if (!cli_parse (&argc, &argv, "plugin check", "[NAME | FILE.plugin | DIR …]",
-                  "Checks manifests and their modules, each in a process of its own: manifest against descriptor, ABI, exported symbols,\n"
-                  "ownership, init and fini as they are and with every call of the host failing once, and the contract suite of each\n"
-                  "interface. Without an argument: all plugins of this machine. Exit status: 1 if anything failed.\n\n"
+                  "Checks manifests and their modules, each in a process of its own: manifest against "
+                  "descriptor, ABI, exported symbols,\n"
+                  "ownership, init and fini as they are and with every call of the host failing once, and "
+                  "the contract suite of each\n"
+                  "interface. Without an argument: all plugins of this machine. Exit status: 1 if anything "
+                  "failed.\n\n"
                   "  gantry plugin check ./content-mine.plugin",
                   entries, FALSE))
     return CLI_USAGE;
   g_free (cli_find_daemon (&manifests));
   if (argc < 2)
-    worst = check_target (source.dirs != NULL ? source.dirs[0] : manifests != NULL ? manifests : GANTRY_MANIFESTDIR, &source,
-                          cli.json ? findings : NULL);
+    worst = check_target (source.dirs != NULL ? source.dirs[0]
+                          : manifests != NULL ? manifests
+                                              : GANTRY_MANIFESTDIR,
+                          &source, cli.json ? findings : NULL);
   for (int i = 1; i < argc; i++)
     {
       g_autofree char *target = find_target (argv[i], &source);
@@ -126,7 +137,8 @@ plugin_trace (int argc, char **argv)
 
   json_node_take_array (filtered, shown);
   if (!cli_parse (&argc, &argv, "plugin trace", "[NAME]",
-                  "Tells why each candidate was taken or refused, in order. GANTRY_DEBUG=plugins gantryd prints the same as it happens.",
+                  "Tells why each candidate was taken or refused, in order. GANTRY_DEBUG=plugins gantryd "
+                  "prints the same as it happens.",
                   entries, FALSE))
     return CLI_USAGE;
   if (argc > 2)

@@ -6,7 +6,8 @@
 #include <string.h>
 
 /* What becomes of the others if some go. */
-typedef struct {
+typedef struct
+{
   JsonArray *plugins;
   GHashTable *gone;   /* names, the first one included */
   JsonArray *stops;   /* {name, need, provider} */
@@ -21,7 +22,8 @@ print_node (JsonObject *one, const char *name, const char *indent, const char *b
   g_autofree char *painted = plugin_paint (state);
   gboolean plain = strcmp (state, "ok") == 0 || strcmp (state, "pending") == 0;
 
-  g_print ("%s%s%s%s%s%s%s\n", indent, branch, name, plain ? "" : " (", plain ? "" : painted, plain ? "" : ")", again ? " …" : "");
+  g_print ("%s%s%s%s%s%s%s\n", indent, branch, name, plain ? "" : " (", plain ? "" : painted,
+           plain ? "" : ")", again ? " …" : "");
 }
 
 /* One line for each provider, and one for each need that nobody serves. Returns: (element-type utf8). */
@@ -56,9 +58,13 @@ print_tree (JsonArray *plugins, const char *name, const char *indent, const char
   if (again)
     return;
   g_hash_table_add (shown, g_strdup (name));
-  deeper = g_strdup_printf ("%s%s", indent, branch[0] == '\0' ? "" : g_str_has_prefix (branch, "├") ? "│  " : "   ");
+  deeper = g_strdup_printf ("%s%s", indent,
+                            branch[0] == '\0'                ? ""
+                            : g_str_has_prefix (branch, "├") ? "│  "
+                                                             : "   ");
   for (guint i = 0; i < children->len; i++)
-    print_tree (plugins, g_ptr_array_index (children, i), deeper, i + 1 < children->len ? "├─ " : "└─ ", shown);
+    print_tree (plugins, g_ptr_array_index (children, i), deeper, i + 1 < children->len ? "├─ " : "└─ ",
+                shown);
 }
 
 static gboolean
@@ -93,15 +99,17 @@ print_dot (JsonArray *plugins)
       JsonObject *one = json_array_get_object_element (plugins, i);
       JsonArray *needs = plugin_get_array (one, "needs");
 
-      g_print ("  \"%s\" [label=\"%s\\n%s\"];\n", plugin_get (one, "name"), plugin_get (one, "name"), plugin_get (one, "state"));
+      g_print ("  \"%s\" [label=\"%s\\n%s\"];\n", plugin_get (one, "name"), plugin_get (one, "name"),
+               plugin_get (one, "state"));
       for (guint j = 0; j < json_array_get_length (needs); j++)
         {
           JsonObject *need = json_array_get_object_element (needs, j);
           JsonArray *providers = plugin_get_array (need, "providers");
 
           for (guint k = 0; k < json_array_get_length (providers); k++)
-            g_print ("  \"%s\" -> \"%s\" [label=\"%s\"%s];\n", plugin_get (one, "name"), json_array_get_string_element (providers, k),
-                     plugin_get (need, "type"), strcmp (plugin_get (need, "kind"), "one") == 0 ? "" : " style=dashed");
+            g_print ("  \"%s\" -> \"%s\" [label=\"%s\"%s];\n", plugin_get (one, "name"),
+                     json_array_get_string_element (providers, k), plugin_get (need, "type"),
+                     strcmp (plugin_get (need, "kind"), "one") == 0 ? "" : " style=dashed");
         }
     }
   g_print ("}\n");
@@ -119,7 +127,8 @@ find_other (Loss *loss, JsonObject *need)
       JsonArray *types = plugin_get_array (one, "types");
 
       state = plugin_get (one, "state");
-      if (g_hash_table_contains (loss->gone, plugin_get (one, "name")) || (strcmp (state, "ok") != 0 && strcmp (state, "pending") != 0)
+      if (g_hash_table_contains (loss->gone, plugin_get (one, "name"))
+          || (strcmp (state, "ok") != 0 && strcmp (state, "pending") != 0)
           || (id[0] != '\0' && strcmp (plugin_get (one, "id"), id) != 0))
         continue;
       for (guint j = 0; j < json_array_get_length (types); j++)
@@ -205,8 +214,8 @@ print_loss (Loss *loss, JsonArray *array, const char *title, gboolean stops)
       if (!any)
         g_print ("%s", title);
       any = TRUE;
-      g_print ("  %s: %s of %s%s%s\n", plugin_get (entry, "name"), plugin_get (entry, "need"), plugin_get (entry, "provider"),
-               instead[0] != '\0' ? ", then of " : "", instead);
+      g_print ("  %s: %s of %s%s%s\n", plugin_get (entry, "name"), plugin_get (entry, "need"),
+               plugin_get (entry, "provider"), instead[0] != '\0' ? ", then of " : "", instead);
     }
 }
 
@@ -231,7 +240,8 @@ show_reverse (JsonArray *plugins, const char *name)
       cli_print_node (node);
       return 0;
     }
-  g_print ("If %s goes, %s\n", name, json_array_get_length (loss.stops) > 0 ? "these stop:" : "nothing stops.");
+  g_print ("If %s goes, %s\n", name,
+           json_array_get_length (loss.stops) > 0 ? "these stop:" : "nothing stops.");
   print_loss (&loss, loss.stops, "", TRUE);
   print_loss (&loss, loss.loses, "These go on without what they can do without:\n", FALSE);
   print_loss (&loss, loss.changes, "These go on with another:\n", FALSE);
@@ -244,14 +254,16 @@ plugin_graph (int argc, char **argv)
   g_auto (PluginSource) source = { FALSE, NULL };
   gboolean dot = FALSE;
   g_autofree char *reverse = NULL;
-  const GOptionEntry entries[] = { PLUGIN_SOURCE_ENTRIES (source),
-                                   { "dot", 0, 0, G_OPTION_ARG_NONE, &dot, "As input for dot (1)", NULL },
-                                   { "reverse", 0, 0, G_OPTION_ARG_STRING, &reverse, "What stops if this one goes", "NAME" },
-                                   { NULL } };
+  const GOptionEntry entries[]
+      = { PLUGIN_SOURCE_ENTRIES (source),
+          { "dot", 0, 0, G_OPTION_ARG_NONE, &dot, "As input for dot (1)", NULL },
+          { "reverse", 0, 0, G_OPTION_ARG_STRING, &reverse, "What stops if this one goes", "NAME" },
+          { NULL } };
   g_autoptr (JsonNode) node = NULL;
 
   if (!cli_parse (&argc, &argv, "plugin graph", "",
-                  "Draws who needs whom.\n\n  gantry plugin graph --dot | dot -Tsvg > plugins.svg\n  gantry plugin graph --reverse store-local",
+                  "Draws who needs whom.\n\n  gantry plugin graph --dot | dot -Tsvg > plugins.svg\n  gantry "
+                  "plugin graph --reverse store-local",
                   entries, FALSE))
     return CLI_USAGE;
   if (argc > 1 || (dot && reverse != NULL))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Plugins as a running daemon tells of them, or as the files alone do: then gantryd --inspect reads them, which opens modules in a
- * child of its own. */
+ * Plugins as a running daemon tells of them, or as the files alone do: then gantryd --inspect reads them,
+ * which opens modules in a child of its own. */
 #include "plugin.h"
 
 #include <string.h>
@@ -36,8 +36,8 @@ add_option (GPtrArray *argv, const char *option, const char *value)
 {
   if (value == NULL)
     return;
-  g_ptr_array_add (argv, (gpointer) option);
-  g_ptr_array_add (argv, (gpointer) value);
+  g_ptr_array_add (argv, (gpointer)option);
+  g_ptr_array_add (argv, (gpointer)value);
 }
 
 /* What gantryd prints for @what. Returns: (transfer full), or NULL after a message. */
@@ -60,7 +60,8 @@ ask_files (const char *what, char **dirs)
   add_option (argv, "--root", g_getenv ("GANTRY_ROOT"));
   add_option (argv, "--state", g_getenv ("GANTRY_STATE"));
   g_ptr_array_add (argv, NULL);
-  if (!g_spawn_sync (NULL, (char **) argv->pdata, NULL, G_SPAWN_CLOEXEC_PIPES, NULL, NULL, &output, &errors, &status, &error))
+  if (!g_spawn_sync (NULL, (char **)argv->pdata, NULL, G_SPAWN_CLOEXEC_PIPES, NULL, NULL, &output, &errors,
+                     &status, &error))
     {
       cli_fail ("%s", error->message);
       return NULL;
@@ -69,7 +70,7 @@ ask_files (const char *what, char **dirs)
     {
       const char *message = g_str_has_prefix (errors, "gantryd: ") ? errors + strlen ("gantryd: ") : errors;
 
-      cli_fail ("%s", message[0] != '\0' ? g_strchomp ((char *) message) : "gantryd --inspect failed");
+      cli_fail ("%s", message[0] != '\0' ? g_strchomp ((char *)message) : "gantryd --inspect failed");
       return NULL;
     }
   g_printerr ("%s", errors); /* its warnings */
@@ -79,7 +80,8 @@ ask_files (const char *what, char **dirs)
   return node;
 }
 
-/* The daemon that is to be asked, or NULL: then *@ret_node is what the files say of @what, or NULL after a message. */
+/* The daemon that is to be asked, or NULL: then *@ret_node is what the files say of @what, or NULL after a
+ * message. */
 static GantryClient *
 ask (PluginSource *source, const char *what, JsonNode **ret_node)
 {
@@ -152,7 +154,9 @@ plugin_load_trace (PluginSource *source)
   if (client == NULL)
     return node;
   lines = gantry_client_get_trace (client, NULL, &error);
-  return take_answer (lines != NULL ? g_variant_ref_sink (g_variant_new_strv ((const char *const *) lines, -1)) : NULL, error);
+  return take_answer (lines != NULL ? g_variant_ref_sink (g_variant_new_strv ((const char *const *)lines, -1))
+                                    : NULL,
+                      error);
 }
 
 JsonObject *

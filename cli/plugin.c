@@ -9,7 +9,7 @@
 static int
 get_int (JsonObject *object, const char *name)
 {
-  return (int) json_object_get_int_member_with_default (object, name, 0);
+  return (int)json_object_get_int_member_with_default (object, name, 0);
 }
 
 /* Whether @plugin provides @type, which may be its noun alone. */
@@ -40,17 +40,17 @@ static void
 add_plugin_row (GPtrArray *rows, JsonObject *plugin)
 {
   g_autofree char *reason = one_line (plugin);
-  g_autofree char *abi = get_int (plugin, "abi") == 0
-                             ? g_strdup ("-")
-                             : g_strdup_printf ("%d of %d", get_int (plugin, "abi"), get_int (plugin, "needs-abi"));
+  g_autofree char *abi = get_int (plugin, "abi") == 0 ? g_strdup ("-")
+                                                      : g_strdup_printf ("%d of %d", get_int (plugin, "abi"),
+                                                                         get_int (plugin, "needs-abi"));
   g_autofree char *init = get_int (plugin, "attempts") == 0
                               ? g_strdup ("-")
-                              : g_strdup_printf ("%.1f ms", (double) get_int (plugin, "init-time-us") / 1000);
+                              : g_strdup_printf ("%.1f ms", (double)get_int (plugin, "init-time-us") / 1000);
   const char *version = plugin_get (plugin, "version"), *file = plugin_get (plugin, "file");
 
-  cli_add_row (rows, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", plugin_get (plugin, "name"), plugin_get (plugin, "type"),
-               plugin_get (plugin, "id"), version[0] != '\0' ? version : "-", abi, plugin_get (plugin, "state"), init,
-               file[0] != '\0' ? file : "-", reason);
+  cli_add_row (rows, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", plugin_get (plugin, "name"),
+               plugin_get (plugin, "type"), plugin_get (plugin, "id"), version[0] != '\0' ? version : "-",
+               abi, plugin_get (plugin, "state"), init, file[0] != '\0' ? file : "-", reason);
 }
 
 /* "12 plugins: 10 ok, 1 skipped, 1 failed", for a person. */
@@ -73,7 +73,8 @@ print_summary (JsonArray *plugins)
           g_string_append_printf (text, "%s%u %s", text->len > 0 ? ", " : "", n, painted);
         }
     }
-  g_print ("\n%u plugins: %s. `gantry plugin inspect NAME` tells all of one.\n", json_array_get_length (plugins), text->str);
+  g_print ("\n%u plugins: %s. `gantry plugin inspect NAME` tells all of one.\n",
+           json_array_get_length (plugins), text->str);
 }
 
 static int
@@ -81,10 +82,12 @@ plugin_list (int argc, char **argv)
 {
   g_auto (PluginSource) source = { FALSE, NULL };
   g_autofree char *state = NULL, *type = NULL;
-  const GOptionEntry entries[] = { PLUGIN_SOURCE_ENTRIES (source),
-                                   { "state", 0, 0, G_OPTION_ARG_STRING, &state, "Only those that are: ok, skipped, failed, pending", "STATE" },
-                                   { "type", 0, 0, G_OPTION_ARG_STRING, &type, "Only those that provide this: content", "TYPE" },
-                                   { NULL } };
+  const GOptionEntry entries[]
+      = { PLUGIN_SOURCE_ENTRIES (source),
+          { "state", 0, 0, G_OPTION_ARG_STRING, &state, "Only those that are: ok, skipped, failed, pending",
+            "STATE" },
+          { "type", 0, 0, G_OPTION_ARG_STRING, &type, "Only those that provide this: content", "TYPE" },
+          { NULL } };
   g_autoptr (GPtrArray) rows = cli_new_table ();
   g_autoptr (JsonNode) node = NULL;
   g_autoptr (JsonNode) filtered = json_node_new (JSON_NODE_ARRAY);
@@ -92,7 +95,8 @@ plugin_list (int argc, char **argv)
 
   json_node_take_array (filtered, shown);
   if (!cli_parse (&argc, &argv, "plugin list", "",
-                  "Lists plugins: type, id, version, ABI it has and the daemon needs, state, time of its init, file, reason.\n"
+                  "Lists plugins: type, id, version, ABI it has and the daemon needs, state, time of its "
+                  "init, file, reason.\n"
                   "Without a daemon it reads the files.\n\n  gantry plugin list --state failed",
                   entries, FALSE))
     return CLI_USAGE;
@@ -106,7 +110,8 @@ plugin_list (int argc, char **argv)
     {
       JsonObject *one = json_array_get_object_element (json_node_get_array (node), i);
 
-      if ((state != NULL && strcmp (plugin_get (one, "state"), state) != 0) || (type != NULL && !provides (one, type)))
+      if ((state != NULL && strcmp (plugin_get (one, "state"), state) != 0)
+          || (type != NULL && !provides (one, type)))
         continue;
       json_array_add_object_element (shown, json_object_ref (one));
       add_plugin_row (rows, one);
@@ -156,8 +161,8 @@ print_needs (JsonArray *needs)
       g_autofree char *providers = join_strings (plugin_get_array (need, "providers"));
       const char *id = plugin_get (need, "id");
 
-      g_print ("  %s%s%s (%s): %s\n", plugin_get (need, "type"), id[0] != '\0' ? ":" : "", id, plugin_get (need, "kind"),
-               providers[0] != '\0' ? providers : "nobody");
+      g_print ("  %s%s%s (%s): %s\n", plugin_get (need, "type"), id[0] != '\0' ? ":" : "", id,
+               plugin_get (need, "kind"), providers[0] != '\0' ? providers : "nobody");
     }
 }
 
@@ -170,7 +175,8 @@ print_users (JsonArray *plugins, const char *name)
       JsonObject *one = json_array_get_object_element (plugins, i), *need;
 
       if (plugin_uses (one, name, &need))
-        g_print ("  %s: %s (%s)\n", plugin_get (one, "name"), plugin_get (need, "type"), plugin_get (need, "kind"));
+        g_print ("  %s: %s (%s)\n", plugin_get (one, "name"), plugin_get (need, "type"),
+                 plugin_get (need, "kind"));
     }
 }
 
@@ -183,15 +189,16 @@ print_config (JsonArray *config)
       JsonObject *setting = json_array_get_object_element (config, i);
       gboolean known = json_object_get_boolean_member_with_default (setting, "known", TRUE);
 
-      g_print ("  %s=%s  (%s%s)\n", plugin_get (setting, "key"), plugin_get (setting, "value"), plugin_get (setting, "origin"),
-               known ? "" : "; unknown to the module");
+      g_print ("  %s=%s  (%s%s)\n", plugin_get (setting, "key"), plugin_get (setting, "value"),
+               plugin_get (setting, "origin"), known ? "" : "; unknown to the module");
     }
 }
 
 static void
 print_plugin (JsonArray *plugins, JsonObject *one)
 {
-  static const char *const plain[] = { "description", "id", "version", "license", "file", "build-id", "manifest", "on-failure" };
+  static const char *const plain[]
+      = { "description", "id", "version", "license", "file", "build-id", "manifest", "on-failure" };
   static const char *const troubles[] = { "reason", "status", "last-error" };
   g_autofree char *state = plugin_paint (plugin_get (one, "state"));
 
@@ -204,11 +211,12 @@ print_plugin (JsonArray *plugins, JsonObject *one)
     g_print ("  %-12s %d, the daemon has %d\n", "abi", get_int (one, "abi"), get_int (one, "needs-abi"));
   g_print ("  %-12s %s\n", "state", state);
   for (gsize i = 0; i < G_N_ELEMENTS (troubles); i++)
-    if (plugin_get (one, troubles[i])[0] != '\0' && (i == 0 || strcmp (plugin_get (one, troubles[i]), plugin_get (one, "reason")) != 0))
+    if (plugin_get (one, troubles[i])[0] != '\0'
+        && (i == 0 || strcmp (plugin_get (one, troubles[i]), plugin_get (one, "reason")) != 0))
       g_print ("  %-12s %s\n", troubles[i], plugin_get (one, troubles[i]));
   if (get_int (one, "attempts") > 0)
-    g_print ("  %-12s %.1f ms, %d time%s\n", "init", (double) get_int (one, "init-time-us") / 1000, get_int (one, "attempts"),
-             get_int (one, "attempts") == 1 ? "" : "s");
+    g_print ("  %-12s %.1f ms, %d time%s\n", "init", (double)get_int (one, "init-time-us") / 1000,
+             get_int (one, "attempts"), get_int (one, "attempts") == 1 ? "" : "s");
   print_interfaces (plugin_get_array (one, "interfaces"));
   print_needs (plugin_get_array (one, "needs"));
   print_users (plugins, plugin_get (one, "name"));
@@ -224,7 +232,8 @@ plugin_inspect (int argc, char **argv)
   JsonObject *one;
 
   if (!cli_parse (&argc, &argv, "plugin inspect", "NAME",
-                  "Shows a plugin: its interfaces, its needs and who serves them, whom it serves, and its configuration with the file\n"
+                  "Shows a plugin: its interfaces, its needs and who serves them, whom it serves, and its "
+                  "configuration with the file\n"
                   "and line of each value.",
                   entries, FALSE))
     return CLI_USAGE;
@@ -257,5 +266,6 @@ cli_plugin (int argc, char **argv)
     { "trace", plugin_trace, "Why each was taken or refused" },
   };
 
-  return cli_dispatch ("plugin", "Shows what the daemon is made of.", verbs, G_N_ELEMENTS (verbs), argc, argv);
+  return cli_dispatch ("plugin", "Shows what the daemon is made of.", verbs, G_N_ELEMENTS (verbs), argc,
+                       argv);
 }

@@ -6,7 +6,8 @@
 #include "cli.h"
 
 /** Where to read from: a running daemon, or the files. */
-typedef struct {
+typedef struct
+{
   gboolean offline;
   char **dirs;
 } PluginSource;
@@ -14,12 +15,15 @@ typedef struct {
 void plugin_source_clear (PluginSource *self);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (PluginSource, plugin_source_clear)
 
-#define PLUGIN_SOURCE_ENTRIES(source)                                                               \
-  { "offline", 0, 0, G_OPTION_ARG_NONE, &(source).offline, "Read the files; ask no daemon", NULL }, \
-  { "plugins-dir", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &(source).dirs, "Read manifests there (implies --offline)", "DIR" }
+#define PLUGIN_SOURCE_ENTRIES(source)                                                                        \
+  { "offline", 0, 0, G_OPTION_ARG_NONE, &(source).offline, "Read the files; ask no daemon", NULL },          \
+  {                                                                                                          \
+    "plugins-dir", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &(source).dirs,                                        \
+        "Read manifests there (implies --offline)", "DIR"                                                    \
+  }
 
-/** Every plugin, as an array. Without a daemon, and with --offline, they are read from the files, in a child of gantryd. Returns:
- * (transfer full), or NULL after a message. */
+/** Every plugin, as an array. Without a daemon, and with --offline, they are read from the files, in a child
+ * of gantryd. Returns: (transfer full), or NULL after a message. */
 JsonNode *plugin_load_all (PluginSource *source);
 /** The trace, as an array of strings. As above. */
 JsonNode *plugin_load_trace (PluginSource *source);

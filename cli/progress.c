@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Progress: bars on a terminal, lines of JSON with --format json, and in a pipe nothing or, of a pull or a push, a line for each blob that has
- * come. Always on standard error: what a program wants to read is on standard output. */
+ * Progress: bars on a terminal, lines of JSON with --format json, and in a pipe nothing or, of a pull or a
+ * push, a line for each blob that has come. Always on standard error: what a program wants to read is on
+ * standard output. */
 #include "cli.h"
 
 #include <glib-unix.h>
@@ -10,7 +11,8 @@
 
 #define BAR_WIDTH 24
 
-typedef struct {
+typedef struct
+{
   GMainLoop *loop;
   GantryJob *job;
   GVariant *result;
@@ -26,7 +28,8 @@ short_name (const char *name)
 {
   const char *colon = strchr (name, ':');
 
-  return colon != NULL && strlen (colon) > 12 ? g_strdup_printf ("%.12s", colon + 1) : g_strdup_printf ("%.20s", name);
+  return colon != NULL && strlen (colon) > 12 ? g_strdup_printf ("%.12s", colon + 1)
+                                              : g_strdup_printf ("%.20s", name);
 }
 
 static gboolean
@@ -64,7 +67,7 @@ add_items (GPtrArray *lines, GVariant *items, guint room)
       read_item (item, &state, &bytes, &total);
       if (!is_active (state) || lines->len >= room)
         continue;
-      bar = cli_bar (total > 0 ? (double) bytes / (double) total : 0, BAR_WIDTH);
+      bar = cli_bar (total > 0 ? (double)bytes / (double)total : 0, BAR_WIDTH);
       done = g_format_size (bytes);
       all = g_format_size (total);
       g_ptr_array_add (lines, g_strdup_printf ("%-12s %-11s %s %9s / %s", shown, state, bar, done, all));
@@ -77,13 +80,16 @@ add_whole (GPtrArray *lines, GantryJob *job)
   g_autofree char *phase = gantry_job_get_phase (job), *bar = NULL;
   guint64 bytes = gantry_job_get_bytes (job), total = gantry_job_get_total_bytes (job);
   guint steps = gantry_job_get_steps (job), total_steps = gantry_job_get_total_steps (job);
-  double part = total > 0 ? (double) MIN (bytes, total) / (double) total : total_steps > 0 ? (double) steps / total_steps : 0;
-  g_autofree char *done = g_format_size (bytes), *all = g_format_size (total), *rate = g_format_size (gantry_job_get_rate (job));
+  double part = total > 0         ? (double)MIN (bytes, total) / (double)total
+                : total_steps > 0 ? (double)steps / total_steps
+                                  : 0;
+  g_autofree char *done = g_format_size (bytes), *all = g_format_size (total),
+                  *rate = g_format_size (gantry_job_get_rate (job));
   g_autoptr (GString) line = g_string_new (NULL);
 
   /* Once everything has come, what is left is unpacking. */
   if (total_steps > 0 && bytes >= total)
-    part = (double) steps / total_steps;
+    part = (double)steps / total_steps;
   bar = cli_bar (part, BAR_WIDTH);
   g_string_append_printf (line, "%-12s %s ", phase != NULL ? phase : "waiting", bar);
   if (total_steps > 0 && bytes >= total)
@@ -127,7 +133,8 @@ tell_ends (Follow *follow)
       g_autofree char *size = NULL;
 
       read_item (item, &state, &bytes, &total);
-      if (is_active (state) || strcmp (state, "waiting") == 0 || !g_hash_table_add (follow->told, g_strdup (name)))
+      if (is_active (state) || strcmp (state, "waiting") == 0
+          || !g_hash_table_add (follow->told, g_strdup (name)))
         continue;
       size = g_format_size (total);
       g_printerr ("%s %s %s\n", name, state, size);

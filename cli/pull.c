@@ -41,18 +41,24 @@ cli_pull (int argc, char **argv)
   g_auto (CliAccess) access = { NULL };
   g_autofree char *name = NULL, *snapshotter = NULL;
   g_auto (GStrv) platforms = NULL, labels = NULL, types = NULL;
-  gboolean all = FALSE, metadata = FALSE, no_unpack = FALSE, quiet = FALSE, referrers = FALSE, schema1 = FALSE;
+  gboolean all = FALSE, metadata = FALSE, no_unpack = FALSE, quiet = FALSE, referrers = FALSE,
+           schema1 = FALSE;
   const GOptionEntry entries[]
-      = { { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms, "This platform [this machine's]; repeatable", "OS/ARCH" },
+      = { { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms,
+            "This platform [this machine's]; repeatable", "OS/ARCH" },
           { "all-platforms", 0, 0, G_OPTION_ARG_NONE, &all, "Every platform", NULL },
-          { "all-metadata", 0, 0, G_OPTION_ARG_NONE, &metadata, "Manifests and configs of every platform", NULL },
+          { "all-metadata", 0, 0, G_OPTION_ARG_NONE, &metadata, "Manifests and configs of every platform",
+            NULL },
           { "name", 0, 0, G_OPTION_ARG_STRING, &name, "Name the image so", "NAME" },
           { "label", 'l', 0, G_OPTION_ARG_STRING_ARRAY, &labels, "Label the image", "K=V" },
           { "snapshotter", 0, 0, G_OPTION_ARG_STRING, &snapshotter, "Unpack for this one", "ID" },
           { "no-unpack", 0, 0, G_OPTION_ARG_NONE, &no_unpack, "Fetch only", NULL },
-          { "referrers", 0, 0, G_OPTION_ARG_NONE, &referrers, "Also what refers to it: signatures and the like", NULL },
-          { "referrer-type", 0, 0, G_OPTION_ARG_STRING_ARRAY, &types, "Of those only this artifact type; repeatable", "TYPE" },
-          { "convert-schema1", 0, 0, G_OPTION_ARG_NONE, &schema1, "Make an OCI image of Docker's oldest format", NULL },
+          { "referrers", 0, 0, G_OPTION_ARG_NONE, &referrers,
+            "Also what refers to it: signatures and the like", NULL },
+          { "referrer-type", 0, 0, G_OPTION_ARG_STRING_ARRAY, &types,
+            "Of those only this artifact type; repeatable", "TYPE" },
+          { "convert-schema1", 0, 0, G_OPTION_ARG_NONE, &schema1,
+            "Make an OCI image of Docker's oldest format", NULL },
           { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Show no progress", NULL },
           CLI_ACCESS_ENTRIES (access),
           { NULL } };
@@ -62,7 +68,8 @@ cli_pull (int argc, char **argv)
 
   if (!cli_parse (&argc, &argv, "pull", "REFERENCE",
                   "Fetches an image from its registry, unpacks it and prints its name.\n\n"
-                  "  gantry pull busybox\n  gantry pull --platform linux/arm64 --no-unpack registry.example:5000/team/app:1.2",
+                  "  gantry pull busybox\n  gantry pull --platform linux/arm64 --no-unpack "
+                  "registry.example:5000/team/app:1.2",
                   entries, FALSE))
     return CLI_USAGE;
   if (argc != 2)
@@ -136,7 +143,8 @@ cli_push (int argc, char **argv)
   g_auto (GStrv) platforms = NULL;
   gboolean quiet = FALSE, referrers = FALSE;
   const GOptionEntry entries[] = {
-    { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms, "Only this platform of an index; repeatable", "OS/ARCH" },
+    { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms, "Only this platform of an index; repeatable",
+      "OS/ARCH" },
     { "referrers", 0, 0, G_OPTION_ARG_NONE, &referrers, "Also what refers to it and is here", NULL },
     { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Show no progress", NULL },
     CLI_ACCESS_ENTRIES (access),
@@ -145,7 +153,8 @@ cli_push (int argc, char **argv)
   g_auto (GVariantDict) options = G_VARIANT_DICT_INIT (NULL);
 
   if (!cli_parse (&argc, &argv, "push", "IMAGE [REFERENCE]",
-                  "Sends an image to a registry, to REFERENCE or to where its name says, and prints the digest. Of an index with one\n"
+                  "Sends an image to a registry, to REFERENCE or to where its name says, and prints the "
+                  "digest. Of an index with one\n"
                   "platform named that manifest is sent, with several an index of those.\n\n"
                   "  gantry push busybox registry.example:5000/team/busybox:1",
                   entries, FALSE))

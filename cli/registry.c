@@ -20,7 +20,7 @@ ask (const char *question, gboolean secret)
   if (hide)
     {
       hidden = shown;
-      hidden.c_lflag &= ~(tcflag_t) ECHO;
+      hidden.c_lflag &= ~(tcflag_t)ECHO;
       tcsetattr (STDIN_FILENO, TCSAFLUSH, &hidden);
     }
   line = cli_read_line ();
@@ -40,7 +40,8 @@ cli_login (int argc, char **argv)
   gboolean no_store = FALSE;
   const GOptionEntry entries[] = {
     { "username", 'u', 0, G_OPTION_ARG_STRING, &username, "The user [asked for]", "USER" },
-    { "password-stdin", 0, 0, G_OPTION_ARG_NONE, &access.password_stdin, "Read the password from standard input", NULL },
+    { "password-stdin", 0, 0, G_OPTION_ARG_NONE, &access.password_stdin,
+      "Read the password from standard input", NULL },
     { "no-store", 0, 0, G_OPTION_ARG_NONE, &no_store, "Only check", NULL },
     { "plain-http", 0, 0, G_OPTION_ARG_NONE, &access.plain_http, "Allow HTTP beyond this machine", NULL },
     { "skip-verify", 'k', 0, G_OPTION_ARG_NONE, &access.skip_verify, "Accept any TLS certificate", NULL },
@@ -54,7 +55,8 @@ cli_login (int argc, char **argv)
   const char *server;
 
   if (!cli_parse (&argc, &argv, "login", "[SERVER]",
-                  "Checks a user's credentials at a registry [docker.io] and keeps them with the daemon, readable by root only.\n\n"
+                  "Checks a user's credentials at a registry [docker.io] and keeps them with the daemon, "
+                  "readable by root only.\n\n"
                   "  gantry login -u maria registry.example:5000",
                   entries, FALSE))
     return CLI_USAGE;
@@ -81,7 +83,8 @@ cli_login (int argc, char **argv)
   else if (no_store)
     g_print ("%s takes the credentials of %s\n", server, username);
   else
-    g_print ("Logged in to %s as %s; the %s is in %s\n", server, username, cli_string (details, "kind"), cli_string (details, "file"));
+    g_print ("Logged in to %s as %s; the %s is in %s\n", server, username, cli_string (details, "kind"),
+             cli_string (details, "file"));
   return 0;
 }
 
@@ -91,12 +94,16 @@ cli_logout (int argc, char **argv)
   GantryClient *client;
   GError *error = NULL;
 
-  if (!cli_parse (&argc, &argv, "logout", "[SERVER]", "Forgets what login has stored for a registry [docker.io].", NULL, FALSE))
+  if (!cli_parse (&argc, &argv, "logout", "[SERVER]",
+                  "Forgets what login has stored for a registry [docker.io].", NULL, FALSE))
     return CLI_USAGE;
   if (argc > 2)
     return cli_usage ("logout", "logout takes one server");
   client = cli_client ();
-  return client == NULL ? 1 : cli_done (gantry_client_logout (client, argc == 2 ? argv[1] : "docker.io", NULL, &error), &error);
+  return client == NULL
+             ? 1
+             : cli_done (gantry_client_logout (client, argc == 2 ? argv[1] : "docker.io", NULL, &error),
+                         &error);
 }
 
 int
@@ -117,13 +124,15 @@ cli_search_tags (int argc, char **argv)
   GError *error = NULL;
 
   if (!cli_parse (&argc, &argv, "search-tags", "REPOSITORY",
-                  "Lists the tags of a repository, in the registry's order.\n\n  gantry search-tags quay.io/podman/hello", entries, FALSE))
+                  "Lists the tags of a repository, in the registry's order.\n\n  gantry search-tags "
+                  "quay.io/podman/hello",
+                  entries, FALSE))
     return CLI_USAGE;
   if (argc != 2)
     return cli_usage ("search-tags", "search-tags needs a repository");
   if (limit < 1)
     return cli_usage ("search-tags", "--limit is at least 1");
-  g_variant_dict_insert (&options, "limit", "u", (guint32) limit);
+  g_variant_dict_insert (&options, "limit", "u", (guint32)limit);
   if (last != NULL)
     g_variant_dict_insert (&options, "last", "s", last);
   if (!cli_access_add (&options, &access))
@@ -135,7 +144,7 @@ cli_search_tags (int argc, char **argv)
   if (tags == NULL)
     return cli_fail_error (error);
   if (cli.json)
-    cli_print_json (g_variant_new_strv ((const char *const *) tags, -1));
+    cli_print_json (g_variant_new_strv ((const char *const *)tags, -1));
   else
     for (gsize i = 0; tags[i] != NULL; i++)
       g_print ("%s\n", tags[i]);
@@ -151,15 +160,16 @@ print_referrers (GVariant *referrers)
   for (gsize i = 0; i < g_variant_n_children (referrers); i++)
     {
       g_autoptr (GVariant) one = g_variant_get_child_value (referrers, i);
-      g_autoptr (GVariant) annotations = g_variant_lookup_value (one, "annotations", G_VARIANT_TYPE ("a{ss}"));
+      g_autoptr (GVariant) annotations
+          = g_variant_lookup_value (one, "annotations", G_VARIANT_TYPE ("a{ss}"));
       const char *created = NULL;
       guint64 size = 0;
 
       g_variant_lookup (one, "size", "t", &size);
       if (annotations != NULL)
         g_variant_lookup (annotations, "org.opencontainers.image.created", "&s", &created);
-      cli_add_row (rows, "%s\t%s\t%" G_GUINT64_FORMAT "\t%s", cli_string (one, "digest"), cli_string (one, "artifact-type"), size,
-                   created != NULL ? created : "");
+      cli_add_row (rows, "%s\t%s\t%" G_GUINT64_FORMAT "\t%s", cli_string (one, "digest"),
+                   cli_string (one, "artifact-type"), size, created != NULL ? created : "");
     }
   cli_print_table (rows);
 }
@@ -180,7 +190,8 @@ cli_referrers (int argc, char **argv)
   GError *error = NULL;
 
   if (!cli_parse (&argc, &argv, "image referrers", "REFERENCE",
-                  "Lists the manifests at a registry that refer to an image there, as signatures and bills of materials do.\n\n"
+                  "Lists the manifests at a registry that refer to an image there, as signatures and bills "
+                  "of materials do.\n\n"
                   "  gantry image referrers --type application/spdx+json registry.example:5000/team/app:1.2",
                   entries, FALSE))
     return CLI_USAGE;
@@ -233,7 +244,8 @@ print_host (guint number, GVariant *host)
   print_field ("TLS", cli_string (host, "tls"));
   print_field ("authorities", ca);
   print_field ("proxy", cli_string (host, "proxy"));
-  print_field ("credentials", cli_string (host, "credentials")[0] != '\0' ? cli_string (host, "credentials") : "none");
+  print_field ("credentials",
+               cli_string (host, "credentials")[0] != '\0' ? cli_string (host, "credentials") : "none");
   if (cli_string (host, "skipped")[0] != '\0')
     print_field ("not asked", cli_string (host, "skipped"));
   else
@@ -257,7 +269,8 @@ explain (int argc, char **argv)
   GError *error = NULL;
 
   if (!cli_parse (&argc, &argv, "registry explain", "REFERENCE",
-                  "Says which hosts would be asked for an image, in which order and why, with whose credentials, and what each answers now.\n\n"
+                  "Says which hosts would be asked for an image, in which order and why, with whose "
+                  "credentials, and what each answers now.\n\n"
                   "  gantry registry explain busybox",
                   entries, FALSE))
     return CLI_USAGE;
@@ -284,7 +297,7 @@ explain (int argc, char **argv)
 
       if (i == 0)
         g_print ("%s\n", cli_string (host, "reference"));
-      print_host ((guint) i + 1, host);
+      print_host ((guint)i + 1, host);
     }
   return 0;
 }

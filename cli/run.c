@@ -6,39 +6,61 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RUN_ENTRIES(run)                                                                                                          \
-  { "detach", 'd', 0, G_OPTION_ARG_NONE, &(run).detach, "Print the id and return", NULL },                                       \
-  { "interactive", 'i', 0, G_OPTION_ARG_NONE, &(run).interactive, "Connect standard input", NULL },                              \
-  { "tty", 't', 0, G_OPTION_ARG_NONE, &(run).tty, "Give it a terminal", NULL },                                                  \
-  { "rm", 0, 0, G_OPTION_ARG_NONE, &(run).rm, "Remove the container when it has ended", NULL },                                  \
-  { "pull", 0, 0, G_OPTION_ARG_STRING, &(run).pull, "Fetch the image: missing, always or never [missing]", "WHEN" },              \
-  { "name", 0, 0, G_OPTION_ARG_STRING, &(run).name, "The container's id", "ID" },                                                \
-  { "env", 'e', 0, G_OPTION_ARG_STRING_ARRAY, &(run).env, "Set a variable", "K=V" },                                             \
-  { "mount", 'v', 0, G_OPTION_ARG_STRING_ARRAY, &(run).mounts, "Mount something into it", "SOURCE:DESTINATION[:ro]" },          \
-  { "user", 'u', 0, G_OPTION_ARG_STRING, &(run).user, "Run as", "USER[:GROUP]" },                                                \
-  { "cwd", 'w', 0, G_OPTION_ARG_STRING, &(run).cwd, "Working directory", "DIR" },                                                \
-  { "hostname", 0, 0, G_OPTION_ARG_STRING, &(run).hostname, "Host name", "NAME" },                                               \
-  { "entrypoint", 0, 0, G_OPTION_ARG_STRING, &(run).entrypoint, "Replace the image's entrypoint", "PROGRAM" },                   \
-  { "read-only", 0, 0, G_OPTION_ARG_NONE, &(run).read_only, "Mount its root read-only", NULL },                                  \
-  { "privileged", 0, 0, G_OPTION_ARG_NONE, &(run).privileged, "Lift the usual restrictions", NULL },                             \
-  { "memory", 'm', 0, G_OPTION_ARG_STRING, &(run).memory, "Memory limit", "BYTES[k|m|g]" },                                      \
-  { "cpus", 0, 0, G_OPTION_ARG_DOUBLE, &(run).cpus, "Processors it may use", "N" },                                              \
-  { "pids-limit", 0, 0, G_OPTION_ARG_INT64, &(run).pids, "Processes it may have", "N" },                                         \
-  { "cap-add", 0, 0, G_OPTION_ARG_STRING_ARRAY, &(run).cap_add, "Give a capability", "CAP" },                                    \
-  { "cap-drop", 0, 0, G_OPTION_ARG_STRING_ARRAY, &(run).cap_drop, "Take a capability", "CAP" },                                  \
-  { "device", 0, 0, G_OPTION_ARG_STRING_ARRAY, &(run).devices, "Give a device", "PATH[:PATH[:rwm]]" },                           \
-  { "ulimit", 0, 0, G_OPTION_ARG_STRING_ARRAY, &(run).ulimits, "Set a limit", "NAME=SOFT[:HARD]" },                              \
-  { "network", 0, 0, G_OPTION_ARG_STRING, &(run).network, "private, host, none or a path", "NET" },                              \
-  { "label", 'l', 0, G_OPTION_ARG_STRING_ARRAY, &(run).labels, "Label the container", "K=V" },                                   \
-  { "annotation", 0, 0, G_OPTION_ARG_STRING_ARRAY, &(run).annotations, "Annotate its spec", "K=V" },                             \
-  { "snapshotter", 0, 0, G_OPTION_ARG_STRING, &(run).snapshotter, "Use this snapshotter", "ID" },                                \
-  { "platform", 0, 0, G_OPTION_ARG_STRING, &(run).platform, "Of the image, as linux/arm64", "OS/ARCH" },                          \
-  { "runtime", 0, 0, G_OPTION_ARG_STRING, &(run).runtime, "Use this runtime", "ID" },                                            \
-  { "seccomp", 0, 0, G_OPTION_ARG_STRING, &(run).seccomp, "default, default-32bit, unconfined or a profile", "PROFILE" },        \
-  { "no-new-privileges", 0, 0, G_OPTION_ARG_NONE, &(run).no_new_privileges, "Give no privileges by set-uid programs", NULL },    \
-  { "pid-file", 0, 0, G_OPTION_ARG_FILENAME, &(run).pid_file, "Write its pid there", "FILE" },                                   \
-  { "spec", 0, 0, G_OPTION_ARG_FILENAME, &(run).spec, "Use this OCI spec as it is", "FILE" },                                    \
-  { NULL }
+#define RUN_ENTRIES(run)                                                                                       \
+  { "detach", 'd', 0, G_OPTION_ARG_NONE, &(run).detach, "Print the id and return", NULL },                     \
+      { "interactive", 'i', 0, G_OPTION_ARG_NONE, &(run).interactive, "Connect standard input", NULL },        \
+      { "tty", 't', 0, G_OPTION_ARG_NONE, &(run).tty, "Give it a terminal", NULL },                            \
+      { "rm", 0, 0, G_OPTION_ARG_NONE, &(run).rm, "Remove the container when it has ended", NULL },            \
+      { "pull", 0, 0, G_OPTION_ARG_STRING, &(run).pull, "Fetch the image: missing, always or never [missing]", \
+        "WHEN" },                                                                                              \
+      { "name", 0, 0, G_OPTION_ARG_STRING, &(run).name, "The container's id", "ID" },                          \
+      { "env", 'e', 0, G_OPTION_ARG_STRING_ARRAY, &(run).env, "Set a variable", "K=V" },                       \
+      { "mount",                                                                                               \
+        'v',                                                                                                   \
+        0,                                                                                                     \
+        G_OPTION_ARG_STRING_ARRAY,                                                                             \
+        &(run).mounts,                                                                                         \
+        "Mount something into it",                                                                             \
+        "SOURCE:DESTINATION[:ro]" },                                                                           \
+      { "user", 'u', 0, G_OPTION_ARG_STRING, &(run).user, "Run as", "USER[:GROUP]" },                          \
+      { "cwd", 'w', 0, G_OPTION_ARG_STRING, &(run).cwd, "Working directory", "DIR" },                          \
+      { "hostname", 0, 0, G_OPTION_ARG_STRING, &(run).hostname, "Host name", "NAME" },                         \
+      { "entrypoint", 0, 0, G_OPTION_ARG_STRING, &(run).entrypoint, "Replace the image's entrypoint",          \
+        "PROGRAM" },                                                                                           \
+      { "read-only", 0, 0, G_OPTION_ARG_NONE, &(run).read_only, "Mount its root read-only", NULL },            \
+      { "privileged", 0, 0, G_OPTION_ARG_NONE, &(run).privileged, "Lift the usual restrictions", NULL },       \
+      { "memory", 'm', 0, G_OPTION_ARG_STRING, &(run).memory, "Memory limit", "BYTES[k|m|g]" },                \
+      { "cpus", 0, 0, G_OPTION_ARG_DOUBLE, &(run).cpus, "Processors it may use", "N" },                        \
+      { "pids-limit", 0, 0, G_OPTION_ARG_INT64, &(run).pids, "Processes it may have", "N" },                   \
+      { "cap-add", 0, 0, G_OPTION_ARG_STRING_ARRAY, &(run).cap_add, "Give a capability", "CAP" },              \
+      { "cap-drop", 0, 0, G_OPTION_ARG_STRING_ARRAY, &(run).cap_drop, "Take a capability", "CAP" },            \
+      { "device", 0, 0, G_OPTION_ARG_STRING_ARRAY, &(run).devices, "Give a device", "PATH[:PATH[:rwm]]" },     \
+      { "ulimit", 0, 0, G_OPTION_ARG_STRING_ARRAY, &(run).ulimits, "Set a limit", "NAME=SOFT[:HARD]" },        \
+      { "network", 0, 0, G_OPTION_ARG_STRING, &(run).network, "private, host, none or a path", "NET" },        \
+      { "label", 'l', 0, G_OPTION_ARG_STRING_ARRAY, &(run).labels, "Label the container", "K=V" },             \
+      { "annotation", 0, 0, G_OPTION_ARG_STRING_ARRAY, &(run).annotations, "Annotate its spec", "K=V" },       \
+      { "snapshotter", 0, 0, G_OPTION_ARG_STRING, &(run).snapshotter, "Use this snapshotter", "ID" },          \
+      { "platform", 0, 0, G_OPTION_ARG_STRING, &(run).platform, "Of the image, as linux/arm64", "OS/ARCH" },   \
+      { "runtime", 0, 0, G_OPTION_ARG_STRING, &(run).runtime, "Use this runtime", "ID" },                      \
+      { "seccomp",                                                                                             \
+        0,                                                                                                     \
+        0,                                                                                                     \
+        G_OPTION_ARG_STRING,                                                                                   \
+        &(run).seccomp,                                                                                        \
+        "default, default-32bit, unconfined or a profile",                                                     \
+        "PROFILE" },                                                                                           \
+      { "no-new-privileges",                                                                                   \
+        0,                                                                                                     \
+        0,                                                                                                     \
+        G_OPTION_ARG_NONE,                                                                                     \
+        &(run).no_new_privileges,                                                                              \
+        "Give no privileges by set-uid programs",                                                              \
+        NULL },                                                                                                \
+      { "pid-file", 0, 0, G_OPTION_ARG_FILENAME, &(run).pid_file, "Write its pid there", "FILE" },             \
+      { "spec", 0, 0, G_OPTION_ARG_FILENAME, &(run).spec, "Use this OCI spec as it is", "FILE" },              \
+  {                                                                                                            \
+    NULL                                                                                                       \
+  }
 
 static char *
 random_id (void)
@@ -80,7 +102,8 @@ create_task (GantryContainer *container, GantryStdio *stdio, GError **error)
 
 /* Makes and starts the task. Returns: its pid, or -1 with *@ret_status set after a message. */
 static gint64
-start_task (Session *session, GantryContainer *container, gboolean detach, gboolean interactive, gboolean tty, int *ret_status)
+start_task (Session *session, GantryContainer *container, gboolean detach, gboolean interactive, gboolean tty,
+            int *ret_status)
 {
   g_autoptr (GantryStdio) stdio = session_stdio (session, detach, interactive, tty);
   GError *error = NULL;
@@ -121,7 +144,9 @@ create_once (const RunOptions *run, const char *id, char **argv, GError **error)
 {
   GVariant *options = run_options_to_variant (run, argv + 2);
 
-  return options != NULL ? gantry_namespace_create_container (cli_namespace (), id, argv[1], options, NULL, error) : NULL;
+  return options != NULL
+             ? gantry_namespace_create_container (cli_namespace (), id, argv[1], options, NULL, error)
+             : NULL;
 }
 
 static GantryContainer *
@@ -194,7 +219,7 @@ cli_run (int argc, char **argv)
     }
   if (run.detach)
     {
-      g_print ("%s\n", (const char *) g_object_get_data (G_OBJECT (container), "id"));
+      g_print ("%s\n", (const char *)g_object_get_data (G_OBJECT (container), "id"));
       return 0;
     }
   status = session_follow (&session);
@@ -220,7 +245,7 @@ cli_create (int argc, char **argv)
   container = create_container (&run, argv);
   if (container == NULL)
     return CLI_NOT_RUN;
-  g_print ("%s\n", (const char *) g_object_get_data (G_OBJECT (container), "id"));
+  g_print ("%s\n", (const char *)g_object_get_data (G_OBJECT (container), "id"));
   return 0;
 }
 
@@ -228,14 +253,16 @@ int
 cli_start (int argc, char **argv)
 {
   gboolean attach = FALSE, tty = FALSE;
-  const GOptionEntry entries[] = { { "attach", 'a', 0, G_OPTION_ARG_NONE, &attach, "Stay connected to it", NULL },
-                                   { "tty", 't', 0, G_OPTION_ARG_NONE, &tty, "It was created with --tty", NULL },
-                                   { NULL } };
+  const GOptionEntry entries[]
+      = { { "attach", 'a', 0, G_OPTION_ARG_NONE, &attach, "Stay connected to it", NULL },
+          { "tty", 't', 0, G_OPTION_ARG_NONE, &tty, "It was created with --tty", NULL },
+          { NULL } };
   g_autoptr (GantryContainer) container = NULL;
   Session session = { .socket = -1 };
   int status = CLI_NOT_RUN;
 
-  if (!cli_parse (&argc, &argv, "start", "CONTAINER", "Starts a container that was created, or has ended.", entries, FALSE))
+  if (!cli_parse (&argc, &argv, "start", "CONTAINER", "Starts a container that was created, or has ended.",
+                  entries, FALSE))
     return CLI_USAGE;
   if (argc != 2)
     return cli_usage ("start", "start needs a container");

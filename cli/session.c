@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The streams of a process. Without a terminal it gets our own descriptors; with one, we copy between it and a socket. */
+ * The streams of a process. Without a terminal it gets our own descriptors; with one, we copy between it and
+ * a socket. */
 #include "cli.h"
 
 #include <errno.h>
@@ -12,7 +13,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-typedef struct {
+typedef struct
+{
   Session *session;
   GMainLoop *loop;
   struct termios saved;
@@ -84,7 +86,7 @@ on_winch (int fd, GIOCondition condition, gpointer data)
 static gboolean
 pass_on (Follow *follow, int number)
 {
-  gantry_process_kill_async (follow->session->process, (guint) number, FALSE, NULL, NULL, NULL);
+  gantry_process_kill_async (follow->session->process, (guint)number, FALSE, NULL, NULL, NULL);
   return G_SOURCE_CONTINUE;
 }
 
@@ -118,7 +120,7 @@ write_all (int fd, const char *data, gsize length)
       if (n > 0)
         {
           data += n;
-          length -= (gsize) n;
+          length -= (gsize)n;
         }
     }
   return TRUE;
@@ -132,7 +134,7 @@ on_typed (int fd, GIOCondition condition, gpointer data)
   ssize_t n = read (fd, buffer, sizeof buffer);
 
   if (n > 0)
-    return write_all (session->socket, buffer, (gsize) n);
+    return write_all (session->socket, buffer, (gsize)n);
   shutdown (session->socket, SHUT_WR);
   return G_SOURCE_REMOVE;
 }
@@ -143,7 +145,7 @@ on_output (int fd, GIOCondition condition, gpointer data)
   char buffer[16384];
   ssize_t n = read (fd, buffer, sizeof buffer);
 
-  return n > 0 && write_all (STDOUT_FILENO, buffer, (gsize) n);
+  return n > 0 && write_all (STDOUT_FILENO, buffer, (gsize)n);
 }
 
 static void
@@ -151,7 +153,7 @@ on_waited (GObject *object, GAsyncResult *result, gpointer data)
 {
   Follow *follow = data;
 
-  follow->status = (int) gantry_process_wait_finish (GANTRY_PROCESS (object), result, &follow->error);
+  follow->status = (int)gantry_process_wait_finish (GANTRY_PROCESS (object), result, &follow->error);
   g_main_loop_quit (follow->loop);
 }
 
@@ -221,8 +223,8 @@ says (const GError *error, const char *const *words)
   return FALSE;
 }
 
-/* 127 for a program that is not there, 126 for one that can't be executed, CLI_NOT_RUN for everything else that is not the container's own
- * doing: as env (1) and podman. */
+/* 127 for a program that is not there, 126 for one that can't be executed, CLI_NOT_RUN for everything else
+ * that is not the container's own doing: as env (1) and podman. */
 int
 session_start_failure (GError *error)
 {

@@ -9,7 +9,8 @@
 #define INTERVAL_US 500000
 
 /* One container and two looks at it. */
-typedef struct {
+typedef struct
+{
   GantryContainer *container;
   char *id;
   GVariant *before;
@@ -77,19 +78,22 @@ use_and_limit (guint64 use, guint64 limit)
 {
   g_autofree char *used = g_format_size (use), *all = g_format_size (limit);
 
-  return limit == 0 || limit >= G_MAXINT64 / 2 ? g_steal_pointer (&used) : g_strdup_printf ("%s / %s", used, all);
+  return limit == 0 || limit >= G_MAXINT64 / 2 ? g_steal_pointer (&used)
+                                               : g_strdup_printf ("%s / %s", used, all);
 }
 
 static void
 add_row (GPtrArray *rows, Sample *sample)
 {
   guint64 cpu_ns = number (sample->after, "cpu-usage-ns") - number (sample->before, "cpu-usage-ns");
-  double percent = (double) cpu_ns / 10.0 / (double) MAX (1, sample->after_us - sample->before_us);
-  g_autofree char *memory = use_and_limit (number (sample->after, "memory-usage"), number (sample->after, "memory-limit"));
+  double percent = (double)cpu_ns / 10.0 / (double)MAX (1, sample->after_us - sample->before_us);
+  g_autofree char *memory
+      = use_and_limit (number (sample->after, "memory-usage"), number (sample->after, "memory-limit"));
   g_autofree char *in = g_format_size (number (sample->after, "io-read-bytes"));
   g_autofree char *out = g_format_size (number (sample->after, "io-write-bytes"));
 
-  cli_add_row (rows, "%s\t%.1f%%\t%s\t%" G_GUINT64_FORMAT "\t%s / %s", sample->id, percent, memory, number (sample->after, "pids"), in, out);
+  cli_add_row (rows, "%s\t%.1f%%\t%s\t%" G_GUINT64_FORMAT "\t%s / %s", sample->id, percent, memory,
+               number (sample->after, "pids"), in, out);
 }
 
 /* Looks at every container once. Returns: an exit status. */
@@ -135,7 +139,8 @@ cli_stats (int argc, char **argv)
   g_autoptr (GPtrArray) samples = g_ptr_array_new_with_free_func (sample_free);
   g_autoptr (GPtrArray) rows = cli_new_table ();
 
-  if (!cli_parse (&argc, &argv, "stats", "[CONTAINER …]", "Shows what containers use: those named, or all that run.", NULL, FALSE))
+  if (!cli_parse (&argc, &argv, "stats", "[CONTAINER …]",
+                  "Shows what containers use: those named, or all that run.", NULL, FALSE))
     return CLI_USAGE;
   if (argc == 1 && add_all (samples) != 0)
     return 1;

@@ -30,9 +30,10 @@ system_info (int argc, char **argv)
   g_variant_iter_init (&iter, server);
   while (g_variant_iter_loop (&iter, "{&sv}", &key, &value))
     {
-      g_autofree char *text = g_variant_is_of_type (value, G_VARIANT_TYPE_STRING) ? g_variant_dup_string (value, NULL)
-                              : strcmp (key, "StartedAt") == 0                    ? cli_ago (g_variant_get_int64 (value))
-                                                                                  : g_variant_print (value, FALSE);
+      g_autofree char *text = g_variant_is_of_type (value, G_VARIANT_TYPE_STRING)
+                                  ? g_variant_dup_string (value, NULL)
+                              : strcmp (key, "StartedAt") == 0 ? cli_ago (g_variant_get_int64 (value))
+                                                               : g_variant_print (value, FALSE);
 
       cli_add_row (rows, "%s\t%s", key, text);
     }
@@ -46,7 +47,8 @@ system_jobs (int argc, char **argv)
   g_autoptr (GPtrArray) jobs = NULL;
   GError *error = NULL;
 
-  if (!cli_parse (&argc, &argv, "system jobs", "", "Lists the paths of jobs that run or have just ended.", NULL, FALSE))
+  if (!cli_parse (&argc, &argv, "system jobs", "", "Lists the paths of jobs that run or have just ended.",
+                  NULL, FALSE))
     return CLI_USAGE;
   if (cli_client () == NULL)
     return 1;
@@ -73,14 +75,16 @@ int
 cli_check (int argc, char **argv)
 {
   gboolean repair = FALSE;
-  const GOptionEntry entries[]
-      = { { "repair", 0, 0, G_OPTION_ARG_NONE, &repair, "Remove what nothing names, forget what is not there", NULL }, { NULL } };
+  const GOptionEntry entries[] = { { "repair", 0, 0, G_OPTION_ARG_NONE, &repair,
+                                     "Remove what nothing names, forget what is not there", NULL },
+                                   { NULL } };
   g_auto (GStrv) problems = NULL;
   GError *error = NULL;
 
   if (!cli_parse (&argc, &argv, "check", "",
-                  "Compares the daemon's database with the disk, the mounts and the shims; one line a problem, and the status 1 if there is one.", entries,
-                  FALSE))
+                  "Compares the daemon's database with the disk, the mounts and the shims; one line a "
+                  "problem, and the status 1 if there is one.",
+                  entries, FALSE))
     return CLI_USAGE;
   if (cli_client () == NULL)
     return 1;
@@ -106,14 +110,14 @@ gc_why (int argc, char **argv)
     return cli_usage ("gc why", "why needs a digest, an image or a snapshot");
   if (cli_client () == NULL)
     return 1;
-  kind = g_str_has_prefix (argv[1], "sha256:")                                            ? "content"
+  kind = g_str_has_prefix (argv[1], "sha256:")                                             ? "content"
          : g_str_has_prefix (argv[1], "overlay/") || g_str_has_prefix (argv[1], "native/") ? "snapshot"
-                                                                                            : "image";
+                                                                                           : "image";
   path = gantry_client_why_kept (cli_client (), kind, cli.ns, argv[1], NULL, &error);
   if (path == NULL)
     return cli_fail_error (error);
   for (gsize i = 0; path[i] != NULL; i++)
-    g_print ("%*s%s\n", (int) i * 2, "", path[i]);
+    g_print ("%*s%s\n", (int)i * 2, "", path[i]);
   if (path[0] == NULL)
     g_print ("nothing keeps %s; it goes with the next collection\n", argv[1]);
   return 0;
@@ -174,5 +178,6 @@ cli_gc (int argc, char **argv)
 
   if (argc < 2 || strcmp (argv[1], "--dry-run") == 0)
     return gc_run (argc, argv);
-  return cli_dispatch ("gc", "Garbage collection, which otherwise happens by itself.", verbs, G_N_ELEMENTS (verbs), argc, argv);
+  return cli_dispatch ("gc", "Garbage collection, which otherwise happens by itself.", verbs,
+                       G_N_ELEMENTS (verbs), argc, argv);
 }

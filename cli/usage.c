@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-/* How many of @usages (of a{sv}) have each blob or snapshot. Returns: (transfer full): key -> count as pointer. */
+/* How many of @usages (of a{sv}) have each blob or snapshot. Returns: (transfer full): key -> count as
+ * pointer. */
 static GHashTable *
 count_users (GPtrArray *usages)
 {
@@ -13,7 +14,8 @@ count_users (GPtrArray *usages)
 
   for (guint i = 0; i < usages->len; i++)
     {
-      g_autoptr (GVariant) blobs = g_variant_lookup_value (g_ptr_array_index (usages, i), "blobs", G_VARIANT_TYPE ("a(st)"));
+      g_autoptr (GVariant) blobs
+          = g_variant_lookup_value (g_ptr_array_index (usages, i), "blobs", G_VARIANT_TYPE ("a(st)"));
       g_autoptr (GVariant) snapshots
           = g_variant_lookup_value (g_ptr_array_index (usages, i), "snapshots", G_VARIANT_TYPE ("a(sstt)"));
       GVariantIter iter;
@@ -21,13 +23,15 @@ count_users (GPtrArray *usages)
 
       g_variant_iter_init (&iter, blobs);
       while (g_variant_iter_next (&iter, "(&st)", &name, NULL))
-        g_hash_table_insert (users, g_strdup (name), GINT_TO_POINTER (GPOINTER_TO_INT (g_hash_table_lookup (users, name)) + 1));
+        g_hash_table_insert (users, g_strdup (name),
+                             GINT_TO_POINTER (GPOINTER_TO_INT (g_hash_table_lookup (users, name)) + 1));
       g_variant_iter_init (&iter, snapshots);
       while (g_variant_iter_next (&iter, "(&s&stt)", &id, &name, NULL, NULL))
         {
           char *key = g_strconcat (id, "/", name, NULL);
 
-          g_hash_table_insert (users, key, GINT_TO_POINTER (GPOINTER_TO_INT (g_hash_table_lookup (users, key)) + 1));
+          g_hash_table_insert (users, key,
+                               GINT_TO_POINTER (GPOINTER_TO_INT (g_hash_table_lookup (users, key)) + 1));
         }
     }
   return users;
@@ -69,7 +73,7 @@ number (GVariant *usage, const char *key)
 static GPtrArray *
 get_usages (GPtrArray *images)
 {
-  g_autoptr (GPtrArray) usages = g_ptr_array_new_with_free_func ((GDestroyNotify) g_variant_unref);
+  g_autoptr (GPtrArray) usages = g_ptr_array_new_with_free_func ((GDestroyNotify)g_variant_unref);
 
   for (guint i = 0; i < images->len; i++)
     {
@@ -101,7 +105,8 @@ print_usages (GPtrArray *images, GPtrArray *usages)
       const char *name = cli_string (gantry_image_get_info (g_ptr_array_index (images, i)), "name");
       guint64 own = own_bytes (usage, users);
       g_autofree char *blobs = g_format_size (number (usage, "blob-bytes"));
-      g_autofree char *unpacked = g_format_size (number (usage, "snapshot-bytes")), *alone = g_format_size (own);
+      g_autofree char *unpacked = g_format_size (number (usage, "snapshot-bytes")),
+                      *alone = g_format_size (own);
       GVariantDict dict;
 
       cli_add_row (rows, "%s\t%s\t%s\t%s", name, blobs, unpacked, alone);
@@ -126,7 +131,9 @@ cli_image_usage (int argc, char **argv)
   GError *error = NULL;
 
   if (!cli_parse (&argc, &argv, "image usage", "",
-                  "What images take on disk: their blobs, their unpacked layers, and what of both no other image has.", NULL, FALSE))
+                  "What images take on disk: their blobs, their unpacked layers, and what of both no other "
+                  "image has.",
+                  NULL, FALSE))
     return CLI_USAGE;
   if (cli_namespace () == NULL)
     return 1;
@@ -155,7 +162,9 @@ used_images (void)
     }
   used = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   for (guint i = 0; i < containers->len; i++)
-    g_hash_table_add (used, g_strdup (cli_string (gantry_container_get_info (g_ptr_array_index (containers, i)), "image")));
+    g_hash_table_add (used,
+                      g_strdup (cli_string (gantry_container_get_info (g_ptr_array_index (containers, i)),
+                                            "image")));
   return used;
 }
 
@@ -165,8 +174,10 @@ cli_image_prune (int argc, char **argv)
   gboolean all = FALSE, dry_run = FALSE;
   g_auto (GStrv) filters = NULL;
   const GOptionEntry entries[]
-      = { { "all", 'a', 0, G_OPTION_ARG_NONE, &all, "Every image that no container uses, not only those without a tag", NULL },
-          { "filter", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &filters, "Only those that match, as name~=busybox", "FILTER" },
+      = { { "all", 'a', 0, G_OPTION_ARG_NONE, &all,
+            "Every image that no container uses, not only those without a tag", NULL },
+          { "filter", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &filters, "Only those that match, as name~=busybox",
+            "FILTER" },
           { "dry-run", 0, 0, G_OPTION_ARG_NONE, &dry_run, "Only say which", NULL },
           { NULL } };
   g_autoptr (GPtrArray) images = NULL;
@@ -174,11 +185,12 @@ cli_image_prune (int argc, char **argv)
   GError *error = NULL;
   int status = 0;
 
-  if (!cli_parse (&argc, &argv, "image prune", "", "Forgets images that no container uses, and prints their names.", entries, FALSE))
+  if (!cli_parse (&argc, &argv, "image prune", "",
+                  "Forgets images that no container uses, and prints their names.", entries, FALSE))
     return CLI_USAGE;
   if (cli_namespace () == NULL || (used = used_images ()) == NULL)
     return 1;
-  images = gantry_namespace_list_images (cli_namespace (), (const char *const *) filters, NULL, &error);
+  images = gantry_namespace_list_images (cli_namespace (), (const char *const *)filters, NULL, &error);
   if (images == NULL)
     return cli_fail_error (error);
   for (guint i = 0; i < images->len; i++)

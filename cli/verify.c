@@ -30,17 +30,20 @@ cli_image_verify (int argc, char **argv)
 {
   g_autofree char *platform = NULL;
   gboolean offline = FALSE, allowed = FALSE;
-  const GOptionEntry entries[]
-      = { { "platform", 0, 0, G_OPTION_ARG_STRING, &platform, "Of an image for several [this machine's]", "OS/ARCH" },
-          { "offline", 0, 0, G_OPTION_ARG_NONE, &offline, "Ask no network: what was learnt earlier counts", NULL },
-          { NULL } };
+  const GOptionEntry entries[] = { { "platform", 0, 0, G_OPTION_ARG_STRING, &platform,
+                                     "Of an image for several [this machine's]", "OS/ARCH" },
+                                   { "offline", 0, 0, G_OPTION_ARG_NONE, &offline,
+                                     "Ask no network: what was learnt earlier counts", NULL },
+                                   { NULL } };
   g_autoptr (GantryImage) image = NULL;
   g_autoptr (GVariant) answer = NULL;
   GVariantDict options;
   GError *error = NULL;
 
   if (!cli_parse (&argc, &argv, "image verify", "IMAGE",
-                  "Says whether policy.json allows an image to be used, step by step. Exit status 0 if it does, 1 if not.", entries, FALSE))
+                  "Says whether policy.json allows an image to be used, step by step. Exit status 0 if it "
+                  "does, 1 if not.",
+                  entries, FALSE))
     return CLI_USAGE;
   if (argc != 2)
     return cli_usage ("image verify", "verify needs an image");
@@ -98,19 +101,23 @@ write_signature (const char *path, GVariant *answer)
   const char *data = signature != NULL ? g_variant_get_fixed_array (signature, &length, 1) : NULL;
   GError *error = NULL;
 
-  return cli_done (data != NULL && g_file_set_contents_full (path, data, (gssize) length, G_FILE_SET_CONTENTS_CONSISTENT, 0644, &error),
+  return cli_done (data != NULL
+                       && g_file_set_contents_full (path, data, (gssize)length,
+                                                    G_FILE_SET_CONTENTS_CONSISTENT, 0644, &error),
                    &error);
 }
 
 int
 cli_image_sign (int argc, char **argv)
 {
-  g_autofree char *key = NULL, *home = g_strdup (g_getenv ("GNUPGHOME")), *passphrase_file = NULL, *passphrase = NULL, *output = NULL;
+  g_autofree char *key = NULL, *home = g_strdup (g_getenv ("GNUPGHOME")), *passphrase_file = NULL,
+                  *passphrase = NULL, *output = NULL;
   gboolean no_store = FALSE;
   const GOptionEntry entries[]
       = { { "key", 'k', 0, G_OPTION_ARG_STRING, &key, "Sign with this key", "FINGERPRINT" },
           { "gnupg-home", 0, 0, G_OPTION_ARG_FILENAME, &home, "Where the secret key is [GNUPGHOME]", "DIR" },
-          { "passphrase-file", 0, 0, G_OPTION_ARG_FILENAME, &passphrase_file, "Read the key's passphrase there; - is standard input", "FILE" },
+          { "passphrase-file", 0, 0, G_OPTION_ARG_FILENAME, &passphrase_file,
+            "Read the key's passphrase there; - is standard input", "FILE" },
           { "output", 'o', 0, G_OPTION_ARG_FILENAME, &output, "Write the signature there, too", "FILE" },
           { "no-store", 0, 0, G_OPTION_ARG_NONE, &no_store, "Do not put it into the signature store", NULL },
           { NULL } };
@@ -120,7 +127,8 @@ cli_image_sign (int argc, char **argv)
   GError *error = NULL;
 
   if (!cli_parse (&argc, &argv, "image sign", "IMAGE",
-                  "Signs that this name is this image (\"simple signing\", as skopeo does), and prints where the signature was stored.\n\n"
+                  "Signs that this name is this image (\"simple signing\", as skopeo does), and prints where "
+                  "the signature was stored.\n\n"
                   "  gantry image sign --key 6A1C… registry.example/app:1",
                   entries, FALSE))
     return CLI_USAGE;

@@ -73,8 +73,8 @@ gantry_client_why_kept (GantryClient *self, const char *kind, const char *ns, co
                         GCancellable *cancellable, GError **error)
 {
   return _gantry_take_strv (_gantry_object_call_value (self, "Manager", "WhyKept",
-                                               g_variant_new ("(sss)", kind, ns, id), NULL, cancellable,
-                                               error));
+                                                       g_variant_new ("(sss)", kind, ns, id), NULL,
+                                                       cancellable, error));
 }
 
 /**
@@ -125,8 +125,9 @@ gantry_client_why_kept_finish (GantryClient *self, GAsyncResult *result, GError 
 char **
 gantry_client_check (GantryClient *self, gboolean repair, GCancellable *cancellable, GError **error)
 {
-  return _gantry_take_strv (_gantry_object_call_value (self, "Manager", "Check", g_variant_new ("(b)", repair), NULL,
-                                               cancellable, error));
+  return _gantry_take_strv (_gantry_object_call_value (self, "Manager", "Check",
+                                                       g_variant_new ("(b)", repair), NULL, cancellable,
+                                                       error));
 }
 
 /**

@@ -309,7 +309,8 @@ gantry_client_list_plugins_finish (GantryClient *self, GAsyncResult *result, GEr
 char **
 gantry_client_get_trace (GantryClient *self, GCancellable *cancellable, GError **error)
 {
-  return _gantry_take_strv (_gantry_object_call_value (self, "Manager", "GetTrace", NULL, NULL, cancellable, error));
+  return _gantry_take_strv (
+      _gantry_object_call_value (self, "Manager", "GetTrace", NULL, NULL, cancellable, error));
 }
 
 /**

@@ -380,13 +380,14 @@ gantry_container_create_task_finish (GantryContainer *self, GAsyncResult *result
  * @cancellable: (nullable): ends the call
  * @error: why not
  *
- * Opens what a container with gantry_stdio_new_logged() has written. A line is a time, "stdout" or "stderr", "F" (a whole line) or "P" (a
- * part of one), and the text.
+ * Opens what a container with gantry_stdio_new_logged() has written. A line is a time, "stdout" or "stderr",
+ * "F" (a whole line) or "P" (a part of one), and the text.
  *
  * Returns: a descriptor to read from, which the caller closes; -1 with @error set
  */
 int
-gantry_container_open_log (GantryContainer *self, gboolean previous, GCancellable *cancellable, GError **error)
+gantry_container_open_log (GantryContainer *self, gboolean previous, GCancellable *cancellable,
+                           GError **error)
 {
   return _gantry_object_call_fd (self, "Container", "OpenLog", g_variant_new ("(b)", previous), cancellable,
                                  error);

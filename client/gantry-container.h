@@ -38,7 +38,8 @@ void gantry_container_set_labels_async (GantryContainer *self, GVariant *labels,
                                         GAsyncReadyCallback callback, gpointer user_data);
 gboolean gantry_container_set_labels_finish (GantryContainer *self, GAsyncResult *result, GError **error);
 
-int gantry_container_open_log (GantryContainer *self, gboolean previous, GCancellable *cancellable, GError **error);
+int gantry_container_open_log (GantryContainer *self, gboolean previous, GCancellable *cancellable,
+                               GError **error);
 void gantry_container_open_log_async (GantryContainer *self, gboolean previous, GCancellable *cancellable,
                                       GAsyncReadyCallback callback, gpointer user_data);
 int gantry_container_open_log_finish (GantryContainer *self, GAsyncResult *result, GError **error);

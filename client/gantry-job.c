@@ -226,8 +226,8 @@ gantry_job_get_rate (GantryJob *self)
  * gantry_job_get_items:
  * @self: a job
  *
- * Returns: (transfer full) (nullable): a{sa{sv}}: what it works on, such as blobs by digest, as far as it has been
- * told: each with "state" s, "bytes" t and "total-bytes" t
+ * Returns: (transfer full) (nullable): a{sa{sv}}: what it works on, such as blobs by digest, as far as it has
+ * been told: each with "state" s, "bytes" t and "total-bytes" t
  */
 GVariant *
 gantry_job_get_items (GantryJob *self)

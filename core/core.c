@@ -89,8 +89,9 @@ tell_outcome (Plugin *plugin)
   else if (plugin->state == STATE_SKIPPED)
     g_info ("plugin %s was skipped: %s", name, plugin->reason);
   else
-    g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", GANTRY_MESSAGE_PLUGIN_FAILED, "GANTRY_PLUGIN", name,
-                      "CODE_FUNC", __func__, "MESSAGE", "plugin %s failed: %s", name, plugin->reason);
+    g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", GANTRY_MESSAGE_PLUGIN_FAILED,
+                      "GANTRY_PLUGIN", name, "CODE_FUNC", __func__, "MESSAGE", "plugin %s failed: %s", name,
+                      plugin->reason);
 }
 
 static gboolean
@@ -105,13 +106,12 @@ static void
 check_fatal (Plugin *plugin)
 {
   if (plugin->manifest->on_failure != ON_FAILURE_FAIL || plugin->core->stopping || plugin->core->fatal
-      || plugin->core->options->checking
-      || plugin->manifest->masked_by != NULL || plugin->state == STATE_OK
+      || plugin->core->options->checking || plugin->manifest->masked_by != NULL || plugin->state == STATE_OK
       || (plugin->state == STATE_SKIPPED && (plugin->retrying || (plugin->lacks_need && plugin->awaits))))
     return;
-  g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_CRITICAL, "MESSAGE_ID", GANTRY_MESSAGE_PLUGIN_REQUIRED, "GANTRY_PLUGIN",
-                    plugin->manifest->name, "MESSAGE", "plugin %s is required (OnFailure=fail): %s", plugin->manifest->name,
-                    plugin->reason);
+  g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_CRITICAL, "MESSAGE_ID", GANTRY_MESSAGE_PLUGIN_REQUIRED,
+                    "GANTRY_PLUGIN", plugin->manifest->name, "MESSAGE",
+                    "plugin %s is required (OnFailure=fail): %s", plugin->manifest->name, plugin->reason);
   plugin->core->fatal = TRUE;
   plugin->core->exit_status = 1;
   core_post (plugin->core, on_fatal, plugin->core); /* not now: the lock is held */
@@ -420,8 +420,8 @@ core_load (Core *self, GError **error)
   for (guint i = 0; i < self->options->warnings->len; i++)
     g_ptr_array_add (self->warnings, g_strdup (g_ptr_array_index (self->options->warnings, i)));
   for (guint i = 0; i < self->warnings->len; i++)
-    g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", GANTRY_MESSAGE_CONFIGURATION, "MESSAGE", "%s",
-                      (const char *)g_ptr_array_index (self->warnings, i));
+    g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", GANTRY_MESSAGE_CONFIGURATION,
+                      "MESSAGE", "%s", (const char *)g_ptr_array_index (self->warnings, i));
   return TRUE;
 }
 
@@ -478,7 +478,8 @@ core_stop (Core *self, const char *reason)
   if (self->stopping)
     return;
   self->stopping = TRUE;
-  g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_INFO, "MESSAGE_ID", GANTRY_MESSAGE_STOPPING, "MESSAGE", "stopping: %s", reason);
+  g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_INFO, "MESSAGE_ID", GANTRY_MESSAGE_STOPPING, "MESSAGE",
+                    "stopping: %s", reason);
   self->frontends_stopping = 1; /* this function's own */
   for (guint i = 0; i < self->started->len; i++)
     {
@@ -529,7 +530,8 @@ core_finish (Core *self)
       g_mutex_unlock (&self->pools_lock);
       g_thread_pool_free (pool, FALSE, TRUE);
     }
-  /* What that work has left for the main context is done while the plugins are there; a source that never ends is not waited for. */
+  /* What that work has left for the main context is done while the plugins are there; a source that never
+   * ends is not waited for. */
   for (guint i = 0; i < MAX_LAST_ITERATIONS && g_main_context_iteration (self->context, FALSE); i++)
     ;
   while (self->started->len > 0)

@@ -166,9 +166,9 @@ add_interfaces (Plugin *plugin, GVariantBuilder *builder)
     {
       g_variant_builder_open (&interfaces, G_VARIANT_TYPE_VARDICT);
       add_string (&interfaces, "type", provides[i]);
-      g_variant_builder_add (
-          &interfaces, "{sv}", "size",
-          g_variant_new_uint64 (plugin->state == STATE_OK ? plugin_vtable_size (plugin, provides[i]) : 0));
+      g_variant_builder_add (&interfaces, "{sv}", "size",
+                             g_variant_new_uint64 (
+                                 plugin->state == STATE_OK ? plugin_vtable_size (plugin, provides[i]) : 0));
       g_variant_builder_close (&interfaces);
     }
   g_variant_builder_add (builder, "{sv}", "interfaces", g_variant_builder_end (&interfaces));

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_CONFIG (1024 * 1024)
+#define MAX_CONFIG     (1024 * 1024)
 #define SETTLE_SECONDS 1
 
 typedef struct
@@ -386,7 +386,8 @@ on_signal (gpointer data)
   return G_SOURCE_CONTINUE;
 }
 
-/* Starting takes memory once, and malloc keeps it, scattered over the arenas of threads that have ended: a fourteenth of the daemon's. */
+/* Starting takes memory once, and malloc keeps it, scattered over the arenas of threads that have ended: a
+ * fourteenth of the daemon's. */
 static gboolean
 give_back_memory (gpointer data)
 {
@@ -400,8 +401,8 @@ tell_ready (Core *core)
   g_timeout_add_seconds (SETTLE_SECONDS, give_back_memory, NULL);
   core_hold (core, 0);
   notify_manager ("READY=1");
-  g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_INFO, "MESSAGE_ID", GANTRY_MESSAGE_READY, "MESSAGE", "ready after %.1f ms",
-                    (double)(g_get_real_time () * 1000 - core->started_ns) / 1e6);
+  g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_INFO, "MESSAGE_ID", GANTRY_MESSAGE_READY, "MESSAGE",
+                    "ready after %.1f ms", (double)(g_get_real_time () * 1000 - core->started_ns) / 1e6);
 }
 
 static int
@@ -423,7 +424,8 @@ run (Options *options)
       g_printerr ("gantryd: %s\n", error->message);
       return 1;
     }
-  /* A peer that has gone is an error of write (2). GSocket would see to that, but not every frontend has one. */
+  /* A peer that has gone is an error of write (2). GSocket would see to that, but not every frontend has one.
+   */
   signal (SIGPIPE, SIG_IGN);
   g_unix_signal_add (SIGTERM, on_signal, core);
   g_unix_signal_add (SIGINT, on_signal, core);

@@ -43,8 +43,8 @@ typedef struct
   int rank;
   OnFailure on_failure;
   gboolean isolate; /* Isolate=process */
-  char *masked_by; /* (nullable): the file that masks it; nothing else is then known */
-  GError *error;   /* (nullable): why it can't be used */
+  char *masked_by;  /* (nullable): the file that masks it; nothing else is then known */
+  GError *error;    /* (nullable): why it can't be used */
 } Manifest;
 
 void manifest_free (Manifest *self);

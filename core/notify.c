@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * One datagram to $NOTIFY_SOCKET. libsystemd would do it too, and be a fifteenth of the daemon's memory with the libraries that it needs for
- * the journal. */
+ * One datagram to $NOTIFY_SOCKET. libsystemd would do it too, and be a fifteenth of the daemon's memory with
+ * the libraries that it needs for the journal. */
 #include "notify.h"
 
 #include <errno.h>

@@ -197,7 +197,8 @@ list (GrpcCall *call, GBytes *bytes, gpointer data)
   HostList self = host_list_new (pack_infos);
 
   if (request != NULL)
-    gantry_content_walk (data, list_or_null (filters), on_blob, &self, grpc_call_get_cancellable (call), &error);
+    gantry_content_walk (data, list_or_null (filters), on_blob, &self, grpc_call_get_cancellable (call),
+                         &error);
   wire_message_free (request);
   host_list_send (&self, call, error);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What gantry-plugin-host serves: one interface of one plugin, as containerd's services of proxy plugins. The names of snapshotters and
- * namespaces in requests are not looked at: there is one of each here.
+ * What gantry-plugin-host serves: one interface of one plugin, as containerd's services of proxy plugins. The
+ * names of snapshotters and namespaces in requests are not looked at: there is one of each here.
  */
 #pragma once
 
@@ -30,5 +30,6 @@ typedef struct
 HostList host_list_new (HostPackFunc pack);
 /** Takes a reference to @info. */
 void host_list_add (HostList *self, gpointer info);
-/** Sends all of it as the peer reads it, then ends @call with OK; with @error (nullable) only ends it. Frees what @self has. */
+/** Sends all of it as the peer reads it, then ends @call with OK; with @error (nullable) only ends it. Frees
+ * what @self has. */
 void host_list_send (HostList *self, GrpcCall *call, const GError *error);

@@ -15,11 +15,12 @@
 
 #include <gantry/error.h>
 
-#define MAX_DEPTH 4096
+#define MAX_DEPTH  4096
 #define MAX_XATTRS (64 * 1024)
-#define MAX_CHUNK (1 << 30)
+#define MAX_CHUNK  (1 << 30)
 
-typedef struct {
+typedef struct
+{
   GHashTable *links; /* "dev:inode" of files with several names -> first copy's path */
   int root;          /* of the copy, for links */
   GString *path;     /* of the current directory in the copy, with a final slash */
@@ -39,13 +40,13 @@ copy_xattrs (int from, int to, GError **error)
 
   if (length < 0)
     return errno == ENOTSUP || gantry_throw_errno (error, errno, "listing extended attributes");
-  for (ssize_t i = 0; i < length; i += (ssize_t) strlen (names + i) + 1)
+  for (ssize_t i = 0; i < length; i += (ssize_t)strlen (names + i) + 1)
     {
       ssize_t n = fgetxattr (from, names + i, value, MAX_XATTRS);
 
       if (n < 0 && errno == ENODATA)
         continue;
-      if (n < 0 || fsetxattr (to, names + i, value, (size_t) n, 0) < 0)
+      if (n < 0 || fsetxattr (to, names + i, value, (size_t)n, 0) < 0)
         return gantry_throw_errno (error, errno, "copying the extended attribute %s", names + i);
     }
   return TRUE;
@@ -56,7 +57,8 @@ owner_of (Copy *copy, const struct stat *st, guint32 *ret_uid, guint32 *ret_gid,
 {
   *ret_uid = st->st_uid;
   *ret_gid = st->st_gid;
-  return copy->owner == NULL || copy->owner (copy->owner_data, st->st_uid, st->st_gid, ret_uid, ret_gid, error);
+  return copy->owner == NULL
+         || copy->owner (copy->owner_data, st->st_uid, st->st_gid, ret_uid, ret_gid, error);
 }
 
 static gboolean
@@ -96,7 +98,7 @@ copy_data (int from, int to, off_t size, GError **error)
       while (start < end)
         {
           off_t in = start, out = start;
-          ssize_t n = copy_file_range (from, &in, to, &out, (size_t) MIN (end - start, MAX_CHUNK), 0);
+          ssize_t n = copy_file_range (from, &in, to, &out, (size_t)MIN (end - start, MAX_CHUNK), 0);
 
           if (n < 0 && errno == EINTR)
             continue;
@@ -187,11 +189,12 @@ copy_entry (Copy *copy, int from, int to, const char *name, guint depth, GError 
     return copy_subdirectory (copy, from, to, name, depth, error);
   if (st.st_nlink > 1)
     {
-      key = g_strdup_printf ("%lx:%lx", (unsigned long) st.st_dev, (unsigned long) st.st_ino);
+      key = g_strdup_printf ("%lx:%lx", (unsigned long)st.st_dev, (unsigned long)st.st_ino);
       first = g_hash_table_lookup (copy->links, key);
     }
   if (first != NULL)
-    return linkat (copy->root, first, to, name, 0) == 0 || gantry_throw_errno (error, errno, "linking to %s", first);
+    return linkat (copy->root, first, to, name, 0) == 0
+           || gantry_throw_errno (error, errno, "linking to %s", first);
   if (S_ISREG (st.st_mode) ? !copy_file (copy, from, to, name, &st, error)
                            : !copy_special (copy, from, to, name, &st, error))
     {
@@ -234,7 +237,8 @@ copy_directory (Copy *copy, int from, int to, guint depth, GError **error)
 }
 
 gboolean
-gantry_copy_tree (int from, int to, GantryOwnerFunc owner, gconstpointer data, GCancellable *cancellable, GError **error)
+gantry_copy_tree (int from, int to, GantryOwnerFunc owner, gconstpointer data, GCancellable *cancellable,
+                  GError **error)
 {
   g_autoptr (GHashTable) links = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
   g_autoptr (GString) path = g_string_new (NULL);

@@ -14,7 +14,7 @@
 #define MAX_DEPTH 4096
 
 /* Of directories that are open at once while a tree is removed. */
-#define MAX_OPEN_DEPTH 32
+#define MAX_OPEN_DEPTH    32
 #define MAX_MOVE_ATTEMPTS 8
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (DIR, closedir)
@@ -23,14 +23,14 @@ static int
 open_resolved (int dfd, const char *path, int flags, mode_t mode, guint64 resolve)
 {
   struct open_how how = {
-    .flags = (guint64) (unsigned) (flags | O_CLOEXEC),
+    .flags = (guint64)(unsigned)(flags | O_CLOEXEC),
     .mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? mode : 0,
     .resolve = resolve,
   };
   int fd;
 
   do
-    fd = (int) syscall (SYS_openat2, dfd, path, &how, sizeof how);
+    fd = (int)syscall (SYS_openat2, dfd, path, &how, sizeof how);
   while (fd < 0 && (errno == EINTR || errno == EAGAIN));
   return fd;
 }
@@ -106,7 +106,7 @@ gantry_write_all (int fd, gconstpointer data, gsize length, GError **error)
       if (n < 0)
         return gantry_throw_errno (error, errno, "writing %" G_GSIZE_FORMAT " bytes", length);
       at += n;
-      length -= (gsize) n;
+      length -= (gsize)n;
     }
   return TRUE;
 }
@@ -118,14 +118,14 @@ gantry_read_all (int fd, gsize limit, GError **error)
   struct stat st;
   gsize chunk = 4096;
 
-  if (fstat (fd, &st) == 0 && S_ISREG (st.st_mode) && st.st_size > 0 && (guint64) st.st_size < limit)
-    chunk = (gsize) st.st_size + 1;
+  if (fstat (fd, &st) == 0 && S_ISREG (st.st_mode) && st.st_size > 0 && (guint64)st.st_size < limit)
+    chunk = (gsize)st.st_size + 1;
   for (;;)
     {
       gsize used = array->len;
       ssize_t n;
 
-      g_byte_array_set_size (array, (guint) (used + chunk));
+      g_byte_array_set_size (array, (guint)(used + chunk));
       do
         n = read (fd, array->data + used, chunk);
       while (n < 0 && errno == EINTR);
@@ -136,13 +136,14 @@ gantry_read_all (int fd, gsize limit, GError **error)
         }
       if (n == 0)
         {
-          g_byte_array_set_size (array, (guint) used);
+          g_byte_array_set_size (array, (guint)used);
           return g_byte_array_free_to_bytes (g_steal_pointer (&array));
         }
-      g_byte_array_set_size (array, (guint) (used + (gsize) n));
+      g_byte_array_set_size (array, (guint)(used + (gsize)n));
       if (array->len > limit)
         {
-          gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "more than the limit of %" G_GSIZE_FORMAT " bytes", limit);
+          gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                        "more than the limit of %" G_GSIZE_FORMAT " bytes", limit);
           return NULL;
         }
       chunk = CLAMP (array->len, 4096, 1024 * 1024);
@@ -174,8 +175,8 @@ gantry_read_file_at (int dfd, const char *name, gsize limit, GError **error)
 }
 
 gboolean
-gantry_replace_file_at (int dfd, const char *name, gconstpointer data, gsize length, mode_t mode, gboolean durable,
-                        GError **error)
+gantry_replace_file_at (int dfd, const char *name, gconstpointer data, gsize length, mode_t mode,
+                        gboolean durable, GError **error)
 {
   g_autofree char *temporary = g_strdup_printf (".%s.%08x", name, g_random_int ());
   gantry_autofd int fd = openat (dfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
@@ -188,7 +189,8 @@ gantry_replace_file_at (int dfd, const char *name, gconstpointer data, gsize len
       unlinkat (dfd, temporary, 0);
       return FALSE;
     }
-  if ((durable && fdatasync (fd) < 0) || renameat (dfd, temporary, dfd, name) < 0 || (durable && fsync (dfd) < 0))
+  if ((durable && fdatasync (fd) < 0) || renameat (dfd, temporary, dfd, name) < 0
+      || (durable && fsync (dfd) < 0))
     {
       gantry_throw_errno (error, errno, "writing %s", name);
       unlinkat (dfd, temporary, 0);
@@ -197,9 +199,10 @@ gantry_replace_file_at (int dfd, const char *name, gconstpointer data, gsize len
   return TRUE;
 }
 
-/* A removal on its way. Whoever made the tree may have nested it deeper than we have descriptors: what is deeper than
- * MAX_OPEN_DEPTH is moved up to the top, and its turn comes later. */
-typedef struct {
+/* A removal on its way. Whoever made the tree may have nested it deeper than we have descriptors: what is
+ * deeper than MAX_OPEN_DEPTH is moved up to the top, and its turn comes later. */
+typedef struct
+{
   int top_fd;
   guint n_moved; /* since the top was read last */
 } Removal;
@@ -274,8 +277,8 @@ remove_all (int dfd, const char *name, GError **error)
 {
   for (;;)
     {
-      gantry_autofd int fd
-          = open_resolved (dfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_BENEATH | RESOLVE_NO_XDEV);
+      gantry_autofd int fd = open_resolved (dfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0,
+                                            RESOLVE_BENEATH | RESOLVE_NO_XDEV);
       Removal removal = { .top_fd = fd };
       int copy;
 
@@ -303,7 +306,8 @@ gantry_remove_tree_at (int dfd, const char *name, GError **error)
   return remove_all (dfd, name, error);
 }
 
-typedef struct {
+typedef struct
+{
   guint64 bytes;
   guint64 inodes;
   GHashTable *links; /* of inode numbers with several names */
@@ -315,7 +319,7 @@ count_inode (Usage *usage, const struct stat *st)
   if (!S_ISDIR (st->st_mode) && st->st_nlink > 1
       && !g_hash_table_add (usage->links, g_memdup2 (&st->st_ino, sizeof st->st_ino)))
     return;
-  usage->bytes += (guint64) st->st_blocks * 512;
+  usage->bytes += (guint64)st->st_blocks * 512;
   usage->inodes++;
 }
 

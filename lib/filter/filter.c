@@ -6,22 +6,31 @@
 #include <gantry/error.h>
 
 #define MAX_FILTERS 256
-#define MAX_LENGTH 8192
+#define MAX_LENGTH  8192
 
-typedef enum { OP_PRESENT, OP_EQUAL, OP_NOT_EQUAL, OP_MATCH } Operator;
+typedef enum
+{
+  OP_PRESENT,
+  OP_EQUAL,
+  OP_NOT_EQUAL,
+  OP_MATCH
+} Operator;
 
-typedef struct {
+typedef struct
+{
   GPtrArray *path; /* of strings */
   Operator op;
   char *value;
   GRegex *regex;
 } Selector;
 
-struct _GantryFilter {
+struct _GantryFilter
+{
   GPtrArray *alternatives; /* of GPtrArray of Selector */
 };
 
-typedef struct {
+typedef struct
+{
   const char *text;
   const char *at;
 } Parser;
@@ -42,8 +51,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Selector, selector_free)
 static gboolean
 parse_error (Parser *parser, const char *what, GError **error)
 {
-  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "filter \"%s\": %s at character %d", parser->text, what,
-                       (int) (parser->at - parser->text) + 1);
+  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "filter \"%s\": %s at character %d",
+                       parser->text, what, (int)(parser->at - parser->text) + 1);
 }
 
 /* Space may stand around whatever a filter is made of: clients write "type==a, id==b". */
@@ -114,7 +123,7 @@ parse_word (Parser *parser, gboolean (*accept) (char), const char *what, GError 
       parse_error (parser, what, error);
       return NULL;
     }
-  return g_strndup (start, (gsize) (parser->at - start));
+  return g_strndup (start, (gsize)(parser->at - start));
 }
 
 static gboolean
@@ -157,7 +166,8 @@ parse_value (Parser *parser, Selector *selector, GError **error)
 
       selector->regex = g_regex_new (selector->value, G_REGEX_OPTIMIZE, 0, &local);
       if (selector->regex == NULL)
-        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "filter \"%s\": %s", parser->text, local->message);
+        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "filter \"%s\": %s", parser->text,
+                             local->message);
     }
   return TRUE;
 }
@@ -224,7 +234,7 @@ gantry_filter_new (const char *const *filters, GError **error)
 {
   g_autoptr (GantryFilter) self = g_new0 (GantryFilter, 1);
 
-  self->alternatives = g_ptr_array_new_with_free_func ((GDestroyNotify) g_ptr_array_unref);
+  self->alternatives = g_ptr_array_new_with_free_func ((GDestroyNotify)g_ptr_array_unref);
   for (gsize i = 0; filters != NULL && filters[i] != NULL; i++)
     {
       GPtrArray *selectors;
@@ -254,7 +264,7 @@ gantry_filter_free (GantryFilter *self)
 static gboolean
 selector_match (Selector *self, GantryFilterField field, gpointer object)
 {
-  const char *value = field ((const char *const *) self->path->pdata, self->path->len, object);
+  const char *value = field ((const char *const *)self->path->pdata, self->path->len, object);
 
   switch (self->op)
     {
@@ -293,7 +303,7 @@ gboolean
 gantry_filter_is_all (GantryFilter *self)
 {
   for (guint i = 0; i < self->alternatives->len; i++)
-    if (((GPtrArray *) g_ptr_array_index (self->alternatives, i))->len == 0)
+    if (((GPtrArray *)g_ptr_array_index (self->alternatives, i))->len == 0)
       return TRUE;
   return self->alternatives->len == 0;
 }
@@ -305,7 +315,8 @@ find_equal (GPtrArray *selectors, gboolean (*accept) (const char *const *path, g
     {
       const Selector *selector = g_ptr_array_index (selectors, i);
 
-      if (selector->op == OP_EQUAL && accept ((const char *const *) selector->path->pdata, selector->path->len))
+      if (selector->op == OP_EQUAL
+          && accept ((const char *const *)selector->path->pdata, selector->path->len))
         return selector;
     }
   return NULL;
@@ -323,7 +334,8 @@ gantry_filter_get_equals (GantryFilter *self, gboolean (*accept) (const char *co
 
       if (selector == NULL)
         return NULL;
-      equal = (GantryFilterEqual){ (const char *const *) selector->path->pdata, selector->path->len, selector->value };
+      equal = (GantryFilterEqual){ (const char *const *)selector->path->pdata, selector->path->len,
+                                   selector->value };
       g_array_append_val (equals, equal);
     }
   return equals->len > 0 ? g_steal_pointer (&equals) : NULL;

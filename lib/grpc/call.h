@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Calls inside. A call has three sides: the user's (any thread, under lock), its events (a worker at a time: see run_events) and its stream (the I/O
- * thread: conn, in, …). The user's side changes queues and flags and *kicks* the I/O thread, which does what has become possible.
+ * Calls inside. A call has three sides: the user's (any thread, under lock), its events (a worker at a time:
+ * see run_events) and its stream (the I/O thread: conn, in, …). The user's side changes queues and flags and
+ * *kicks* the I/O thread, which does what has become possible.
  *
- * A call is *over* when its end is decided and on_closed is due; its stream may still have a status to send. It has *left* when the stream is gone too.
+ * A call is *over* when its end is decided and on_closed is due; its stream may still have a status to send.
+ * It has *left* when the stream is gone too.
  */
 #pragma once
 
@@ -14,7 +16,8 @@
 typedef struct _GrpcConn GrpcConn;
 
 /** Incoming bytes on their way to become messages. */
-typedef struct {
+typedef struct
+{
   guint8 prefix[GRPC_PREFIX];
   guint n_prefix;
   guint8 *body; /* of the message that is coming in; grows with it */
@@ -24,7 +27,8 @@ typedef struct {
   gsize counted;     /* bytes counted in shared->buffered: room and stash */
 } GrpcInput;
 
-struct _GrpcCall {
+struct _GrpcCall
+{
   gint refs; /* atomic */
   GrpcShared *shared;
   gboolean server;
@@ -56,7 +60,7 @@ struct _GrpcCall {
   gboolean cancelled; /* a client has given up */
   gboolean kicked;
   GrpcTask kick;
-  guint demand; /* messages asked for that have not come */
+  guint demand;      /* messages asked for that have not come */
   GBytes *request;   /* of a unary or start method */
   gboolean start;    /* event: the method is to be called */
   GQueue messages;   /* event: of GBytes */
@@ -77,7 +81,7 @@ struct _GrpcCall {
   GrpcInput in;
   gsize out_offset; /* sent of the first in @out, prefix included */
   gsize header_bytes;
-  guint n_header_blocks; /* that have begun */
+  guint n_header_blocks;                                            /* that have begun */
   gboolean is_post, is_grpc, is_compressed, is_garbled, is_too_big; /* what the request's headers say */
   gint64 timeout;
   int http_status; /* a client's, of the response */
@@ -87,7 +91,7 @@ struct _GrpcCall {
   gboolean deferred;  /* nghttp2 waits for more to send */
   gsize packed;       /* bytes of @out that are in a frame that waits for the socket */
   gboolean trailers_sent;
-  gboolean refused;   /* nothing more is passed to the user */
+  gboolean refused; /* nothing more is passed to the user */
   gboolean remote_closed;
   gboolean ended_told;
   gboolean gone; /* a client's stream is closed */
@@ -105,7 +109,8 @@ void grpc_call_wake (GrpcCall *self);
 /** Runs it. The worker's reference is dropped. */
 void grpc_call_run_events (GrpcCall *self);
 
-/** Ends the user's side, on the I/O thread. @error: (transfer full) (nullable). @reason: 0 for an end that is not a cancellation. */
+/** Ends the user's side, on the I/O thread. @error: (transfer full) (nullable). @reason: 0 for an end that is
+ * not a cancellation. */
 void grpc_call_over (GrpcCall *self, GantryErrorCode reason, GError *error);
 
 gboolean grpc_call_is_over (GrpcCall *self);
@@ -136,7 +141,8 @@ void grpc_call_pump (GrpcCall *self);
 void grpc_call_pump_input (GrpcCall *self);
 
 /* nghttp2 says: */
-void grpc_call_header (GrpcCall *self, const char *name, gsize name_length, const char *value, gsize value_length);
+void grpc_call_header (GrpcCall *self, const char *name, gsize name_length, const char *value,
+                       gsize value_length);
 void grpc_call_headers_done (GrpcCall *self, gboolean end);
 void grpc_call_feed (GrpcCall *self, const guint8 *data, gsize length);
 void grpc_call_remote_close (GrpcCall *self);

@@ -15,7 +15,8 @@
 
 #define FINAL_GOAWAY_MS 50
 
-/* What the kernel holds of a local connection's output (it doubles the number): enough for both sides to work at once instead of by turns. */
+/* What the kernel holds of a local connection's output (it doubles the number): enough for both sides to work
+ * at once instead of by turns. */
 #define SEND_BUFFER (256 * 1024)
 
 /* From run_flush () alone: its mark keeps what follows from being put off to a later turn. */

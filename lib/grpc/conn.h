@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * One HTTP/2 connection, of a server or of a client: a socket (plain or TLS), an nghttp2 session, the calls on it. Lives on the I/O thread alone.
+ * One HTTP/2 connection, of a server or of a client: a socket (plain or TLS), an nghttp2 session, the calls
+ * on it. Lives on the I/O thread alone.
  *
- * Input is read in turns of GRPC_TURN bytes. Output is made by nghttp2 only as the socket takes it, so what waits for a slow peer is at most one turn,
- * the queues of its calls and nghttp2's own control frames; when those pile up nothing is read until they are gone.
+ * Input is read in turns of GRPC_TURN bytes. Output is made by nghttp2 only as the socket takes it, so what
+ * waits for a slow peer is at most one turn, the queues of its calls and nghttp2's own control frames; when
+ * those pile up nothing is read until they are gone.
  */
 #pragma once
 
@@ -13,7 +15,8 @@
 #include "shared.h"
 #include "tls.h"
 
-typedef struct {
+typedef struct
+{
   /** A server's new stream. Returns: (transfer full) (nullable): NULL refuses it. */
   GrpcCall *(*begin) (GrpcConn *conn);
 
@@ -28,7 +31,8 @@ typedef struct {
   void (*closed) (GrpcConn *conn, const char *reason);
 } GrpcConnOps;
 
-struct _GrpcConn {
+struct _GrpcConn
+{
   GrpcShared *shared;
   const GrpcConnOps *ops;
   gpointer owner;
@@ -36,13 +40,13 @@ struct _GrpcConn {
   GrpcWatch watch;
   GrpcTlsSession *tls; /* or NULL */
   nghttp2_session *session;
-  GList link; /* in the owner's list */
+  GList link;   /* in the owner's list */
   GQueue calls; /* of GrpcCall, by their conn_link */
 
-  gboolean connecting;  /* a client's connect () is under way */
-  gboolean handshaken;  /* TLS is up and the peer's SETTINGS have come */
-  gboolean going_away;  /* no new calls */
-  gboolean draining;    /* closes when the last call has ended */
+  gboolean connecting; /* a client's connect () is under way */
+  gboolean handshaken; /* TLS is up and the peer's SETTINGS have come */
+  gboolean going_away; /* no new calls */
+  gboolean draining;   /* closes when the last call has ended */
   gboolean goaway_sent;
   char *broken; /* why it ends, as soon as nghttp2 is off the stack */
 
@@ -65,10 +69,12 @@ struct _GrpcConn {
   gid_t gid;
 };
 
-/** @begin_ms: how long connecting and the peer's first SETTINGS may take. @fd: (transfer full), non-blocking. @tls: (transfer full) (nullable). Returns: (transfer full), freed by itself after ops->closed; NULL
- * if it cannot be watched. */
-GrpcConn *grpc_conn_new (GrpcShared *shared, const GrpcConnOps *ops, gpointer owner, int fd, GrpcTlsSession *tls, gboolean server,
-                         gboolean connecting, guint begin_ms, GError **error);
+/** @begin_ms: how long connecting and the peer's first SETTINGS may take. @fd: (transfer full), non-blocking.
+ * @tls: (transfer full) (nullable). Returns: (transfer full), freed by itself after ops->closed; NULL if it
+ * cannot be watched. */
+GrpcConn *grpc_conn_new (GrpcShared *shared, const GrpcConnOps *ops, gpointer owner, int fd,
+                         GrpcTlsSession *tls, gboolean server, gboolean connecting, guint begin_ms,
+                         GError **error);
 
 /** Writes what there is at the end of this turn. */
 void grpc_conn_touch (GrpcConn *self);

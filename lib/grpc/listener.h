@@ -7,7 +7,8 @@
 #include <gio/gio.h>
 #include <sys/types.h>
 
-/** Binds and listens on the unix socket @path, as grpc_server_listen_unix () says. Returns: a non-blocking fd, or -1. */
+/** Binds and listens on the unix socket @path, as grpc_server_listen_unix () says. Returns: a non-blocking
+ * fd, or -1. */
 int grpc_listen_unix (const char *path, mode_t mode, gid_t gid, GError **error);
 
 /** The same for TCP. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The I/O thread: epoll, timers, and tasks that other threads post. Watches and timers belong to the thread, whatever is not said to be
- * callable from others is called on it (or before it runs). A callback may remove any watch or timer, its own too.
+ * The I/O thread: epoll, timers, and tasks that other threads post. Watches and timers belong to the thread,
+ * whatever is not said to be callable from others is called on it (or before it runs). A callback may remove
+ * any watch or timer, its own too.
  */
 #pragma once
 
@@ -13,21 +14,24 @@
 typedef struct _GrpcLoop GrpcLoop;
 
 typedef struct _GrpcWatch GrpcWatch;
-struct _GrpcWatch {
+struct _GrpcWatch
+{
   int fd;
   guint32 events; /* EPOLLIN, EPOLLOUT */
   void (*ready) (GrpcWatch *watch, guint32 events);
 };
 
 typedef struct _GrpcTimer GrpcTimer;
-struct _GrpcTimer {
+struct _GrpcTimer
+{
   gint64 when; /* monotonic, µs */
   guint index; /* in the heap, from 1; 0: not set */
   void (*fire) (GrpcTimer *timer);
 };
 
 typedef struct _GrpcTask GrpcTask;
-struct _GrpcTask {
+struct _GrpcTask
+{
   GrpcTask *next;
   void (*run) (GrpcTask *task);
 };
@@ -44,7 +48,8 @@ gboolean grpc_loop_start (GrpcLoop *self, const char *name, GError **error);
 /** Lets the thread end once every posted task has run, and waits for it. From any other thread. */
 void grpc_loop_stop (GrpcLoop *self);
 
-/** Runs @task on the thread, in the order of posting. From any thread. The task must not be posted already. */
+/** Runs @task on the thread, in the order of posting. From any thread. The task must not be posted already.
+ */
 void grpc_loop_post (GrpcLoop *self, GrpcTask *task);
 
 /** Runs @task at the end of this turn. */

@@ -4,4 +4,5 @@
 #include "grpc-call.h"
 
 /** Appends a pair that came from the peer, unchecked. */
-void grpc_metadata_append_raw (GrpcMetadata *self, const char *name, gsize name_length, const char *value, gsize value_length);
+void grpc_metadata_append_raw (GrpcMetadata *self, const char *name, gsize name_length, const char *value,
+                               gsize value_length);

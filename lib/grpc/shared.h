@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What the calls of one server or of one channel have in common: its I/O thread, its workers, its limits. Counted, because a call may be
- * held for longer than its server lives; a call that is over touches nothing here but the memory.
+ * What the calls of one server or of one channel have in common: its I/O thread, its workers, its limits.
+ * Counted, because a call may be held for longer than its server lives; a call that is over touches nothing
+ * here but the memory.
  */
 #pragma once
 
 #include "loop.h"
 
-typedef struct {
+typedef struct
+{
   gint refs; /* atomic */
   GrpcLoop *loop;
   GThreadPool *workers[2]; /* normal, long; the second only on servers */
@@ -25,9 +27,9 @@ typedef struct {
   guint keepalive_timeout_ms;
   guint handshake_ms;
 
-  gint n_calls;    /* atomic: begun, and not over or still with a worker */
-  gint n_queued;   /* atomic: waiting for a worker */
-  gsize buffered;  /* atomic: bytes of incoming messages that nobody was given */
+  gint n_calls;   /* atomic: begun, and not over or still with a worker */
+  gint n_queued;  /* atomic: waiting for a worker */
+  gsize buffered; /* atomic: bytes of incoming messages that nobody was given */
   GMutex idle_lock;
   GCond idle; /* n_calls has come to 0 */
 } GrpcShared;

@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * TLS of a server's connection. The server knows it by its operations only; grpc_tls, by OpenSSL on a non-blocking socket, is a library of its
- * own, so that who needs no TLS has no OpenSSL. ALPN "h2" is demanded, TLS 1.2 is the oldest. */
+ * TLS of a server's connection. The server knows it by its operations only; grpc_tls, by OpenSSL on a
+ * non-blocking socket, is a library of its own, so that who needs no TLS has no OpenSSL. ALPN "h2" is
+ * demanded, TLS 1.2 is the oldest. */
 #pragma once
 
 #include "grpc-server.h"
 
 /** What is the same for all connections of a listener. */
-typedef struct {
+typedef struct
+{
   const GrpcTlsOps *ops;
 } GrpcTlsContext;
 
-typedef struct {
+typedef struct
+{
   const GrpcTlsOps *ops;
 } GrpcTlsSession;
 
-struct _GrpcTlsOps {
+struct _GrpcTlsOps
+{
   /** Errors: INVALID_ARGUMENT, naming the file. Returns: (transfer full). */
   GrpcTlsContext *(*context_new) (const GrpcTls *files, GError **error);
   void (*context_free) (GrpcTlsContext *self);

@@ -27,7 +27,7 @@ read_number (const char **text, char end, uint32_t *ret_number)
   /* (uid_t) -1 means "none". */
   if (errno != 0 || number >= UINT32_MAX || (end != '\0' && *rest != end))
     return false;
-  *ret_number = (uint32_t) number;
+  *ret_number = (uint32_t)number;
   *text = rest + (end != '\0' ? 1 : 0);
   return true;
 }
@@ -42,8 +42,8 @@ idmap_parse (const char *text, IdmapRange *ranges)
       IdmapRange *range = &ranges[n];
 
       if (!read_number (&text, ':', &range->inside) || !read_number (&text, ':', &range->outside)
-          || !read_number (&text, '\0', &range->count) || range->count == 0 || range->count > UINT32_MAX - range->inside
-          || range->count > UINT32_MAX - range->outside)
+          || !read_number (&text, '\0', &range->count) || range->count == 0
+          || range->count > UINT32_MAX - range->inside || range->count > UINT32_MAX - range->outside)
         return 0;
       n++;
       if (*text == '\0')
@@ -59,19 +59,19 @@ idmap_outside (const IdmapRange *ranges, size_t n, uint32_t inside)
 {
   for (size_t i = 0; i < n; i++)
     if (inside >= ranges[i].inside && inside - ranges[i].inside < ranges[i].count)
-      return (int64_t) ranges[i].outside + (inside - ranges[i].inside);
+      return (int64_t)ranges[i].outside + (inside - ranges[i].inside);
   return -1;
 }
 
-/* The child has a namespace of its own, says so, and waits until the other end of @wait_fd is closed. After fork () in a process of
- * several threads only system calls are made. */
+/* The child has a namespace of its own, says so, and waits until the other end of @wait_fd is closed. After
+ * fork () in a process of several threads only system calls are made. */
 static void
 run_child (int ready_fd, int wait_fd)
 {
   char c = 0;
 
   if (unshare (CLONE_NEWUSER) < 0)
-    c = (char) errno;
+    c = (char)errno;
   if (write (ready_fd, &c, 1) == 1 && c == 0)
     while (read (wait_fd, &c, 1) < 0 && errno == EINTR)
       ;
@@ -87,12 +87,13 @@ write_map (pid_t pid, const char *name, const char *mapping)
   int length = 0, fd;
   bool ok;
 
-  snprintf (path, sizeof path, "/proc/%d/%s", (int) pid, name);
+  snprintf (path, sizeof path, "/proc/%d/%s", (int)pid, name);
   map = malloc (MAX_MAP);
   fd = map != NULL ? open (path, O_WRONLY | O_CLOEXEC) : -1;
   for (size_t i = 0; fd >= 0 && i < n; i++)
-    length += snprintf (map + length, (size_t) (MAX_MAP - length), "%u %u %u\n", ranges[i].inside, ranges[i].outside, ranges[i].count);
-  ok = fd >= 0 && write (fd, map, (size_t) length) == length;
+    length += snprintf (map + length, (size_t)(MAX_MAP - length), "%u %u %u\n", ranges[i].inside,
+                        ranges[i].outside, ranges[i].count);
+  ok = fd >= 0 && write (fd, map, (size_t)length) == length;
   if (fd >= 0)
     {
       int saved_errno = errno;
@@ -120,7 +121,7 @@ open_namespace (pid_t pid, int ready_fd, const char *uids, const char *gids)
     }
   if (!write_map (pid, "uid_map", uids) || !write_map (pid, "gid_map", gids))
     return -1;
-  snprintf (path, sizeof path, "/proc/%d/ns/user", (int) pid);
+  snprintf (path, sizeof path, "/proc/%d/ns/user", (int)pid);
   return open (path, O_RDONLY | O_CLOEXEC);
 }
 
@@ -172,8 +173,8 @@ idmap_open (const char *uids, const char *gids)
 int
 idmap_clone (const char *path, int userns, uint64_t set)
 {
-  struct mount_attr attr = { .attr_set = set | MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t) userns };
-  int fd = (int) syscall (SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+  struct mount_attr attr = { .attr_set = set | MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns };
+  int fd = (int)syscall (SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
   if (fd >= 0 && syscall (SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0)
     {

@@ -51,11 +51,11 @@ oci_parse (const void *data, gsize length, GError **error)
   if (length > OCI_MAX_DOCUMENT || !depth_is_sane (data, length) || !g_utf8_validate_len (data, length, NULL))
     {
       gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                    "the document is not UTF-8, is nested more than %d deep or has more than %d bytes", MAX_DEPTH,
-                    OCI_MAX_DOCUMENT);
+                    "the document is not UTF-8, is nested more than %d deep or has more than %d bytes",
+                    MAX_DEPTH, OCI_MAX_DOCUMENT);
       return NULL;
     }
-  if (!json_parser_load_from_data (parser, data, (gssize) length, &local))
+  if (!json_parser_load_from_data (parser, data, (gssize)length, &local))
     {
       gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the document is not JSON: %s", local->message);
       return NULL;
@@ -137,7 +137,7 @@ oci_strv (JsonObject *object, const char *name)
         g_ptr_array_add (strings, json_node_dup_string (node));
     }
   g_ptr_array_add (strings, NULL);
-  return (char **) g_ptr_array_free (strings, FALSE);
+  return (char **)g_ptr_array_free (strings, FALSE);
 }
 
 static GVariant *
@@ -174,17 +174,20 @@ oci_descriptor (JsonObject *object, GError **error)
   if (!is_digest (digest) || media_type == NULL || size == NULL || !JSON_NODE_HOLDS_VALUE (size)
       || json_node_get_int (size) < 0)
     {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "a descriptor has no mediaType, no size or no sha256 digest");
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                    "a descriptor has no mediaType, no size or no sha256 digest");
       return NULL;
     }
-  descriptor = gantry_descriptor_new (media_type, digest, (guint64) json_node_get_int (size),
+  descriptor = gantry_descriptor_new (media_type, digest, (guint64)json_node_get_int (size),
                                       annotations != NULL ? string_map (annotations) : NULL);
-  if (platform != NULL && oci_string (platform, "os") != NULL && oci_string (platform, "architecture") != NULL)
+  if (platform != NULL && oci_string (platform, "os") != NULL
+      && oci_string (platform, "architecture") != NULL)
     {
       const char *variant = oci_string (platform, "variant");
 
-      descriptor->platform = g_strconcat (oci_string (platform, "os"), "/", oci_string (platform, "architecture"),
-                                          variant != NULL ? "/" : NULL, variant, NULL);
+      descriptor->platform
+          = g_strconcat (oci_string (platform, "os"), "/", oci_string (platform, "architecture"),
+                         variant != NULL ? "/" : NULL, variant, NULL);
     }
   return descriptor;
 }
@@ -250,8 +253,8 @@ oci_image_free (OciImage *self)
 
 /* The manifest for @platform at or below @target. */
 static GantryDescriptor *
-find_manifest (GantryContent *content, GantryDescriptor *target, const char *platform, guint depth, GCancellable *cancellable,
-               GError **error)
+find_manifest (GantryContent *content, GantryDescriptor *target, const char *platform, guint depth,
+               GCancellable *cancellable, GError **error)
 {
   const char *const platforms[] = { platform, NULL };
   g_autoptr (GPtrArray) manifests = NULL;
@@ -261,7 +264,8 @@ find_manifest (GantryContent *content, GantryDescriptor *target, const char *pla
     return gantry_descriptor_ref (target);
   if (depth > OCI_MAX_INDEX_DEPTH)
     {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "indexes are nested more than %d deep", OCI_MAX_INDEX_DEPTH);
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "indexes are nested more than %d deep",
+                    OCI_MAX_INDEX_DEPTH);
       return NULL;
     }
   node = oci_read (content, target->digest, cancellable, error);
@@ -270,23 +274,29 @@ find_manifest (GantryContent *content, GantryDescriptor *target, const char *pla
     return NULL;
   if (manifests->len > 0)
     return find_manifest (content, g_ptr_array_index (manifests, 0), platform, depth + 1, cancellable, error);
-  gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "index %s has no manifest for platform %s", target->digest, platform);
+  gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "index %s has no manifest for platform %s", target->digest,
+                platform);
   return NULL;
 }
 
 GantryDescriptor *
-oci_find_manifest (GantryContent *content, GantryDescriptor *target, const char *platform, GCancellable *cancellable, GError **error)
+oci_find_manifest (GantryContent *content, GantryDescriptor *target, const char *platform,
+                   GCancellable *cancellable, GError **error)
 {
-  return find_manifest (content, target, platform != NULL ? platform : oci_host_match (), 0, cancellable, error);
+  return find_manifest (content, target, platform != NULL ? platform : oci_host_match (), 0, cancellable,
+                        error);
 }
 
 GantryDescriptor *
-oci_find_config (GantryContent *content, GantryDescriptor *target, const char *platform, GCancellable *cancellable, GError **error)
+oci_find_config (GantryContent *content, GantryDescriptor *target, const char *platform,
+                 GCancellable *cancellable, GError **error)
 {
-  g_autoptr (GantryDescriptor) manifest
-      = oci_find_manifest (content, target, platform, cancellable, error);
-  g_autoptr (JsonNode) node = manifest != NULL ? oci_read (content, manifest->digest, cancellable, error) : NULL;
-  JsonObject *config = node != NULL && JSON_NODE_HOLDS_OBJECT (node) ? oci_object (json_node_get_object (node), "config") : NULL;
+  g_autoptr (GantryDescriptor) manifest = oci_find_manifest (content, target, platform, cancellable, error);
+  g_autoptr (JsonNode) node
+      = manifest != NULL ? oci_read (content, manifest->digest, cancellable, error) : NULL;
+  JsonObject *config = node != NULL && JSON_NODE_HOLDS_OBJECT (node)
+                           ? oci_object (json_node_get_object (node), "config")
+                           : NULL;
 
   if (node == NULL)
     return NULL;
@@ -322,23 +332,25 @@ read_layers (OciImage *self, JsonObject *manifest, GError **error)
 }
 
 OciImage *
-oci_image_load (GantryContent *content, GantryDescriptor *target, const char *platform, GCancellable *cancellable,
-                GError **error)
+oci_image_load (GantryContent *content, GantryDescriptor *target, const char *platform,
+                GCancellable *cancellable, GError **error)
 {
   g_autoptr (OciImage) self = g_new0 (OciImage, 1);
   g_autoptr (JsonNode) node = NULL;
   JsonObject *manifest, *config;
 
-  self->layers = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_descriptor_unref);
-  self->manifest
-      = find_manifest (content, target, platform != NULL ? platform : oci_host_match (), 0, cancellable, error);
-  if (self->manifest == NULL || (node = oci_read (content, self->manifest->digest, cancellable, error)) == NULL)
+  self->layers = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_descriptor_unref);
+  self->manifest = find_manifest (content, target, platform != NULL ? platform : oci_host_match (), 0,
+                                  cancellable, error);
+  if (self->manifest == NULL
+      || (node = oci_read (content, self->manifest->digest, cancellable, error)) == NULL)
     return NULL;
   manifest = JSON_NODE_HOLDS_OBJECT (node) ? json_node_get_object (node) : NULL;
   config = oci_object (manifest, "config");
   if (config == NULL)
     {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest %s has no config", self->manifest->digest);
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "manifest %s has no config",
+                    self->manifest->digest);
       return NULL;
     }
   self->config_descriptor = oci_descriptor (config, error);
@@ -353,7 +365,9 @@ oci_image_load (GantryContent *content, GantryDescriptor *target, const char *pl
                     self->config_descriptor->digest, g_strv_length (self->diff_ids), self->layers->len);
       return NULL;
     }
-  self->platform = g_strdup_printf ("%s/%s", oci_string (config, "os") != NULL ? oci_string (config, "os") : "linux",
-                                    oci_string (config, "architecture") != NULL ? oci_string (config, "architecture") : "");
+  self->platform
+      = g_strdup_printf ("%s/%s", oci_string (config, "os") != NULL ? oci_string (config, "os") : "linux",
+                         oci_string (config, "architecture") != NULL ? oci_string (config, "architecture")
+                                                                     : "");
   return g_steal_pointer (&self);
 }

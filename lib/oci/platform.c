@@ -16,9 +16,9 @@ oci_host_platform (void)
     const char *machine;
     const char *platform;
   } known[] = {
-    { "x86_64", "linux/amd64" }, { "aarch64", "linux/arm64/v8" },   { "armv7l", "linux/arm/v7" },
-    { "armv6l", "linux/arm/v6" }, { "i686", "linux/386" },          { "ppc64le", "linux/ppc64le" },
-    { "s390x", "linux/s390x" },  { "riscv64", "linux/riscv64" },
+    { "x86_64", "linux/amd64" },  { "aarch64", "linux/arm64/v8" }, { "armv7l", "linux/arm/v7" },
+    { "armv6l", "linux/arm/v6" }, { "i686", "linux/386" },         { "ppc64le", "linux/ppc64le" },
+    { "s390x", "linux/s390x" },   { "riscv64", "linux/riscv64" },
   };
   struct utsname name;
 
@@ -38,9 +38,11 @@ oci_host_match (void)
       __builtin_cpu_init ();
       if (!__builtin_cpu_supports ("sse4.2") || !__builtin_cpu_supports ("popcnt"))
         return oci_host_platform ();
-      if (!__builtin_cpu_supports ("avx2") || !__builtin_cpu_supports ("bmi2") || !__builtin_cpu_supports ("fma"))
+      if (!__builtin_cpu_supports ("avx2") || !__builtin_cpu_supports ("bmi2")
+          || !__builtin_cpu_supports ("fma"))
         return "linux/amd64/v2";
-      return __builtin_cpu_supports ("avx512bw") && __builtin_cpu_supports ("avx512vl") ? "linux/amd64/v4" : "linux/amd64/v3";
+      return __builtin_cpu_supports ("avx512bw") && __builtin_cpu_supports ("avx512vl") ? "linux/amd64/v4"
+                                                                                        : "linux/amd64/v3";
     }
 #endif
   return oci_host_platform ();
@@ -55,7 +57,7 @@ variant_level (const char *architecture, const char *variant)
   if (variant == NULL || variant[0] == '\0')
     return strcmp (architecture, "arm64") == 0 ? 8 : strcmp (architecture, "arm") == 0 ? 7 : 1;
   if (variant[0] == 'v' && g_ascii_string_to_unsigned (variant + 1, 10, 0, BEST - 1, &level, NULL))
-    return (int) level;
+    return (int)level;
   return -1;
 }
 
@@ -66,13 +68,14 @@ oci_platform_score (const char *want, const char *have)
   g_auto (GStrv) h = g_strsplit (have, "/", 3);
   int wanted, had;
 
-  if (w[0] == NULL || h[0] == NULL || w[1] == NULL || h[1] == NULL || strcmp (w[0], h[0]) != 0 || strcmp (w[1], h[1]) != 0)
+  if (w[0] == NULL || h[0] == NULL || w[1] == NULL || h[1] == NULL || strcmp (w[0], h[0]) != 0
+      || strcmp (w[1], h[1]) != 0)
     return 0;
   wanted = variant_level (w[1], w[2]);
   had = variant_level (h[1], h[2]);
   if (wanted < 0 || had < 0)
     return g_strcmp0 (w[2], h[2]) == 0 ? BEST : 0;
-  return had <= wanted ? (guint) (BEST - (wanted - had)) : 0;
+  return had <= wanted ? (guint)(BEST - (wanted - had)) : 0;
 }
 
 gboolean
@@ -84,8 +87,9 @@ oci_platform_matches (const char *want, const char *have)
 static GPtrArray *
 read_manifests (JsonNode *index, GError **error)
 {
-  g_autoptr (GPtrArray) all = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_descriptor_unref);
-  JsonArray *manifests = JSON_NODE_HOLDS_OBJECT (index) ? oci_array (json_node_get_object (index), "manifests") : NULL;
+  g_autoptr (GPtrArray) all = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_descriptor_unref);
+  JsonArray *manifests
+      = JSON_NODE_HOLDS_OBJECT (index) ? oci_array (json_node_get_object (index), "manifests") : NULL;
 
   if (manifests == NULL)
     {
@@ -101,7 +105,8 @@ read_manifests (JsonNode *index, GError **error)
       if (one == NULL)
         {
           if (!JSON_NODE_HOLDS_OBJECT (element))
-            gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the index has an entry that is no descriptor");
+            gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                          "the index has an entry that is no descriptor");
           return NULL;
         }
       g_ptr_array_add (all, one);
@@ -124,7 +129,7 @@ oci_select_manifests (JsonNode *index, const char *const *platforms, GError **er
 
   if (all == NULL || platforms == NULL)
     return g_steal_pointer (&all);
-  chosen = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_descriptor_unref);
+  chosen = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_descriptor_unref);
   for (gsize i = 0; platforms[i] != NULL; i++)
     {
       GantryDescriptor *best = NULL;

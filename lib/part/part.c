@@ -15,7 +15,7 @@ path_of (const char *name)
   g_autofree char *directory = NULL;
   Dl_info info;
 
-  if (dladdr ((gpointer) gantry_part_find, &info) == 0 || info.dli_fname == NULL)
+  if (dladdr ((gpointer)gantry_part_find, &info) == 0 || info.dli_fname == NULL)
     return g_strdup_printf ("parts/%s.so", name);
   directory = g_path_get_dirname (info.dli_fname);
   return g_strdup_printf ("%s/parts/%s.so", directory, name);
@@ -39,14 +39,16 @@ find (GantryPart *self, GError **error)
       || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
     {
       close (fd);
-      return gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED,
-                           "%s is not loaded: it must be a file that belongs to root and that nobody else can write", path);
+      return gantry_throw (
+          error, GANTRY_ERROR_PERMISSION_DENIED,
+          "%s is not loaded: it must be a file that belongs to root and that nobody else can write", path);
     }
   self->fd = fd + 1;
   return TRUE;
 }
 
-/* With the lock. The descriptor stays open: the loader knows objects by their names, and no other may get this one. */
+/* With the lock. The descriptor stays open: the loader knows objects by their names, and no other may get
+ * this one. */
 static gboolean
 load (GantryPart *self, GError **error)
 {
@@ -56,7 +58,7 @@ load (GantryPart *self, GError **error)
 
   if (object == NULL)
     return gantry_throw (error, GANTRY_ERROR_INTERNAL, "opening the part %s: %s", self->name, dlerror ());
-  *(void **) &get_table = dlsym (object, "gantry_part_get_table");
+  *(void **)&get_table = dlsym (object, "gantry_part_get_table");
   if (get_table == NULL)
     return gantry_throw (error, GANTRY_ERROR_INTERNAL, "opening the part %s: %s", self->name, dlerror ());
   self->table = get_table ();

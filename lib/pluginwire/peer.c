@@ -3,9 +3,9 @@
 
 #include "child.h"
 
-#define PROBE_MS          1000
-#define PROBE_TIMEOUT_MS  5000
-#define MAX_FAILURES      3
+#define PROBE_MS         1000
+#define PROBE_TIMEOUT_MS 5000
+#define MAX_FAILURES     3
 
 /* Any answer is a sign of life, and every gRPC server has one to this. */
 #define PROBE "/grpc.health.v1.Health/Check"

@@ -2,10 +2,10 @@
  *
  * The plugin at the other end of a proxy: a socket, and whether it answers.
  *
- * Every call has a deadline (Timeout= seconds, 30 unless set). After three calls in a row that got no answer the peer is *down*: calls fail at
- * once with UNAVAILABLE, the host is told (`gantry plugin list`), and a probe every second finds out when it answers again. So
- * a peer that hangs costs a few of its own callers a deadline and nobody else anything. A peer whose socket is not there is down at
- * once.
+ * Every call has a deadline (Timeout= seconds, 30 unless set). After three calls in a row that got no answer
+ * the peer is *down*: calls fail at once with UNAVAILABLE, the host is told (`gantry plugin list`), and a
+ * probe every second finds out when it answers again. So a peer that hangs costs a few of its own callers a
+ * deadline and nobody else anything. A peer whose socket is not there is down at once.
  */
 #pragma once
 
@@ -26,25 +26,31 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Peer, peer_free)
 /** What the plugin is called at the other end: Name=, or the plugin's id. Returns: (transfer none). */
 const char *peer_get_name (Peer *self);
 
-/** Calls the unary @path. @timeout_factor: how many times Timeout= it may take. Blocks: so long. Errors: the peer's; UNAVAILABLE, DEADLINE_EXCEEDED,
- * CANCELLED. Returns: (transfer full): a message of @reply; wire_message_free (). */
-gpointer peer_call (Peer *self, const char *path, const ProtobufCMessage *request, const ProtobufCMessageDescriptor *reply,
-                    guint timeout_factor, GCancellable *cancellable, GError **error);
+/** Calls the unary @path. @timeout_factor: how many times Timeout= it may take. Blocks: so long. Errors: the
+ * peer's; UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED. Returns: (transfer full): a message of @reply;
+ * wire_message_free (). */
+gpointer peer_call (Peer *self, const char *path, const ProtobufCMessage *request,
+                    const ProtobufCMessageDescriptor *reply, guint timeout_factor, GCancellable *cancellable,
+                    GError **error);
 
 /** Called for each message of a stream, on the thread that waits. Returns: FALSE to stop (a success). */
 typedef gboolean (*PeerMessage) (gconstpointer message, gpointer user_data, GError **error);
 
-/** Calls the server-streaming @path; one message at a time is on its way. Returns: FALSE with @error, also of @func when it stopped with one. */
-gboolean peer_read (Peer *self, const char *path, const ProtobufCMessage *request, const ProtobufCMessageDescriptor *reply,
-                    PeerMessage func, gpointer user_data, GCancellable *cancellable, GError **error);
+/** Calls the server-streaming @path; one message at a time is on its way. Returns: FALSE with @error, also of
+ * @func when it stopped with one. */
+gboolean peer_read (Peer *self, const char *path, const ProtobufCMessage *request,
+                    const ProtobufCMessageDescriptor *reply, PeerMessage func, gpointer user_data,
+                    GCancellable *cancellable, GError **error);
 
 /** A call with messages both ways, one at a time: for content's Write. */
 typedef struct _PeerStream PeerStream;
 
 PeerStream *peer_open (Peer *self, const char *path, const ProtobufCMessageDescriptor *reply, GError **error);
 /** Sends @request and waits for one reply. Returns: (transfer full). */
-gpointer peer_stream_exchange (PeerStream *self, const ProtobufCMessage *request, GCancellable *cancellable, GError **error);
-/** Says that nothing more is sent and waits until the other end is done with it, so that what it held is free again; at most a deadline. */
+gpointer peer_stream_exchange (PeerStream *self, const ProtobufCMessage *request, GCancellable *cancellable,
+                               GError **error);
+/** Says that nothing more is sent and waits until the other end is done with it, so that what it held is free
+ * again; at most a deadline. */
 void peer_stream_close (PeerStream *self);
 /** Gives up what is not over. Accepts NULL. */
 void peer_stream_free (PeerStream *self);

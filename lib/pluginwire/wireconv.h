@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The protocol of plugins that run elsewhere is containerd's snapshots, content and diff services (containerd docs/PLUGINS.md, "Proxy
- * plugins"). This is between its messages and values of the SDK, for the proxies that call and for the host that serves.
+ * The protocol of plugins that run elsewhere is containerd's snapshots, content and diff services (containerd
+ * docs/PLUGINS.md, "Proxy plugins"). This is between its messages and values of the SDK, for the proxies that
+ * call and for the host that serves.
  */
 #pragma once
 
@@ -19,15 +20,16 @@ gpointer scratch_alloc (Scratch *self, gsize size);
 gpointer scratch_message (Scratch *self, const ProtobufCMessageDescriptor *descriptor);
 
 /** Every map<string, string> has entries of this shape. */
-typedef struct {
+typedef struct
+{
   ProtobufCMessage base;
   char *key;
   char *value;
 } WireEntry;
 
 /** The strings belong to @labels (nullable: a{ss}). */
-void wire_labels_out (Scratch *scratch, GVariant *labels, const ProtobufCMessageDescriptor *entry, size_t *ret_n,
-                      gpointer ret_entries);
+void wire_labels_out (Scratch *scratch, GVariant *labels, const ProtobufCMessageDescriptor *entry,
+                      size_t *ret_n, gpointer ret_entries);
 /** Returns: (transfer floating) (nullable): NULL if there are none. */
 GVariant *wire_labels_in (size_t n, gpointer entries);
 
@@ -56,7 +58,7 @@ wire_message_free (gpointer message)
 }
 
 /** A field's text; NULL is "". */
-#define WIRE_TEXT(text) ((char *) ((text) != NULL ? (text) : ""))
+#define WIRE_TEXT(text) ((char *)((text) != NULL ? (text) : ""))
 
 /** And back: "" is NULL. */
 static inline const char *

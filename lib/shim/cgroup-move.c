@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Takes a wait out of a container's start. Whoever moves a process into a cgroup, as the OCI runtime soon will, waits for a grace period of
- * RCU (the writer's side of cgroup_threadgroup_rwsem): 5 to 15 ms on an idle machine. Moves within the next period do not wait again. So this
- * process is moved to where it is while the shim and the OCI runtime are only starting, and theirs come after that wait, not before it. */
+ * Takes a wait out of a container's start. Whoever moves a process into a cgroup, as the OCI runtime soon
+ * will, waits for a grace period of RCU (the writer's side of cgroup_threadgroup_rwsem): 5 to 15 ms on an
+ * idle machine. Moves within the next period do not wait again. So this process is moved to where it is while
+ * the shim and the OCI runtime are only starting, and theirs come after that wait, not before it. */
 #include "shim-runtime.h"
 
 #include <string.h>
@@ -12,7 +13,8 @@
 
 #define MAX_TEXT 65536
 
-/* "4:memory:/a/b" or "0::/a/b" (cgroups (7), /proc/PID/cgroup). Returns: an fd of the cgroup's cgroup.procs, or -1. */
+/* "4:memory:/a/b" or "0::/a/b" (cgroups (7), /proc/PID/cgroup). Returns: an fd of the cgroup's cgroup.procs,
+ * or -1. */
 static int
 open_procs (const char *line)
 {
@@ -21,8 +23,9 @@ open_procs (const char *line)
 
   if (g_strv_length (fields) != 3)
     return -1;
-  path = g_build_filename ("/sys/fs/cgroup", g_str_has_prefix (fields[1], "name=") ? fields[1] + strlen ("name=") : fields[1], fields[2],
-                           "cgroup.procs", NULL);
+  path = g_build_filename ("/sys/fs/cgroup",
+                           g_str_has_prefix (fields[1], "name=") ? fields[1] + strlen ("name=") : fields[1],
+                           fields[2], "cgroup.procs", NULL);
   return open (path, O_WRONLY | O_CLOEXEC);
 }
 

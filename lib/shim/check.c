@@ -19,7 +19,8 @@
 /* A shim that was told to end is given this long. */
 #define LEAVE_MS 2000
 
-typedef struct {
+typedef struct
+{
   ShimRuntime *runtime;
   gboolean repair;
   GPtrArray *problems;
@@ -102,7 +103,8 @@ check_bundles (Check *check)
 
           if (is_known (check, ns, id))
             continue;
-          report (check, " (removed)", "the bundle of container %s in namespace %s belongs to no task", id, ns);
+          report (check, " (removed)", "the bundle of container %s in namespace %s belongs to no task", id,
+                  ns);
           if (check->repair)
             clean_up (check, ns, id);
         }
@@ -137,7 +139,8 @@ check_oci_states (Check *check)
 
           if (is_known (check, ns, id))
             continue;
-          report (check, " (removed)", "the OCI runtime knows a container %s in namespace %s that is no task", id, ns);
+          report (check, " (removed)", "the OCI runtime knows a container %s in namespace %s that is no task",
+                  id, ns);
           if (!check->repair)
             continue;
           clean_up (check, ns, id);
@@ -158,7 +161,7 @@ unescape (const char *text)
       {
         char digits[4] = { text[1], text[2], text[3], '\0' };
 
-        g_string_append_c (plain, (char) strtol (digits, NULL, 8));
+        g_string_append_c (plain, (char)strtol (digits, NULL, 8));
         text += 3;
       }
     else
@@ -192,14 +195,16 @@ check_mounts (Check *check, GError **error)
       parts = g_strsplit (target + strlen (prefix), "/", 3);
       if (g_strv_length (parts) < 2 || is_known (check, parts[0], parts[1]))
         continue;
-      report (check, " (unmounted)", "%s is mounted, but container %s in namespace %s is no task", target, parts[1], parts[0]);
+      report (check, " (unmounted)", "%s is mounted, but container %s in namespace %s is no task", target,
+              parts[1], parts[0]);
       if (check->repair)
         umount2 (target, MNT_DETACH | UMOUNT_NOFOLLOW);
     }
   return TRUE;
 }
 
-typedef struct {
+typedef struct
+{
   pid_t pid;
   char *ns;
   char *id;
@@ -219,7 +224,8 @@ shim_free (gpointer data)
 static Shim *
 read_shim (ShimRuntime *runtime, int proc_fd, const char *pid)
 {
-  g_autofree char *name = g_strconcat (pid, "/cmdline", NULL), *bundles = g_strconcat (runtime->path, "/bundles/", NULL);
+  g_autofree char *name = g_strconcat (pid, "/cmdline", NULL),
+                  *bundles = g_strconcat (runtime->path, "/bundles/", NULL);
   gantry_autofd int fd = openat (proc_fd, name, O_RDONLY | O_CLOEXEC);
   g_autoptr (GBytes) bytes = fd >= 0 ? gantry_read_all (fd, MAX_FILE, NULL) : NULL;
   gsize length = 0;
@@ -243,7 +249,7 @@ read_shim (ShimRuntime *runtime, int proc_fd, const char *pid)
   if (!ours || ns == NULL || id == NULL)
     return NULL;
   shim = g_new (Shim, 1);
-  *shim = (Shim){ (pid_t) strtol (pid, NULL, 10), g_strdup (ns), g_strdup (id) };
+  *shim = (Shim){ (pid_t)strtol (pid, NULL, 10), g_strdup (ns), g_strdup (id) };
   return shim;
 }
 
@@ -274,7 +280,7 @@ list_shims (ShimRuntime *runtime, GPtrArray *shims, GError **error)
 static gboolean
 stays (Shim *shim)
 {
-  gantry_autofd int fd = (int) syscall (SYS_pidfd_open, shim->pid, 0);
+  gantry_autofd int fd = (int)syscall (SYS_pidfd_open, shim->pid, 0);
   struct pollfd wait = { fd, POLLIN, 0 };
 
   return fd >= 0 && poll (&wait, 1, LEAVE_MS) == 0;
@@ -304,7 +310,8 @@ check_shims (Check *check, GError **error)
 
       if (is_known (check, shim->ns, shim->id) || !stays (shim))
         continue;
-      report (check, " (ended)", "the shim %d of container %s in namespace %s has no task", (int) shim->pid, shim->id, shim->ns);
+      report (check, " (ended)", "the shim %d of container %s in namespace %s has no task", (int)shim->pid,
+              shim->id, shim->ns);
       if (check->repair)
         kill (shim->pid, SIGKILL);
     }
@@ -312,10 +319,11 @@ check_shims (Check *check, GError **error)
 }
 
 gboolean
-shim_runtime_check (GantryRuntime *runtime, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error)
+shim_runtime_check (GantryRuntime *runtime, gboolean repair, char ***ret_problems, GCancellable *cancellable,
+                    GError **error)
 {
   g_autoptr (GPtrArray) problems = g_ptr_array_new_with_free_func (g_free);
-  Check check = { (ShimRuntime *) runtime, repair, problems };
+  Check check = { (ShimRuntime *)runtime, repair, problems };
 
   /* Shims first: they hold the rest. */
   if (!check_shims (&check, error))
@@ -325,6 +333,6 @@ shim_runtime_check (GantryRuntime *runtime, gboolean repair, char ***ret_problem
   if (!check_mounts (&check, error))
     return FALSE;
   g_ptr_array_add (problems, NULL);
-  *ret_problems = (char **) g_ptr_array_free (g_steal_pointer (&problems), FALSE);
+  *ret_problems = (char **)g_ptr_array_free (g_steal_pointer (&problems), FALSE);
   return TRUE;
 }

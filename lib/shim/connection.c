@@ -16,12 +16,14 @@
 
 #define MAX_FDS 8
 
-typedef struct {
+typedef struct
+{
   ConnectionReplyFunc func;
   gpointer user_data;
 } Call;
 
-struct _Connection {
+struct _Connection
+{
   gint refs; /* (atomic) */
   int fd;
   GMainContext *context;
@@ -110,9 +112,9 @@ read_status (const PbField *field)
   while (pb_next (&reader, &part) > 0)
     {
       if (part.number == 1 && part.wire == 0)
-        code = (int) part.value;
+        code = (int)part.value;
       else if (part.number == 2 && part.wire == 2 && message == NULL)
-        message = g_strndup ((const char *) part.data, part.length);
+        message = g_strndup ((const char *)part.data, part.length);
     }
   if (code == 0)
     return NULL;
@@ -173,7 +175,7 @@ handle_frames (Connection *self)
       at += TTRPC_HEADER + header.length;
     }
   if (at > 0)
-    g_byte_array_remove_range (self->in, 0, (guint) at);
+    g_byte_array_remove_range (self->in, 0, (guint)at);
   return TRUE;
 }
 
@@ -188,7 +190,7 @@ on_readable (int fd, GIOCondition condition, gpointer data)
     return G_SOURCE_CONTINUE;
   if (n > 0)
     {
-      g_byte_array_append (self->in, chunk, (guint) n);
+      g_byte_array_append (self->in, chunk, (guint)n);
       if (handle_frames (self))
         return G_SOURCE_CONTINUE;
     }
@@ -207,14 +209,15 @@ connect_to (const char *path, GError **error)
   gantry_autofd int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
   g_snprintf (address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir_fd, name);
-  if (dir_fd >= 0 && fd >= 0 && connect (fd, (struct sockaddr *) &address, sizeof address) == 0)
+  if (dir_fd >= 0 && fd >= 0 && connect (fd, (struct sockaddr *)&address, sizeof address) == 0)
     return gantry_fd_steal (&fd);
   gantry_throw_errno (error, errno, "connecting to the shim at %s", path);
   return -1;
 }
 
 Connection *
-connection_new (const char *path, GMainContext *context, ConnectionEventFunc func, gpointer user_data, GError **error)
+connection_new (const char *path, GMainContext *context, ConnectionEventFunc func, gpointer user_data,
+                GError **error)
 {
   gantry_autofd int fd = connect_to (path, error);
   Connection *self;
@@ -233,7 +236,7 @@ connection_new (const char *path, GMainContext *context, ConnectionEventFunc fun
   g_mutex_init (&self->send_lock);
   g_mutex_init (&self->lock);
   self->source = g_unix_fd_source_new (self->fd, G_IO_IN | G_IO_HUP | G_IO_ERR);
-  g_source_set_callback (self->source, G_SOURCE_FUNC (on_readable), self, (GDestroyNotify) connection_unref);
+  g_source_set_callback (self->source, G_SOURCE_FUNC (on_readable), self, (GDestroyNotify)connection_unref);
   g_source_attach (self->source, context);
   return self;
 }
@@ -251,7 +254,8 @@ connection_close (Connection *self)
 static gboolean
 send_frame (Connection *self, PbBuffer *frame, GUnixFDList *fds, GError **error)
 {
-  union {
+  union
+  {
     char space[CMSG_SPACE (sizeof (int) * MAX_FDS)];
     struct cmsghdr align;
   } control = { { 0 } };
@@ -272,19 +276,19 @@ send_frame (Connection *self, PbBuffer *frame, GUnixFDList *fds, GError **error)
           struct cmsghdr *header;
 
           message.msg_control = &control;
-          message.msg_controllen = CMSG_SPACE (sizeof (int) * (gsize) n_fds);
+          message.msg_controllen = CMSG_SPACE (sizeof (int) * (gsize)n_fds);
           header = CMSG_FIRSTHDR (&message);
           header->cmsg_level = SOL_SOCKET;
           header->cmsg_type = SCM_RIGHTS;
-          header->cmsg_len = CMSG_LEN (sizeof (int) * (gsize) n_fds);
-          memcpy (CMSG_DATA (header), list, sizeof (int) * (gsize) n_fds);
+          header->cmsg_len = CMSG_LEN (sizeof (int) * (gsize)n_fds);
+          memcpy (CMSG_DATA (header), list, sizeof (int) * (gsize)n_fds);
         }
       n = sendmsg (self->fd, &message, MSG_NOSIGNAL);
       if (n < 0 && errno == EINTR)
         continue;
       if (n < 0)
         return gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "the shim is gone: %s", g_strerror (errno));
-      sent += (gsize) n;
+      sent += (gsize)n;
     }
   return TRUE;
 }
@@ -300,7 +304,7 @@ make_frame (PbBuffer *frame, guint32 stream, const char *service, const char *me
   pb_put_string (&request, 2, method);
   pb_put_bytes (&request, 3, body->data, body->length);
   request.failed |= body->failed;
-  header.length = (guint32) request.length;
+  header.length = (guint32)request.length;
   ttrpc_header_write (&header, bytes);
   pb_append (frame, bytes, sizeof bytes);
   pb_append (frame, request.data, request.length);
@@ -335,8 +339,8 @@ connection_send (Connection *self, const char *service, const char *method, PbBu
   if (!ok)
     gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "the shim is gone");
   else if (frame.failed || frame.length > TTRPC_MAX_PAYLOAD)
-    ok = gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the request %s has more than %d bytes", method,
-                       TTRPC_MAX_PAYLOAD);
+    ok = gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the request %s has more than %d bytes",
+                       method, TTRPC_MAX_PAYLOAD);
   else
     ok = send_frame (self, &frame, fds, error);
   g_mutex_unlock (&self->send_lock);
@@ -349,7 +353,8 @@ connection_send (Connection *self, const char *service, const char *method, PbBu
 }
 
 /* A call that a thread waits for. Shared with the context that answers: whoever comes last frees it. */
-typedef struct {
+typedef struct
+{
   gint refs; /* (atomic) */
   GMutex lock;
   GCond cond;
@@ -397,7 +402,9 @@ on_cancelled (GCancellable *cancellable, gpointer data)
 static gboolean
 wait_for (Waiting *waiting, GBytes **ret_reply, GCancellable *cancellable, GError **error)
 {
-  gulong handler = cancellable != NULL ? g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), waiting, NULL) : 0;
+  gulong handler = cancellable != NULL
+                       ? g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), waiting, NULL)
+                       : 0;
   gboolean done;
 
   g_mutex_lock (&waiting->lock);

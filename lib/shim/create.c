@@ -16,8 +16,8 @@ shim_runtime_check_object (GBytes *json, const char *what, const char *id, GErro
   while (length > first && g_ascii_isspace (text[length - 1]))
     length--;
   return (length > first + 1 && text[first] == '{' && text[length - 1] == '}')
-         || gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the %s of %s is not a JSON object: invalid argument", what,
-                          id);
+         || gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                          "the %s of %s is not a JSON object: invalid argument", what, id);
 }
 
 /* Claims the id and makes its bundle. */
@@ -108,8 +108,8 @@ put_any (PbBuffer *body, guint32 field, const char *type, gconstpointer data, gs
   pb_end (body, any);
 }
 
-/* The caller's options. For a shim of runc's with our own root, which comes last and so wins: the OCI runtime's state must be where we look
- * for it. */
+/* The caller's options. For a shim of runc's with our own root, which comes last and so wins: the OCI
+ * runtime's state must be where we look for it. */
 static void
 put_options (ShimRuntime *self, PbBuffer *body, GVariant *options)
 {
@@ -120,7 +120,8 @@ put_options (ShimRuntime *self, PbBuffer *body, GVariant *options)
   if (!self->of_runc)
     {
       if (bytes != NULL)
-        put_any (body, 10, gantry_any_get_type_url (options), g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes));
+        put_any (body, 10, gantry_any_get_type_url (options), g_bytes_get_data (bytes, NULL),
+                 g_bytes_get_size (bytes));
       return;
     }
   pb_put_string (&message, 6, self->oci_runtime);
@@ -131,10 +132,11 @@ put_options (ShimRuntime *self, PbBuffer *body, GVariant *options)
   pb_clear (&message);
 }
 
-/* CreateTaskRequest { id = 1, bundle = 2, rootfs = 3, terminal = 4, stdin = 5, stdout = 6, stderr = 7, checkpoint = 8,
- * options = 10 } */
+/* CreateTaskRequest { id = 1, bundle = 2, rootfs = 3, terminal = 4, stdin = 5, stdout = 6, stderr = 7,
+ * checkpoint = 8, options = 10 } */
 static gboolean
-call_create (Task *task, GantryTaskCreate *create, guint32 *ret_pid, GCancellable *cancellable, GError **error)
+call_create (Task *task, GantryTaskCreate *create, guint32 *ret_pid, GCancellable *cancellable,
+             GError **error)
 {
   gboolean native = task->runtime->native;
   g_autoptr (GantryStdio) translated
@@ -151,7 +153,8 @@ call_create (Task *task, GantryTaskCreate *create, guint32 *ret_pid, GCancellabl
   shim_put_stdio (&body, 5, stdio);
   pb_put_string (&body, 8, create->checkpoint);
   put_options (task->runtime, &body, create->options);
-  if (!task_call (task, SHIM_TASK_SERVICE, "Create", NULL, &body, stdio != NULL ? stdio->fds : NULL, &reply, cancellable, error))
+  if (!task_call (task, SHIM_TASK_SERVICE, "Create", NULL, &body, stdio != NULL ? stdio->fds : NULL, &reply,
+                  cancellable, error))
     return FALSE;
   *ret_pid = shim_read_pid (reply);
   return TRUE;
@@ -181,13 +184,16 @@ prepare_bundle (Task *task, GError **error)
 }
 
 static gboolean
-create_in_shim (Task *task, GantryTaskCreate *create, guint32 *ret_pid, GCancellable *cancellable, GError **error)
+create_in_shim (Task *task, GantryTaskCreate *create, guint32 *ret_pid, GCancellable *cancellable,
+                GError **error)
 {
   gsize length;
   const void *spec = g_bytes_get_data (create->spec, &length);
 
   return gantry_replace_file_at (task->dir_fd, "config.json", spec, length, 0600, FALSE, error)
-         && (task->runtime->native || prepare_bundle (task, error)) && reach_shim (task, create->options, error) && call_create (task, create, ret_pid, cancellable, error)
+         && (task->runtime->native || prepare_bundle (task, error))
+         && reach_shim (task, create->options, error)
+         && call_create (task, create, ret_pid, cancellable, error)
          && gantry_replace_file_at (task->dir_fd, TASK_MADE, "", 0, 0600, FALSE, error);
 }
 
@@ -195,7 +201,7 @@ gboolean
 shim_runtime_create (GantryRuntime *runtime, GantryTaskCreate *create, GantryProcess **ret_process,
                      GCancellable *cancellable, GError **error)
 {
-  ShimRuntime *self = (ShimRuntime *) runtime;
+  ShimRuntime *self = (ShimRuntime *)runtime;
   g_autoptr (Task) task = claim (self, create, error);
   g_autoptr (GantryProcess) process = NULL;
   guint32 pid = 0;

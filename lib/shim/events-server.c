@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Where shims that are not our own send events: a ttrpc server with the one method containerd.services.events.ttrpc.v1.Events/Forward
- * { envelope = 1 } (containerd api/services/ttrpc/events/v1/events.proto). It lives in the reader's context and never blocks it; a peer that
- * breaks the protocol is dropped. */
+ * Where shims that are not our own send events: a ttrpc server with the one method
+ * containerd.services.events.ttrpc.v1.Events/Forward { envelope = 1 } (containerd
+ * api/services/ttrpc/events/v1/events.proto). It lives in the reader's context and never blocks it; a peer
+ * that breaks the protocol is dropped. */
 #include "shim-runtime.h"
 
 #include <errno.h>
@@ -16,10 +17,11 @@
 
 #include <fdio.h>
 
-#define SOCKET_NAME "events"
+#define SOCKET_NAME        "events"
 #define CODE_UNIMPLEMENTED 12
 
-typedef struct {
+typedef struct
+{
   ShimRuntime *runtime;
   int fd;
   GByteArray *in;
@@ -35,7 +37,8 @@ peer_free (gpointer data)
   g_free (peer);
 }
 
-/* An empty answer, or a status. Small enough that a socket without room for it belongs to nobody who reads. */
+/* An empty answer, or a status. Small enough that a socket without room for it belongs to nobody who reads.
+ */
 static gboolean
 answer (Peer *peer, guint32 stream, int code)
 {
@@ -50,15 +53,16 @@ answer (Peer *peer, guint32 stream, int code)
   else
     {
       status = pb_begin (&response, 1);
-      pb_put_varint (&response, 1, (guint64) code);
+      pb_put_varint (&response, 1, (guint64)code);
       pb_put_string (&response, 2, "only Events/Forward is served here");
       pb_end (&response, status);
     }
-  header.length = (guint32) response.length;
+  header.length = (guint32)response.length;
   ttrpc_header_write (&header, bytes);
   pb_append (&frame, bytes, sizeof bytes);
   pb_append (&frame, response.data, response.length);
-  ok = !frame.failed && send (peer->fd, frame.data, frame.length, MSG_NOSIGNAL | MSG_DONTWAIT) == (gssize) frame.length;
+  ok = !frame.failed
+       && send (peer->fd, frame.data, frame.length, MSG_NOSIGNAL | MSG_DONTWAIT) == (gssize)frame.length;
   pb_clear (&response);
   pb_clear (&frame);
   return ok;
@@ -86,7 +90,8 @@ handle_request (Peer *peer, guint32 stream, const guint8 *data, gsize length)
     {
       g_auto (ShimEvent) event = { 0 };
 
-      if (field.number == 1 && field.wire == 2 && shim_event_read (&event, pb_reader (field.data, field.length)))
+      if (field.number == 1 && field.wire == 2
+          && shim_event_read (&event, pb_reader (field.data, field.length)))
         shim_runtime_on_event (peer->runtime, &event);
     }
   return answer (peer, stream, forward ? 0 : CODE_UNIMPLEMENTED);
@@ -107,12 +112,13 @@ handle_frames (Peer *peer)
         return FALSE;
       if (peer->in->len - at - TTRPC_HEADER < header.length)
         break;
-      if (header.type == TTRPC_REQUEST && !handle_request (peer, header.stream, frame + TTRPC_HEADER, header.length))
+      if (header.type == TTRPC_REQUEST
+          && !handle_request (peer, header.stream, frame + TTRPC_HEADER, header.length))
         return FALSE;
       at += TTRPC_HEADER + header.length;
     }
   if (at > 0)
-    g_byte_array_remove_range (peer->in, 0, (guint) at);
+    g_byte_array_remove_range (peer->in, 0, (guint)at);
   return TRUE;
 }
 
@@ -127,7 +133,7 @@ on_peer (int fd, GIOCondition condition, gpointer data)
     return G_SOURCE_CONTINUE;
   if (n <= 0)
     return G_SOURCE_REMOVE;
-  g_byte_array_append (peer->in, chunk, (guint) n);
+  g_byte_array_append (peer->in, chunk, (guint)n);
   return handle_frames (peer);
 }
 
@@ -157,12 +163,13 @@ events_server_start (ShimRuntime *self, GError **error)
   gantry_autofd int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
   if (strlen (path) >= sizeof address.sun_path)
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
-                         "shims cannot be told the address %s: it has more than %zu bytes; choose a shorter --state", path,
-                         sizeof address.sun_path - 1);
+    return gantry_throw (
+        error, GANTRY_ERROR_FAILED_PRECONDITION,
+        "shims cannot be told the address %s: it has more than %zu bytes; choose a shorter --state", path,
+        sizeof address.sun_path - 1);
   memcpy (address.sun_path, path, strlen (path) + 1);
   unlink (path);
-  if (fd < 0 || bind (fd, (struct sockaddr *) &address, sizeof address) < 0 || chmod (path, 0600) < 0
+  if (fd < 0 || bind (fd, (struct sockaddr *)&address, sizeof address) < 0 || chmod (path, 0600) < 0
       || listen (fd, SOMAXCONN) < 0)
     return gantry_throw_errno (error, errno, "listening on %s", path);
   self->events_address = g_steal_pointer (&path);

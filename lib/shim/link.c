@@ -47,7 +47,8 @@ clean_up_lost (gpointer data, gpointer unused)
   task_clean_up (data, NULL, NULL);
 }
 
-/* The shim has gone without having been asked to: its processes have, too (it was their subreaper and held their streams). */
+/* The shim has gone without having been asked to: its processes have, too (it was their subreaper and held
+ * their streams). */
 static void
 on_task_lost (Task *self)
 {
@@ -62,17 +63,17 @@ on_task_lost (Task *self)
       task_note_exit (self, proc, status, exited);
     }
   g_mutex_unlock (&self->runtime->lock);
-  gantry_host_log_about (self->runtime->host, GANTRY_LOG_WARNING, GANTRY_MESSAGE_SHIM_LOST, self->ns, self->id,
-                         "the shim of container %s in namespace %s is gone", self->id, self->ns);
-  if (!gantry_host_submit (self->runtime->host, GANTRY_POOL_RUNTIME, clean_up_lost, task_ref (self), (GDestroyNotify) task_unref,
-                           NULL))
+  gantry_host_log_about (self->runtime->host, GANTRY_LOG_WARNING, GANTRY_MESSAGE_SHIM_LOST, self->ns,
+                         self->id, "the shim of container %s in namespace %s is gone", self->id, self->ns);
+  if (!gantry_host_submit (self->runtime->host, GANTRY_POOL_RUNTIME, clean_up_lost, task_ref (self),
+                           (GDestroyNotify)task_unref, NULL))
     task_unref (self);
 }
 
 static void
 on_lost (ShimRuntime *runtime, Connection *connection)
 {
-  g_autoptr (GPtrArray) lost = g_ptr_array_new_with_free_func ((GDestroyNotify) task_unref);
+  g_autoptr (GPtrArray) lost = g_ptr_array_new_with_free_func ((GDestroyNotify)task_unref);
   GHashTableIter iter;
   gpointer value;
 
@@ -88,7 +89,7 @@ on_lost (ShimRuntime *runtime, Connection *connection)
   /* Whoever connects to its address now means its successor. */
   g_hash_table_iter_init (&iter, runtime->links);
   while (g_hash_table_iter_next (&iter, NULL, &value))
-    if (((Link *) value)->connection == connection)
+    if (((Link *)value)->connection == connection)
       g_hash_table_iter_remove (&iter);
   g_mutex_unlock (&runtime->lock);
   for (guint i = 0; i < lost->len; i++)
@@ -108,15 +109,16 @@ on_connection_event (Connection *connection, const ShimEvent *event, gpointer us
 static void
 on_exit_event (Task *task, const ShimEvent *event)
 {
-  const char *exec_id = event->text[2] != NULL && strcmp (event->text[2], task->id) != 0 ? event->text[2] : "";
+  const char *exec_id
+      = event->text[2] != NULL && strcmp (event->text[2], task->id) != 0 ? event->text[2] : "";
   Proc *proc = task_find (task, exec_id);
 
   if (proc == NULL)
     return;
   /* Events of a shim that is not native take another way than its answers. */
   if (!task->runtime->native)
-    task_note_start (task, proc, (guint32) event->number[3]);
-  task_note_exit (task, proc, (guint32) event->number[4], event->time[5]);
+    task_note_start (task, proc, (guint32)event->number[3]);
+  task_note_exit (task, proc, (guint32)event->number[4], event->time[5]);
 }
 
 void
@@ -138,9 +140,9 @@ on_task_event (Task *task, const ShimEvent *event)
   if (strcmp (topic, "/tasks/exit") == 0)
     on_exit_event (task, event);
   else if (strcmp (topic, "/tasks/start") == 0 && init != NULL)
-    task_note_start (task, init, (guint32) event->number[2]);
+    task_note_start (task, init, (guint32)event->number[2]);
   else if (strcmp (topic, "/tasks/exec-started") == 0 && exec != NULL)
-    task_note_start (task, exec, (guint32) event->number[3]);
+    task_note_start (task, exec, (guint32)event->number[3]);
   else if (strcmp (topic, "/tasks/oom") == 0 && init != NULL)
     task_tell (task, GANTRY_TASK_EVENT_OOM, init);
   else if (strcmp (topic, "/tasks/checkpointed") == 0 && init != NULL)
@@ -160,8 +162,8 @@ shim_runtime_on_event (ShimRuntime *self, const ShimEvent *event)
   g_mutex_unlock (&self->lock);
 }
 
-/* A State message { id = 1, bundle = 2, pid = 3, status = 4, stdin = 5, stdout = 6, stderr = 7, terminal = 8, exit_status = 9,
- * exited_at = 10, exec_id = 11 }. With the lock. */
+/* A State message { id = 1, bundle = 2, pid = 3, status = 4, stdin = 5, stdout = 6, stderr = 7, terminal = 8,
+ * exit_status = 9, exited_at = 10, exec_id = 11 }. With the lock. */
 static void
 learn_state (Task *self, const guint8 *data, gsize length)
 {
@@ -180,7 +182,7 @@ learn_state (Task *self, const guint8 *data, gsize length)
       else if (field.number == 10)
         exited = pb_read_timestamp (&field);
       else if (field.wire == 2 && text[field.number] == NULL)
-        text[field.number] = g_strndup ((const char *) field.data, field.length);
+        text[field.number] = g_strndup ((const char *)field.data, field.length);
     }
   if (text[1] != NULL && strcmp (text[1], self->id) == 0)
     {
@@ -189,17 +191,18 @@ learn_state (Task *self, const guint8 *data, gsize length)
 
       if (proc == NULL)
         proc = task_add (self, text[11] != NULL ? text[11] : "", stdio);
-      proc->pid = (guint32) number[3];
+      proc->pid = (guint32)number[3];
       if (proc->status != GANTRY_TASK_STOPPED)
-        proc->status = (GantryTaskStatus) number[4];
-      proc->exit_status = (guint32) number[9];
+        proc->status = (GantryTaskStatus)number[4];
+      proc->exit_status = (guint32)number[9];
       proc->exited_ns = exited;
     }
   for (gsize i = 0; i < G_N_ELEMENTS (text); i++)
     g_free (text[i]);
 }
 
-/* A list of State messages in field 1. Comes in order with events, so that none is missed and none is undone. */
+/* A list of State messages in field 1. Comes in order with events, so that none is missed and none is undone.
+ */
 static void
 on_watching (GBytes *reply, const GError *error, gpointer user_data)
 {
@@ -279,7 +282,8 @@ task_connect (Task *self, GError **error)
     return FALSE;
   text = g_strstrip (g_strndup (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes)));
   if (!g_str_has_prefix (text, "unix:///"))
-    return gantry_throw (error, GANTRY_ERROR_INTERNAL, "the shim of container %s listens at \"%s\", which is not a unix:// address",
+    return gantry_throw (error, GANTRY_ERROR_INTERNAL,
+                         "the shim of container %s listens at \"%s\", which is not a unix:// address",
                          self->id, text);
   link = get_link (self->runtime, text + strlen ("unix://"), error);
   if (link == NULL)
@@ -289,13 +293,15 @@ task_connect (Task *self, GError **error)
   g_mutex_unlock (&self->runtime->lock);
   if (!self->runtime->native)
     return learn_one (self, error);
-  if (connection_send (link->connection, SHIM_OWN_SERVICE, "Watch", &body, NULL, on_watching, task_ref (self), error))
+  if (connection_send (link->connection, SHIM_OWN_SERVICE, "Watch", &body, NULL, on_watching, task_ref (self),
+                       error))
     return TRUE;
   task_unref (self);
   return FALSE;
 }
 
-typedef struct {
+typedef struct
+{
   Task *task;
   char *exec_id;
 } Awaited;
@@ -317,7 +323,7 @@ on_exited (GBytes *reply, const GError *error, gpointer user_data)
       reader = pb_reader (g_bytes_get_data (reply, NULL), g_bytes_get_size (reply));
       while (pb_next (&reader, &field) > 0)
         if (field.number == 1 && field.wire == 0)
-          status = (guint32) field.value;
+          status = (guint32)field.value;
         else if (field.number == 2 && field.wire == 2)
           exited = pb_read_timestamp (&field);
       g_mutex_lock (&task->runtime->lock);
@@ -344,7 +350,8 @@ task_await_exit (Task *self, const char *exec_id)
   pb_put_string (&body, 1, self->id);
   pb_put_string (&body, 2, exec_id);
   if (self->link != NULL
-      && connection_send (self->link->connection, SHIM_TASK_SERVICE, "Wait", &body, NULL, on_exited, awaited, NULL))
+      && connection_send (self->link->connection, SHIM_TASK_SERVICE, "Wait", &body, NULL, on_exited, awaited,
+                          NULL))
     return;
   pb_clear (&body);
   task_unref (self);

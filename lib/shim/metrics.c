@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Reads what shims answer to Stats: StatsResponse { stats = 1 }, an Any with io.containerd.cgroups.v1.Metrics or .v2.Metrics
- * (github.com/containerd/cgroups, metrics.proto). */
+ * Reads what shims answer to Stats: StatsResponse { stats = 1 }, an Any with io.containerd.cgroups.v1.Metrics
+ * or .v2.Metrics (github.com/containerd/cgroups, metrics.proto). */
 #include "shim-runtime.h"
 
 #include <string.h>
@@ -23,7 +23,7 @@ number_at (PbReader reader, const guint32 *path, gsize depth)
   return value;
 }
 
-#define NUMBER(reader, ...) \
+#define NUMBER(reader, ...)                                                                                  \
   number_at (reader, (const guint32[]){ __VA_ARGS__ }, sizeof ((guint32[]){ __VA_ARGS__ }) / sizeof (guint32))
 
 static gboolean
@@ -34,11 +34,13 @@ operation_is (PbReader entry, const char *name)
 
   while (pb_next (&entry, &field) > 0)
     if (field.number == 1 && field.wire == 2)
-      is = field.length == strlen (name) && g_ascii_strncasecmp ((const char *) field.data, name, field.length) == 0;
+      is = field.length == strlen (name)
+           && g_ascii_strncasecmp ((const char *)field.data, name, field.length) == 0;
   return is;
 }
 
-/* The sum of the field @value over the entries in field @list of the message in field @parent; of those of one operation in version 1. */
+/* The sum of the field @value over the entries in field @list of the message in field @parent; of those of
+ * one operation in version 1. */
 static guint64
 sum_entries (PbReader reader, guint32 parent, guint32 list, const char *operation, guint32 value)
 {
@@ -113,7 +115,7 @@ metrics_read (GBytes *response, GError **error)
       any = pb_reader (field.data, field.length);
   while (pb_next (&any, &field) > 0)
     if (field.number == 1 && field.wire == 2 && type == NULL)
-      type = g_strndup ((const char *) field.data, field.length);
+      type = g_strndup ((const char *)field.data, field.length);
     else if (field.number == 2 && field.wire == 2)
       metrics = pb_reader (field.data, field.length);
   if (type == NULL)
@@ -126,7 +128,7 @@ metrics_read (GBytes *response, GError **error)
     read_v1 (&dict, metrics);
   else if (g_str_has_suffix (type, "io.containerd.cgroups.v2.Metrics"))
     read_v2 (&dict, metrics);
-  bytes = g_bytes_new (metrics.at, (gsize) (metrics.end - metrics.at));
+  bytes = g_bytes_new (metrics.at, (gsize)(metrics.end - metrics.at));
   g_variant_dict_insert_value (&dict, "any", gantry_any_new (type, bytes));
   return g_variant_ref_sink (g_variant_dict_end (&dict));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Finding the tasks of the daemon's last life: every bundle is visited, its shim is connected again or cleaned up after. */
+ * Finding the tasks of the daemon's last life: every bundle is visited, its shim is connected again or
+ * cleaned up after. */
 #include "shim-runtime.h"
 
 #include <dirent.h>
@@ -8,7 +9,8 @@
 
 #include <fdio.h>
 
-/* Whether its shim still has the task. The shim's answer to Connect comes behind what it told to task_connect (). */
+/* Whether its shim still has the task. The shim's answer to Connect comes behind what it told to task_connect
+ * (). */
 static gboolean
 reconnect (Task *task)
 {
@@ -16,7 +18,8 @@ reconnect (Task *task)
 
   if (!task->runtime->native && !shim_log_open (task, NULL))
     return FALSE;
-  if (!task_connect (task, NULL) || !task_call (task, SHIM_TASK_SERVICE, "Connect", NULL, NULL, NULL, NULL, NULL, NULL))
+  if (!task_connect (task, NULL)
+      || !task_call (task, SHIM_TASK_SERVICE, "Connect", NULL, NULL, NULL, NULL, NULL, NULL))
     return FALSE;
   g_mutex_lock (&task->runtime->lock);
   has = task_find (task, "") != NULL;
@@ -24,8 +27,8 @@ reconnect (Task *task)
   return has;
 }
 
-/* Finds a task of the daemon's last life by its bundle. One whose shim has gone is cleaned up; if it was made, it stays as a stopped task
- * until somebody removes it, else nobody was ever told of it. */
+/* Finds a task of the daemon's last life by its bundle. One whose shim has gone is cleaned up; if it was
+ * made, it stays as a stopped task until somebody removes it, else nobody was ever told of it. */
 static void
 recover_one (ShimRuntime *self, const char *ns, const char *id, int dir_fd)
 {

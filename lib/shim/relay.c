@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Streams for shims that know FIFOs only: where the caller passed descriptors, FIFOs in the bundle are given to the shim, and bytes are
- * copied in the reader's context. Nothing is set on the caller's descriptors, which others may share: at most what fits into a ready pipe is
- * written at a time. */
+ * Streams for shims that know FIFOs only: where the caller passed descriptors, FIFOs in the bundle are given
+ * to the shim, and bytes are copied in the reader's context. Nothing is set on the caller's descriptors,
+ * which others may share: at most what fits into a ready pipe is written at a time. */
 #include "shim-runtime.h"
 
 #include <errno.h>
@@ -16,8 +16,9 @@
 
 #include <fdio.h>
 
-typedef struct {
-  Task *task;    /* once its process has started */
+typedef struct
+{
+  Task *task; /* once its process has started */
   char *exec_id;
   gboolean input;
   gboolean console; /* both directions share one socket */
@@ -85,7 +86,7 @@ on_sink (int fd, GIOCondition condition, gpointer data)
       copy_free (copy);
       return G_SOURCE_REMOVE;
     }
-  copy->written += (gsize) n;
+  copy->written += (gsize)n;
   if (copy->written < copy->length)
     return G_SOURCE_CONTINUE;
   wait_for (copy, copy->source_fd, G_IO_IN | G_IO_HUP | G_IO_ERR, on_source);
@@ -105,7 +106,7 @@ on_source (int fd, GIOCondition condition, gpointer data)
       copy_free (copy);
       return G_SOURCE_REMOVE;
     }
-  copy->length = (gsize) n;
+  copy->length = (gsize)n;
   copy->written = 0;
   wait_for (copy, copy->sink_fd, G_IO_OUT | G_IO_ERR, on_sink);
   return G_SOURCE_REMOVE;
@@ -131,7 +132,10 @@ relay_one (Task *task, const char *exec_id, int i, int fd, gboolean console, GEr
   if (mkfifoat (task->dir_fd, name, 0600) < 0 && errno != EEXIST)
     gantry_throw_errno (error, errno, "making a FIFO for container %s", task->id);
   /* Of stdin both ends, so that neither waits for the shim. */
-  else if ((fifo = openat (task->dir_fd, name, (i == 0 ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW)) < 0 || own < 0)
+  else if ((fifo
+            = openat (task->dir_fd, name, (i == 0 ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW))
+               < 0
+           || own < 0)
     gantry_throw_errno (error, errno, "opening a FIFO of container %s", task->id);
   else
     {
@@ -166,7 +170,8 @@ translate (Task *task, const char *exec_id, int i, GantryStdio *stdio, GError **
   n = g_ascii_strtoll (uri + strlen ("fd:"), NULL, 10);
   if (n >= 0 && n < n_fds)
     return relay_one (task, exec_id, i, list[n], stdio->terminal, error);
-  gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "stdio \"%s\" names none of the %d descriptors that were passed", uri, n_fds);
+  gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                "stdio \"%s\" names none of the %d descriptors that were passed", uri, n_fds);
   return NULL;
 }
 

@@ -120,8 +120,7 @@ shim_runtime_new (const GantryHost *host, const char *shim, gboolean native, GEr
   self->loop = g_main_loop_new (self->context, FALSE);
   self->path = g_strdup (path);
   self->links = g_hash_table_new (g_str_hash, g_str_equal);
-  if (dir_fd < 0 || path == NULL
-      || !make_directories (self, dir_fd, error))
+  if (dir_fd < 0 || path == NULL || !make_directories (self, dir_fd, error))
     {
       shim_runtime_free (self);
       return NULL;

@@ -18,7 +18,7 @@ read_message (ShimEvent *event, PbReader reader)
           if (field.number < G_N_ELEMENTS (event->text))
             {
               g_free (event->text[field.number]);
-              event->text[field.number] = g_strndup ((const char *) field.data, field.length);
+              event->text[field.number] = g_strndup ((const char *)field.data, field.length);
             }
         }
     }
@@ -47,7 +47,7 @@ shim_event_read (ShimEvent *event, PbReader reader)
       if (field.wire != 2)
         continue;
       if (text != NULL && *text == NULL)
-        *text = g_strndup ((const char *) field.data, field.length);
+        *text = g_strndup ((const char *)field.data, field.length);
       else if (field.number == 4)
         read_any (event, &field);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What a shim that is not our own logs: it writes to a FIFO "log" in the bundle, and waits until somebody has it open. */
+ * What a shim that is not our own logs: it writes to a FIFO "log" in the bundle, and waits until somebody has
+ * it open. */
 #include "shim-runtime.h"
 
 #include <errno.h>
@@ -31,7 +32,8 @@ on_log (int fd, GIOCondition condition, gpointer data)
       g_autofree char *line = g_utf8_make_valid (lines[i], -1);
 
       if (line[0] != '\0')
-        gantry_host_log (task->runtime->host, GANTRY_LOG_DEBUG, "the shim of container %s: %s", task->id, line);
+        gantry_host_log (task->runtime->host, GANTRY_LOG_DEBUG, "the shim of container %s: %s", task->id,
+                         line);
     }
   return G_SOURCE_CONTINUE;
 }
@@ -46,7 +48,8 @@ shim_log_open (Task *self, GError **error)
   if (self->log_fd < 0)
     return gantry_throw_errno (error, errno, "opening the log of the shim of container %s", self->id);
   self->log_source = g_unix_fd_source_new (self->log_fd, G_IO_IN);
-  g_source_set_callback (self->log_source, G_SOURCE_FUNC (on_log), task_ref (self), (GDestroyNotify) task_unref);
+  g_source_set_callback (self->log_source, G_SOURCE_FUNC (on_log), task_ref (self),
+                         (GDestroyNotify)task_unref);
   g_source_attach (self->log_source, self->runtime->context);
   return TRUE;
 }

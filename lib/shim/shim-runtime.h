@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A runtime (sdk/gantry/runtime.h) whose tasks are held by shims that speak containerd's shim protocol: programs "containerd-shim-…" with
- * the sub-commands "start" and "delete" and a ttrpc service containerd.task.v2.Task (containerd core/runtime/v2/README.md, api/runtime/task).
- * A *native* shim is our own: it also has gantry.shim.v1.Shim, by which events come over the same connection, streams are passed as
+ * A runtime (sdk/gantry/runtime.h) whose tasks are held by shims that speak containerd's shim protocol:
+ * programs "containerd-shim-…" with the sub-commands "start" and "delete" and a ttrpc service
+ * containerd.task.v2.Task (containerd core/runtime/v2/README.md, api/runtime/task). A *native* shim is our
+ * own: it also has gantry.shim.v1.Shim, by which events come over the same connection, streams are passed as
  * descriptors and clients attach.
  *
  * Below the plugin's directory in --state:
- *     bundles/<namespace>/<id>/   config.json; rootfs; address (where its shim listens); exit.<exec id> (how a process ended: native)
- *     runc/<namespace>/           the OCI runtime's own state (of runc's shims)
- *     s/                          the shims' sockets (native)
+ *     bundles/<namespace>/<id>/   config.json; rootfs; address (where its shim listens); exit.<exec id> (how
+ * a process ended: native) runc/<namespace>/           the OCI runtime's own state (of runc's shims) s/ the
+ * shims' sockets (native)
  */
 #pragma once
 
@@ -19,20 +20,21 @@
 #include <gantry/runtime.h>
 
 #define SHIM_TASK_SERVICE "containerd.task.v2.Task"
-#define SHIM_OWN_SERVICE "gantry.shim.v1.Shim"
+#define SHIM_OWN_SERVICE  "gantry.shim.v1.Shim"
 /** In the bundle: the task was made, and its maker told so. */
-#define TASK_MADE "made"
+#define TASK_MADE         "made"
 #define SHIM_OPTIONS_TYPE "containerd.runc.v1.Options"
 
-typedef struct {
+typedef struct
+{
   GantryRuntime runtime;
   const GantryHost *host;
   gboolean native;
-  gboolean of_runc;      /* native, or containerd's: its options are containerd.runc.v1.Options */
-  char *shim;            /* its program */
-  char *oci_runtime;     /* native: the OCI runtime's program unless the options name one */
-  char *path;            /* of our directory */
-  char *events_address;  /* not native: where shims send events */
+  gboolean of_runc;     /* native, or containerd's: its options are containerd.runc.v1.Options */
+  char *shim;           /* its program */
+  char *oci_runtime;    /* native: the OCI runtime's program unless the options name one */
+  char *path;           /* of our directory */
+  char *events_address; /* not native: where shims send events */
   GSource *events_source;
   int events_fd;
   int bundles_fd;
@@ -49,14 +51,16 @@ typedef struct {
 } ShimRuntime;
 
 /** The connection to one shim, which may hold several tasks: a pod. */
-typedef struct {
+typedef struct
+{
   gint refs; /* (atomic) */
   ShimRuntime *runtime;
   char *address;
   Connection *connection;
 } Link;
 
-typedef struct {
+typedef struct
+{
   char *exec_id;
   guint32 pid;
   GantryTaskStatus status;
@@ -65,7 +69,8 @@ typedef struct {
   GantryStdio *stdio; /* URIs only */
 } Proc;
 
-typedef struct {
+typedef struct
+{
   gint refs; /* (atomic) */
   ShimRuntime *runtime;
   char *ns;
@@ -92,7 +97,8 @@ char *shim_runtime_key (const char *ns, const char *id);
 Task *shim_runtime_lookup (ShimRuntime *self, const char *ns, const char *id, GError **error);
 /** Whether @name may name a bundle's directory, or an exec. */
 gboolean shim_runtime_is_name (const char *name);
-/** Whether @json can be a JSON object, as @what has to be; the OCI runtime reads it in earnest. Errors: INVALID_ARGUMENT. */
+/** Whether @json can be a JSON object, as @what has to be; the OCI runtime reads it in earnest. Errors:
+ * INVALID_ARGUMENT. */
 gboolean shim_runtime_check_object (GBytes *json, const char *what, const char *id, GError **error);
 /** Tells the watch, in the main context. With the lock. */
 void shim_runtime_tell (ShimRuntime *self, GantryTaskEvent event, GantryProcess *process);
@@ -110,9 +116,10 @@ Proc *task_find (Task *self, const char *exec_id);
 Proc *task_add (Task *self, const char *exec_id, GantryStdio *stdio);
 void task_drop (Task *self, const char *exec_id);
 GantryProcess *task_describe (Task *self, Proc *proc);
-/** A call about one process; @rest (nullable, cleared) has the message's fields behind 1 (id) and 2 (exec_id). */
-gboolean task_call (Task *self, const char *service, const char *method, const char *exec_id, PbBuffer *rest, GUnixFDList *fds,
-                    GBytes **ret_reply, GCancellable *cancellable, GError **error);
+/** A call about one process; @rest (nullable, cleared) has the message's fields behind 1 (id) and 2
+ * (exec_id). */
+gboolean task_call (Task *self, const char *service, const char *method, const char *exec_id, PbBuffer *rest,
+                    GUnixFDList *fds, GBytes **ret_reply, GCancellable *cancellable, GError **error);
 /** Reads what a native shim wrote of an exit. */
 gboolean task_read_exit (Task *self, const char *exec_id, guint32 *ret_status, gint64 *ret_exited);
 /** Tells the watch. With the runtime's lock. */
@@ -127,12 +134,15 @@ void task_note_start (Task *self, Proc *proc, guint32 pid);
 void task_forget (Task *self);
 
 /* launch.c */
-/** Starts the task's shim, or finds its group's, and saves its address in the bundle. Errors: the shim's own words. */
+/** Starts the task's shim, or finds its group's, and saves its address in the bundle. Errors: the shim's own
+ * words. */
 gboolean task_start_shim (Task *self, GVariant *options, GError **error);
-/** Cleans up after a shim that died: the OCI runtime's state, mounts. *@ret_status, *@ret_exited: how init ended, if the shim knows. */
+/** Cleans up after a shim that died: the OCI runtime's state, mounts. *@ret_status, *@ret_exited: how init
+ * ended, if the shim knows. */
 void task_clean_up (Task *self, guint32 *ret_status, gint64 *ret_exited);
 /** The runtime's slot info. */
-gboolean shim_info (GantryRuntime *runtime, GVariant *options, GBytes **ret_info, GCancellable *cancellable, GError **error);
+gboolean shim_info (GantryRuntime *runtime, GVariant *options, GBytes **ret_info, GCancellable *cancellable,
+                    GError **error);
 /** Ends the shim unless others need it. */
 void task_shut_down (Task *self);
 
@@ -149,8 +159,8 @@ gboolean events_server_start (ShimRuntime *self, GError **error);
 void events_server_stop (ShimRuntime *self);
 
 /* relay.c */
-/** The streams of a process in the words of a shim that takes no descriptors. Returns: (transfer full), or NULL. Errors:
- * INVALID_ARGUMENT, of making FIFOs. */
+/** The streams of a process in the words of a shim that takes no descriptors. Returns: (transfer full), or
+ * NULL. Errors: INVALID_ARGUMENT, of making FIFOs. */
 GantryStdio *relay_stdio (Task *task, const char *exec_id, GantryStdio *stdio, GError **error);
 /** Begins to copy: the shim has the FIFOs open. */
 void relay_start (Task *task, const char *exec_id);
@@ -161,7 +171,8 @@ gboolean shim_log_open (Task *self, GError **error);
 void shim_log_close (Task *self);
 
 /* metrics.c */
-/** The dictionary that stats () promises, from containerd's StatsResponse. Returns: (transfer full). Errors: INTERNAL, NOT_IMPLEMENTED. */
+/** The dictionary that stats () promises, from containerd's StatsResponse. Returns: (transfer full). Errors:
+ * INTERNAL, NOT_IMPLEMENTED. */
 GVariant *metrics_read (GBytes *response, GError **error);
 
 /* create.c */
@@ -173,8 +184,8 @@ void shim_put_stdio (PbBuffer *body, guint32 first, GantryStdio *stdio);
 guint32 shim_read_pid (GBytes *reply);
 
 /* check.c */
-gboolean shim_runtime_check (GantryRuntime *runtime, gboolean repair, char ***ret_problems, GCancellable *cancellable,
-                             GError **error);
+gboolean shim_runtime_check (GantryRuntime *runtime, gboolean repair, char ***ret_problems,
+                             GCancellable *cancellable, GError **error);
 
 /* vtable.c */
 extern const GantryRuntimeVtable shim_runtime_vtable;

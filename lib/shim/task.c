@@ -116,21 +116,23 @@ task_read_exit (Task *self, const char *exec_id, guint32 *ret_status, gint64 *re
   return *ret_exited != 0;
 }
 
-/* A shim that is not native has one code for all that the OCI runtime finds wrong: which it is stands in the words. */
+/* A shim that is not native has one code for all that the OCI runtime finds wrong: which it is stands in the
+ * words. */
 static void
 classify (GError *error)
 {
   if (error == NULL || !gantry_error_is (error, GANTRY_ERROR_UNKNOWN))
     return;
-  if (strstr (error->message, "executable file not found") != NULL || strstr (error->message, "no such file or directory") != NULL)
+  if (strstr (error->message, "executable file not found") != NULL
+      || strstr (error->message, "no such file or directory") != NULL)
     error->code = GANTRY_ERROR_NOT_FOUND;
   else if (strstr (error->message, "permission denied") != NULL)
     error->code = GANTRY_ERROR_PERMISSION_DENIED;
 }
 
 gboolean
-task_call (Task *task, const char *service, const char *method, const char *exec_id, PbBuffer *rest, GUnixFDList *fds,
-           GBytes **ret_reply, GCancellable *cancellable, GError **error)
+task_call (Task *task, const char *service, const char *method, const char *exec_id, PbBuffer *rest,
+           GUnixFDList *fds, GBytes **ret_reply, GCancellable *cancellable, GError **error)
 {
   PbBuffer body = { 0 };
   GError *local = NULL;
@@ -144,7 +146,8 @@ task_call (Task *task, const char *service, const char *method, const char *exec
     {
       if (rest != NULL)
         pb_clear (rest);
-      return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "container %s has ended: its shim is gone", task->id);
+      return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                           "container %s has ended: its shim is gone", task->id);
     }
   pb_put_string (&body, 1, task->id);
   pb_put_string (&body, 2, exec_id);
@@ -203,7 +206,8 @@ task_forget (Task *self)
 
   shim_log_close (self);
   if (ns_fd >= 0 && !gantry_remove_tree_at (ns_fd, self->id, &error))
-    gantry_host_log (runtime->host, GANTRY_LOG_WARNING, "the bundle of container %s stays: %s", self->id, error->message);
+    gantry_host_log (runtime->host, GANTRY_LOG_WARNING, "the bundle of container %s stays: %s", self->id,
+                     error->message);
   g_mutex_lock (&runtime->lock);
   g_hash_table_steal_extended (runtime->tasks, key, &stolen_key, &stolen);
   g_mutex_unlock (&runtime->lock);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The runtime's slots but create: each is one call of the task's shim, or is answered from what its events have told. */
+ * The runtime's slots but create: each is one call of the task's shim, or is answered from what its events
+ * have told. */
 #include "shim-runtime.h"
 
 #include <string.h>
@@ -23,7 +24,7 @@ static gboolean
 shim_start (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id,
             GantryProcess **ret_process, GCancellable *cancellable, GError **error)
 {
-  ShimRuntime *self = (ShimRuntime *) runtime;
+  ShimRuntime *self = (ShimRuntime *)runtime;
   g_autoptr (Task) task = shim_runtime_lookup (self, ns, id, error);
   g_autoptr (GantryProcess) process = NULL;
   g_autoptr (GBytes) reply = NULL;
@@ -58,7 +59,7 @@ static gboolean
 shim_exec (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, GBytes *process,
            GantryStdio *stdio, GCancellable *cancellable, GError **error)
 {
-  ShimRuntime *self = (ShimRuntime *) runtime;
+  ShimRuntime *self = (ShimRuntime *)runtime;
   g_autoptr (Task) task = shim_runtime_lookup (self, ns, id, error);
   g_autoptr (GantryProcess) described = NULL;
   g_autoptr (GantryStdio) translated = NULL;
@@ -119,7 +120,7 @@ static gboolean
 shim_remove (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id,
              GantryProcess **ret_process, GCancellable *cancellable, GError **error)
 {
-  ShimRuntime *self = (ShimRuntime *) runtime;
+  ShimRuntime *self = (ShimRuntime *)runtime;
   g_autoptr (Task) task = shim_runtime_lookup (self, ns, id, error);
   g_autoptr (GantryProcess) process = NULL;
   gboolean init = exec_id == NULL || exec_id[0] == '\0';
@@ -166,7 +167,7 @@ static gboolean
 shim_kill (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, guint signal,
            gboolean all, GCancellable *cancellable, GError **error)
 {
-  g_autoptr (Task) task = shim_runtime_lookup ((ShimRuntime *) runtime, ns, id, error);
+  g_autoptr (Task) task = shim_runtime_lookup ((ShimRuntime *)runtime, ns, id, error);
   PbBuffer body = { 0 };
 
   if (task == NULL)
@@ -182,7 +183,7 @@ static gboolean
 shim_state (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id,
             GantryProcess **ret_process, GCancellable *cancellable, GError **error)
 {
-  ShimRuntime *self = (ShimRuntime *) runtime;
+  ShimRuntime *self = (ShimRuntime *)runtime;
   g_autoptr (Task) task = shim_runtime_lookup (self, ns, id, error);
   GantryProcess *process = NULL;
   Proc *proc;
@@ -205,7 +206,7 @@ static gboolean
 shim_list (GantryRuntime *runtime, const char *ns, GPtrArray **ret_processes, GCancellable *cancellable,
            GError **error)
 {
-  ShimRuntime *self = (ShimRuntime *) runtime;
+  ShimRuntime *self = (ShimRuntime *)runtime;
   GPtrArray *processes = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_process_unref);
   GHashTableIter iter;
   gpointer value;
@@ -229,7 +230,7 @@ static gboolean
 shim_list_execs (GantryRuntime *runtime, const char *ns, const char *id, GPtrArray **ret_processes,
                  GCancellable *cancellable, GError **error)
 {
-  ShimRuntime *self = (ShimRuntime *) runtime;
+  ShimRuntime *self = (ShimRuntime *)runtime;
   g_autoptr (Task) task = shim_runtime_lookup (self, ns, id, error);
   GPtrArray *processes;
 
@@ -250,14 +251,15 @@ shim_list_execs (GantryRuntime *runtime, const char *ns, const char *id, GPtrArr
 }
 
 static gboolean
-shim_stats (GantryRuntime *runtime, const char *ns, const char *id, GVariant **ret_stats, GCancellable *cancellable,
-            GError **error)
+shim_stats (GantryRuntime *runtime, const char *ns, const char *id, GVariant **ret_stats,
+            GCancellable *cancellable, GError **error)
 {
-  g_autoptr (Task) task = shim_runtime_lookup ((ShimRuntime *) runtime, ns, id, error);
+  g_autoptr (Task) task = shim_runtime_lookup ((ShimRuntime *)runtime, ns, id, error);
   g_autoptr (GBytes) reply = NULL;
   GVariant *stats;
 
-  if (task == NULL || !task_call (task, SHIM_TASK_SERVICE, "Stats", NULL, NULL, NULL, &reply, cancellable, error))
+  if (task == NULL
+      || !task_call (task, SHIM_TASK_SERVICE, "Stats", NULL, NULL, NULL, &reply, cancellable, error))
     return FALSE;
   stats = metrics_read (reply, error);
   if (stats != NULL)
@@ -282,14 +284,15 @@ static gboolean
 shim_pids (GantryRuntime *runtime, const char *ns, const char *id, GVariant **ret_pids,
            GCancellable *cancellable, GError **error)
 {
-  ShimRuntime *self = (ShimRuntime *) runtime;
+  ShimRuntime *self = (ShimRuntime *)runtime;
   g_autoptr (Task) task = shim_runtime_lookup (self, ns, id, error);
   g_autoptr (GBytes) reply = NULL;
   GVariantBuilder builder;
   PbReader reader;
   PbField field;
 
-  if (task == NULL || !task_call (task, SHIM_TASK_SERVICE, "Pids", NULL, NULL, NULL, &reply, cancellable, error))
+  if (task == NULL
+      || !task_call (task, SHIM_TASK_SERVICE, "Pids", NULL, NULL, NULL, &reply, cancellable, error))
     return FALSE;
   g_variant_builder_init (&builder, G_VARIANT_TYPE ("a(us)"));
   reader = pb_reader (g_bytes_get_data (reply, NULL), g_bytes_get_size (reply));
@@ -311,7 +314,7 @@ static gboolean
 simple_call (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, const char *method,
              PbBuffer *body, GCancellable *cancellable, GError **error)
 {
-  g_autoptr (Task) task = shim_runtime_lookup ((ShimRuntime *) runtime, ns, id, error);
+  g_autoptr (Task) task = shim_runtime_lookup ((ShimRuntime *)runtime, ns, id, error);
 
   if (task != NULL)
     return task_call (task, SHIM_TASK_SERVICE, method, exec_id, body, NULL, NULL, cancellable, error);
@@ -320,15 +323,18 @@ simple_call (GantryRuntime *runtime, const char *ns, const char *id, const char 
   return FALSE;
 }
 
-/* Noted by the answer, since nobody else asks a shim for it, and the events of a shim that is not native may come after the next answer. */
+/* Noted by the answer, since nobody else asks a shim for it, and the events of a shim that is not native may
+ * come after the next answer. */
 static gboolean
-freeze (GantryRuntime *runtime, const char *ns, const char *id, gboolean paused, GCancellable *cancellable, GError **error)
+freeze (GantryRuntime *runtime, const char *ns, const char *id, gboolean paused, GCancellable *cancellable,
+        GError **error)
 {
-  g_autoptr (Task) task = shim_runtime_lookup ((ShimRuntime *) runtime, ns, id, error);
+  g_autoptr (Task) task = shim_runtime_lookup ((ShimRuntime *)runtime, ns, id, error);
   Proc *init;
 
   if (task == NULL
-      || !task_call (task, SHIM_TASK_SERVICE, paused ? "Pause" : "Resume", NULL, NULL, NULL, NULL, cancellable, error))
+      || !task_call (task, SHIM_TASK_SERVICE, paused ? "Pause" : "Resume", NULL, NULL, NULL, NULL,
+                     cancellable, error))
     return FALSE;
   g_mutex_lock (&task->runtime->lock);
   init = task_find (task, "");
@@ -376,10 +382,11 @@ static gboolean
 shim_attach (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, GUnixFDList *fds,
              GCancellable *cancellable, GError **error)
 {
-  g_autoptr (Task) task = shim_runtime_lookup ((ShimRuntime *) runtime, ns, id, error);
+  g_autoptr (Task) task = shim_runtime_lookup ((ShimRuntime *)runtime, ns, id, error);
 
   if (task != NULL && !task->runtime->native)
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "the shim of container %s does not keep its streams", id);
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "the shim of container %s does not keep its streams", id);
   return task != NULL
          && task_call (task, SHIM_OWN_SERVICE, "Attach", exec_id, NULL, fds, NULL, cancellable, error);
 }
@@ -420,7 +427,7 @@ shim_checkpoint (GantryRuntime *runtime, const char *ns, const char *id, const c
 static void
 shim_set_watch (GantryRuntime *runtime, GantryTaskFunc func, gpointer user_data)
 {
-  ShimRuntime *self = (ShimRuntime *) runtime;
+  ShimRuntime *self = (ShimRuntime *)runtime;
   GHashTableIter iter;
   gpointer value;
 

@@ -8,10 +8,11 @@
 
 #include <fdio.h>
 
-typedef struct {
+typedef struct
+{
   SnapDirs *self;
-  GHashTable *known;   /* of numbers that entries have */
-  GPtrArray *missing;  /* of names whose directory is not there */
+  GHashTable *known;  /* of numbers that entries have */
+  GPtrArray *missing; /* of names whose directory is not there */
 } Check;
 
 static gboolean
@@ -27,7 +28,8 @@ check_entry (GantrySnapshotEntry *entry, gpointer user_data)
   return TRUE;
 }
 
-/* Whether the directory is condemned, or was while we looked: its entry goes a moment before that is noted. */
+/* Whether the directory is condemned, or was while we looked: its entry goes a moment before that is noted.
+ */
 static gboolean
 is_going (SnapDirs *self, guint64 number, const char *name)
 {
@@ -60,21 +62,25 @@ check_directories (Check *check, guint64 last, gboolean repair, GPtrArray *probl
       /* Those above may belong to a prepare under way; those that were condemned go by themselves. */
       if (strcmp (entry->d_name, ".") == 0 || strcmp (entry->d_name, "..") == 0
           || (self->ops->scratch != NULL && g_strv_contains (self->ops->scratch, entry->d_name))
-          || (numbered && (number > last || g_hash_table_contains (check->known, &number) || is_going (self, number, entry->d_name))))
+          || (numbered
+              && (number > last || g_hash_table_contains (check->known, &number)
+                  || is_going (self, number, entry->d_name))))
         continue;
-      g_ptr_array_add (problems, g_strdup_printf ("%s/%s belongs to no snapshot%s", self->path, entry->d_name,
-                                                  repair && gantry_remove_tree_at (self->fd, entry->d_name, NULL) ? " (removed)"
-                                                                                                                 : ""));
+      g_ptr_array_add (problems,
+                       g_strdup_printf ("%s/%s belongs to no snapshot%s", self->path, entry->d_name,
+                                        repair && gantry_remove_tree_at (self->fd, entry->d_name, NULL)
+                                            ? " (removed)"
+                                            : ""));
     }
   closedir (dir);
   return TRUE;
 }
 
 gboolean
-snap_dirs_check (GantrySnapshotter *snapshotter, gboolean repair, char ***ret_problems, GCancellable *cancellable,
-                 GError **error)
+snap_dirs_check (GantrySnapshotter *snapshotter, gboolean repair, char ***ret_problems,
+                 GCancellable *cancellable, GError **error)
 {
-  SnapDirs *self = (SnapDirs *) snapshotter;
+  SnapDirs *self = (SnapDirs *)snapshotter;
   g_autoptr (GPtrArray) problems = g_ptr_array_new_with_free_func (g_free);
   g_autoptr (GHashTable) known = g_hash_table_new_full (g_int64_hash, g_int64_equal, g_free, NULL);
   g_autoptr (GPtrArray) missing = g_ptr_array_new_with_free_func (g_free);
@@ -91,11 +97,13 @@ snap_dirs_check (GantrySnapshotter *snapshotter, gboolean repair, char ***ret_pr
 
       g_ptr_array_add (problems,
                        g_strdup_printf ("the directory of snapshot %s/%s is missing%s", self->id, name,
-                                        repair && gantry_snapshot_index_remove (self->index, self->id, name, &number, cancellable, NULL)
+                                        repair
+                                                && gantry_snapshot_index_remove (self->index, self->id, name,
+                                                                                 &number, cancellable, NULL)
                                             ? " (forgotten)"
                                             : ""));
     }
   g_ptr_array_add (problems, NULL);
-  *ret_problems = (char **) g_ptr_array_free (g_steal_pointer (&problems), FALSE);
+  *ret_problems = (char **)g_ptr_array_free (g_steal_pointer (&problems), FALSE);
   return TRUE;
 }

@@ -19,8 +19,8 @@ number_name (guint64 number, char name[32])
 }
 
 static gboolean
-make_directory (SnapDirs *self, guint64 number, GantrySnapshotKind kind, GArray *ancestors, const SnapMapping *mapping,
-                GCancellable *cancellable, GError **error)
+make_directory (SnapDirs *self, guint64 number, GantrySnapshotKind kind, GArray *ancestors,
+                const SnapMapping *mapping, GCancellable *cancellable, GError **error)
 {
   gantry_autofd int fd = -1;
   char name[32];
@@ -42,8 +42,9 @@ remove_directory (SnapDirs *self, guint64 number)
 
   number_name (number, name);
   if (!gantry_remove_tree_at (self->fd, name, &error))
-    gantry_host_log (self->host, GANTRY_LOG_WARNING, "snapshot directory %s/%s stays for the next cleanup: %s", self->path,
-                     name, error->message);
+    gantry_host_log (self->host, GANTRY_LOG_WARNING,
+                     "snapshot directory %s/%s stays for the next cleanup: %s", self->path, name,
+                     error->message);
 }
 
 /* The numbers of @parent and its ancestors. Returns: (transfer full), or NULL with @error. */
@@ -100,7 +101,7 @@ end (SnapDirs *self, guint64 number)
 static unsigned
 snap_capabilities (GantrySnapshotter *snapshotter)
 {
-  SnapDirs *self = (SnapDirs *) snapshotter;
+  SnapDirs *self = (SnapDirs *)snapshotter;
 
   if (g_once_init_enter (&self->probed))
     {
@@ -112,16 +113,18 @@ snap_capabilities (GantrySnapshotter *snapshotter)
 }
 
 gboolean
-snap_mapping_apply (const SnapMapping *mapping, guint32 uid, guint32 gid, guint32 *ret_uid, guint32 *ret_gid, GError **error)
+snap_mapping_apply (const SnapMapping *mapping, guint32 uid, guint32 gid, guint32 *ret_uid, guint32 *ret_gid,
+                    GError **error)
 {
   gint64 mapped_uid = idmap_outside (mapping->uids, mapping->n_uids, uid);
   gint64 mapped_gid = idmap_outside (mapping->gids, mapping->n_gids, gid);
 
   if (mapped_uid < 0 || mapped_gid < 0)
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
-                         "a file belongs to %u:%u, which the snapshot's mapping does not have; map more ids", uid, gid);
-  *ret_uid = (guint32) mapped_uid;
-  *ret_gid = (guint32) mapped_gid;
+                         "a file belongs to %u:%u, which the snapshot's mapping does not have; map more ids",
+                         uid, gid);
+  *ret_uid = (guint32)mapped_uid;
+  *ret_gid = (guint32)mapped_gid;
   return TRUE;
 }
 
@@ -129,7 +132,8 @@ snap_mapping_apply (const SnapMapping *mapping, guint32 uid, guint32 gid, guint3
 static gboolean
 read_mapping (SnapDirs *self, GVariant *labels, SnapMapping **ret_mapping, GError **error)
 {
-  const char *uids = gantry_labels_lookup (labels, SNAP_UIDMAPPING), *gids = gantry_labels_lookup (labels, SNAP_GIDMAPPING);
+  const char *uids = gantry_labels_lookup (labels, SNAP_UIDMAPPING),
+             *gids = gantry_labels_lookup (labels, SNAP_GIDMAPPING);
   g_autofree SnapMapping *mapping = NULL;
 
   if (uids == NULL && gids == NULL)
@@ -139,11 +143,14 @@ read_mapping (SnapDirs *self, GVariant *labels, SnapMapping **ret_mapping, GErro
   mapping->n_gids = gids != NULL ? idmap_parse (gids, mapping->gids) : 0;
   if (mapping->n_uids == 0 || mapping->n_gids == 0)
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                         "the labels " SNAP_UIDMAPPING " and " SNAP_GIDMAPPING " must both be \"container-id:host-id:size\", not \"%s\" and "
-                         "\"%s\": invalid argument", uids != NULL ? uids : "", gids != NULL ? gids : "");
+                         "the labels " SNAP_UIDMAPPING " and " SNAP_GIDMAPPING
+                         " must both be \"container-id:host-id:size\", not \"%s\" and "
+                         "\"%s\": invalid argument",
+                         uids != NULL ? uids : "", gids != NULL ? gids : "");
   if ((snap_capabilities (&self->snapshotter) & GANTRY_SNAPSHOTTER_REMAP) == 0)
-    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
-                         "mounts with mapped owners do not work on %s; use the native snapshotter, which copies", self->path);
+    return gantry_throw (
+        error, GANTRY_ERROR_NOT_IMPLEMENTED,
+        "mounts with mapped owners do not work on %s; use the native snapshotter, which copies", self->path);
   *ret_mapping = g_steal_pointer (&mapping);
   return TRUE;
 }
@@ -162,7 +169,8 @@ create (SnapDirs *self, GantrySnapshotKind kind, const char *key, const char *pa
     return FALSE;
   if (parent != NULL && parent[0] == '\0')
     parent = NULL;
-  /* Seen early, so that a losing prepare of a big native snapshot copies nothing; the index decides for good. */
+  /* Seen early, so that a losing prepare of a big native snapshot copies nothing; the index decides for good.
+   */
   if (gantry_snapshot_index_get (self->index, self->id, key, &entry, cancellable, NULL))
     return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "snapshot \"%s\": already exists", key);
   if (!read_mapping (self, labels, &mapping, error))
@@ -171,7 +179,8 @@ create (SnapDirs *self, GantrySnapshotKind kind, const char *key, const char *pa
   if (lineage == NULL || !begin (self, &number, cancellable, error))
     return FALSE;
   ok = make_directory (self, number, kind, lineage, mapping, cancellable, error)
-       && gantry_snapshot_index_insert (self->index, self->id, number, kind, key, parent, labels, &entry, cancellable, error);
+       && gantry_snapshot_index_insert (self->index, self->id, number, kind, key, parent, labels, &entry,
+                                        cancellable, error);
   if (!ok)
     remove_directory (self, number);
   end (self, number);
@@ -183,24 +192,26 @@ create (SnapDirs *self, GantrySnapshotKind kind, const char *key, const char *pa
 }
 
 static gboolean
-snap_prepare (GantrySnapshotter *snapshotter, const char *key, const char *parent, GVariant *labels, GPtrArray **ret_mounts,
-              GCancellable *cancellable, GError **error)
+snap_prepare (GantrySnapshotter *snapshotter, const char *key, const char *parent, GVariant *labels,
+              GPtrArray **ret_mounts, GCancellable *cancellable, GError **error)
 {
-  return create ((SnapDirs *) snapshotter, GANTRY_SNAPSHOT_ACTIVE, key, parent, labels, ret_mounts, cancellable, error);
+  return create ((SnapDirs *)snapshotter, GANTRY_SNAPSHOT_ACTIVE, key, parent, labels, ret_mounts,
+                 cancellable, error);
 }
 
 static gboolean
-snap_view (GantrySnapshotter *snapshotter, const char *key, const char *parent, GVariant *labels, GPtrArray **ret_mounts,
+snap_view (GantrySnapshotter *snapshotter, const char *key, const char *parent, GVariant *labels,
+           GPtrArray **ret_mounts, GCancellable *cancellable, GError **error)
+{
+  return create ((SnapDirs *)snapshotter, GANTRY_SNAPSHOT_VIEW, key, parent, labels, ret_mounts, cancellable,
+                 error);
+}
+
+static gboolean
+snap_stat (GantrySnapshotter *snapshotter, const char *key, GantrySnapshotInfo **ret_info,
            GCancellable *cancellable, GError **error)
 {
-  return create ((SnapDirs *) snapshotter, GANTRY_SNAPSHOT_VIEW, key, parent, labels, ret_mounts, cancellable, error);
-}
-
-static gboolean
-snap_stat (GantrySnapshotter *snapshotter, const char *key, GantrySnapshotInfo **ret_info, GCancellable *cancellable,
-           GError **error)
-{
-  SnapDirs *self = (SnapDirs *) snapshotter;
+  SnapDirs *self = (SnapDirs *)snapshotter;
   g_autoptr (GantrySnapshotEntry) entry = NULL;
 
   if (!gantry_snapshot_index_get (self->index, self->id, key, &entry, cancellable, error))
@@ -213,7 +224,7 @@ static gboolean
 snap_update (GantrySnapshotter *snapshotter, const char *key, GVariant *labels, const char *const *mask,
              GantrySnapshotInfo **ret_info, GCancellable *cancellable, GError **error)
 {
-  SnapDirs *self = (SnapDirs *) snapshotter;
+  SnapDirs *self = (SnapDirs *)snapshotter;
   g_autoptr (GantrySnapshotEntry) entry = NULL;
 
   if (!gantry_snapshot_index_update (self->index, self->id, key, labels, mask, &entry, cancellable, error)
@@ -228,7 +239,7 @@ static gboolean
 snap_usage (GantrySnapshotter *snapshotter, const char *key, guint64 *ret_bytes, guint64 *ret_inodes,
             GCancellable *cancellable, GError **error)
 {
-  SnapDirs *self = (SnapDirs *) snapshotter;
+  SnapDirs *self = (SnapDirs *)snapshotter;
   g_autoptr (GantrySnapshotEntry) entry = NULL;
   g_autofree char *name = NULL;
 
@@ -239,10 +250,10 @@ snap_usage (GantrySnapshotter *snapshotter, const char *key, guint64 *ret_bytes,
 }
 
 static gboolean
-snap_mounts (GantrySnapshotter *snapshotter, const char *key, GPtrArray **ret_mounts, GCancellable *cancellable,
-             GError **error)
+snap_mounts (GantrySnapshotter *snapshotter, const char *key, GPtrArray **ret_mounts,
+             GCancellable *cancellable, GError **error)
 {
-  SnapDirs *self = (SnapDirs *) snapshotter;
+  SnapDirs *self = (SnapDirs *)snapshotter;
   g_autoptr (GantrySnapshotEntry) entry = NULL;
 
   if (!gantry_snapshot_index_get (self->index, self->id, key, &entry, cancellable, error))
@@ -254,7 +265,8 @@ snap_mounts (GantrySnapshotter *snapshotter, const char *key, GPtrArray **ret_mo
   return TRUE;
 }
 
-/* Where a snapshot's files are whole without its parent's, a parent that comes later would be one in name only. */
+/* Where a snapshot's files are whole without its parent's, a parent that comes later would be one in name
+ * only. */
 static gboolean
 check_rebase (SnapDirs *self, const char *key, const char *parent, GCancellable *cancellable, GError **error)
 {
@@ -266,23 +278,26 @@ check_rebase (SnapDirs *self, const char *key, const char *parent, GCancellable 
     return FALSE;
   return entry->info->parent != NULL
          || gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
-                          "snapshot %s was prepared on none and this snapshotter can't put it on %s", key, parent);
+                          "snapshot %s was prepared on none and this snapshotter can't put it on %s", key,
+                          parent);
 }
 
 static gboolean
-snap_commit (GantrySnapshotter *snapshotter, const char *name, const char *key, const char *parent, GVariant *labels,
-             GCancellable *cancellable, GError **error)
+snap_commit (GantrySnapshotter *snapshotter, const char *name, const char *key, const char *parent,
+             GVariant *labels, GCancellable *cancellable, GError **error)
 {
-  SnapDirs *self = (SnapDirs *) snapshotter;
+  SnapDirs *self = (SnapDirs *)snapshotter;
 
   if (parent != NULL && parent[0] == '\0')
     parent = NULL;
   if (parent != NULL && !check_rebase (self, key, parent, cancellable, error))
     return FALSE;
-  return gantry_snapshot_index_commit (self->index, self->id, name, key, parent, labels, 0, 0, cancellable, error);
+  return gantry_snapshot_index_commit (self->index, self->id, name, key, parent, labels, 0, 0, cancellable,
+                                       error);
 }
 
-typedef struct {
+typedef struct
+{
   SnapDirs *self;
   guint64 number;
 } Removal;
@@ -302,7 +317,7 @@ run_removal (gpointer data, gpointer unused)
 static gboolean
 snap_remove (GantrySnapshotter *snapshotter, const char *key, GCancellable *cancellable, GError **error)
 {
-  SnapDirs *self = (SnapDirs *) snapshotter;
+  SnapDirs *self = (SnapDirs *)snapshotter;
   Removal *removal;
   guint64 number;
 
@@ -322,7 +337,8 @@ snap_remove (GantrySnapshotter *snapshotter, const char *key, GCancellable *canc
   return TRUE;
 }
 
-typedef struct {
+typedef struct
+{
   GantrySnapshotFunc func;
   gpointer user_data;
 } Walk;
@@ -336,10 +352,10 @@ on_entry (GantrySnapshotEntry *entry, gpointer user_data)
 }
 
 static gboolean
-snap_walk (GantrySnapshotter *snapshotter, const char *const *filters, GantrySnapshotFunc func, gpointer user_data,
-           GCancellable *cancellable, GError **error)
+snap_walk (GantrySnapshotter *snapshotter, const char *const *filters, GantrySnapshotFunc func,
+           gpointer user_data, GCancellable *cancellable, GError **error)
 {
-  SnapDirs *self = (SnapDirs *) snapshotter;
+  SnapDirs *self = (SnapDirs *)snapshotter;
   Walk walk = { func, user_data };
 
   return gantry_snapshot_index_walk (self->index, self->id, filters, on_entry, &walk, cancellable, error);
@@ -410,10 +426,11 @@ snap_dirs_is_going (SnapDirs *self, guint64 number)
 static gboolean
 snap_cleanup (GantrySnapshotter *snapshotter, GCancellable *cancellable, GError **error)
 {
-  SnapDirs *self = (SnapDirs *) snapshotter;
+  SnapDirs *self = (SnapDirs *)snapshotter;
   guint64 last;
 
-  return snap_dirs_last_settled (self, &last, cancellable, error) && remove_orphans (self, last, cancellable, error);
+  return snap_dirs_last_settled (self, &last, cancellable, error)
+         && remove_orphans (self, last, cancellable, error);
 }
 
 static const GantrySnapshotterVtable vtable = {
@@ -433,7 +450,8 @@ static const GantrySnapshotterVtable vtable = {
 };
 
 gboolean
-snap_dirs_init (SnapDirs *self, const GantryHost *host, const SnapDirsOps *ops, unsigned capabilities, GError **error)
+snap_dirs_init (SnapDirs *self, const GantryHost *host, const SnapDirsOps *ops, unsigned capabilities,
+                GError **error)
 {
   self->snapshotter.vtable = &vtable;
   self->host = host;
@@ -450,7 +468,8 @@ snap_dirs_init (SnapDirs *self, const GantryHost *host, const SnapDirsOps *ops, 
   if (self->fd < 0)
     return FALSE;
   self->path = gantry_host_get_dir_path (host, GANTRY_DIR_PERSISTENT, error);
-  /* Nothing is under way yet: every directory without an entry is from an earlier life, whatever number a power failure forgot. */
+  /* Nothing is under way yet: every directory without an entry is from an earlier life, whatever number a
+   * power failure forgot. */
   return self->path != NULL && remove_orphans (self, G_MAXINT64, NULL, error);
 }
 

@@ -9,18 +9,66 @@
 
 /* What an unprivileged container's root may do: the set that the field has settled on. */
 static const char *const default_capabilities[] = {
-  "CAP_CHOWN",   "CAP_DAC_OVERRIDE", "CAP_FSETID",           "CAP_FOWNER", "CAP_MKNOD",      "CAP_NET_RAW",    "CAP_SETGID",
-  "CAP_SETUID",  "CAP_SETFCAP",      "CAP_SETPCAP",          "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
+  "CAP_CHOWN",
+  "CAP_DAC_OVERRIDE",
+  "CAP_FSETID",
+  "CAP_FOWNER",
+  "CAP_MKNOD",
+  "CAP_NET_RAW",
+  "CAP_SETGID",
+  "CAP_SETUID",
+  "CAP_SETFCAP",
+  "CAP_SETPCAP",
+  "CAP_NET_BIND_SERVICE",
+  "CAP_SYS_CHROOT",
+  "CAP_KILL",
+  "CAP_AUDIT_WRITE",
   NULL,
 };
 
 static const char *const all_capabilities[] = {
-  "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",
-  "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN", "CAP_NET_RAW",
-  "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT",
-  "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD",
-  "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG",
-  "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE", NULL,
+  "CAP_CHOWN",
+  "CAP_DAC_OVERRIDE",
+  "CAP_DAC_READ_SEARCH",
+  "CAP_FOWNER",
+  "CAP_FSETID",
+  "CAP_KILL",
+  "CAP_SETGID",
+  "CAP_SETUID",
+  "CAP_SETPCAP",
+  "CAP_LINUX_IMMUTABLE",
+  "CAP_NET_BIND_SERVICE",
+  "CAP_NET_BROADCAST",
+  "CAP_NET_ADMIN",
+  "CAP_NET_RAW",
+  "CAP_IPC_LOCK",
+  "CAP_IPC_OWNER",
+  "CAP_SYS_MODULE",
+  "CAP_SYS_RAWIO",
+  "CAP_SYS_CHROOT",
+  "CAP_SYS_PTRACE",
+  "CAP_SYS_PACCT",
+  "CAP_SYS_ADMIN",
+  "CAP_SYS_BOOT",
+  "CAP_SYS_NICE",
+  "CAP_SYS_RESOURCE",
+  "CAP_SYS_TIME",
+  "CAP_SYS_TTY_CONFIG",
+  "CAP_MKNOD",
+  "CAP_LEASE",
+  "CAP_AUDIT_WRITE",
+  "CAP_AUDIT_CONTROL",
+  "CAP_SETFCAP",
+  "CAP_MAC_OVERRIDE",
+  "CAP_MAC_ADMIN",
+  "CAP_SYSLOG",
+  "CAP_WAKE_ALARM",
+  "CAP_BLOCK_SUSPEND",
+  "CAP_AUDIT_READ",
+  "CAP_PERFMON",
+  "CAP_BPF",
+  "CAP_CHECKPOINT_RESTORE",
+  NULL,
 };
 
 void
@@ -46,7 +94,8 @@ static const char *
 find_capability (const char *name)
 {
   for (gsize i = 0; all_capabilities[i] != NULL; i++)
-    if (g_ascii_strcasecmp (all_capabilities[i], name) == 0 || g_ascii_strcasecmp (all_capabilities[i] + 4, name) == 0)
+    if (g_ascii_strcasecmp (all_capabilities[i], name) == 0
+        || g_ascii_strcasecmp (all_capabilities[i] + 4, name) == 0)
       return all_capabilities[i];
   return NULL;
 }
@@ -61,14 +110,14 @@ change_capabilities (GHashTable *set, char **names, gboolean add, GError **error
       if (g_ascii_strcasecmp (names[i], "all") == 0)
         {
           for (gsize j = 0; add && all_capabilities[j] != NULL; j++)
-            g_hash_table_add (set, (gpointer) all_capabilities[j]);
+            g_hash_table_add (set, (gpointer)all_capabilities[j]);
           if (!add)
             g_hash_table_remove_all (set);
         }
       else if (capability == NULL)
         return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "\"%s\" is no capability", names[i]);
       else if (add)
-        g_hash_table_add (set, (gpointer) capability);
+        g_hash_table_add (set, (gpointer)capability);
       else
         g_hash_table_remove (set, capability);
     }
@@ -88,7 +137,7 @@ spec_capabilities (GVariantDict *options, GError **error)
   g_variant_dict_lookup (options, "privileged", "b", &privileged);
   start = privileged ? all_capabilities : default_capabilities;
   for (gsize i = 0; start[i] != NULL; i++)
-    g_hash_table_add (set, (gpointer) find_capability (start[i]));
+    g_hash_table_add (set, (gpointer)find_capability (start[i]));
   if (!change_capabilities (set, drop, FALSE, error) || !change_capabilities (set, add, TRUE, error))
     return NULL;
   list = g_ptr_array_new ();
@@ -96,7 +145,7 @@ spec_capabilities (GVariantDict *options, GError **error)
     if (g_hash_table_contains (set, all_capabilities[i]))
       g_ptr_array_add (list, g_strdup (all_capabilities[i]));
   g_ptr_array_add (list, NULL);
-  return (char **) g_ptr_array_free (list, FALSE);
+  return (char **)g_ptr_array_free (list, FALSE);
 }
 
 static void
@@ -148,7 +197,7 @@ add_env (JsonBuilder *builder, JsonObject *image, GVariantDict *options, SpecUse
   for (gsize i = 0; from_options != NULL && from_options[i] != NULL; i++)
     set_env (env, from_options[i]);
   g_ptr_array_add (env, NULL);
-  spec_add_strings (builder, "env", (const char *const *) env->pdata);
+  spec_add_strings (builder, "env", (const char *const *)env->pdata);
 }
 
 static gboolean
@@ -175,7 +224,7 @@ add_args (JsonBuilder *builder, JsonObject *image, GVariantDict *options, GError
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
                          "the image names no command to run; give one after the image's name");
   g_ptr_array_add (all, NULL);
-  spec_add_strings (builder, "args", (const char *const *) all->pdata);
+  spec_add_strings (builder, "args", (const char *const *)all->pdata);
   return TRUE;
 }
 
@@ -194,15 +243,17 @@ add_rlimits (JsonBuilder *builder, GVariantDict *options, GError **error)
       guint64 soft, hard;
 
       if (parts[1] == NULL || !g_ascii_string_to_unsigned (parts[1], 10, 0, G_MAXINT64, &soft, NULL)
-          || !g_ascii_string_to_unsigned (parts[2] != NULL ? parts[2] : parts[1], 10, soft, G_MAXINT64, &hard, NULL))
-        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "rlimit \"%s\" is not NAME=SOFT[:HARD]", rlimits[i]);
+          || !g_ascii_string_to_unsigned (parts[2] != NULL ? parts[2] : parts[1], 10, soft, G_MAXINT64, &hard,
+                                          NULL))
+        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "rlimit \"%s\" is not NAME=SOFT[:HARD]",
+                             rlimits[i]);
       json_builder_begin_object (builder);
       json_builder_set_member_name (builder, "type");
       json_builder_add_string_value (builder, type);
       json_builder_set_member_name (builder, "soft");
-      json_builder_add_int_value (builder, (gint64) soft);
+      json_builder_add_int_value (builder, (gint64)soft);
       json_builder_set_member_name (builder, "hard");
-      json_builder_add_int_value (builder, (gint64) hard);
+      json_builder_add_int_value (builder, (gint64)hard);
       json_builder_end_object (builder);
     }
   json_builder_end_array (builder);
@@ -227,7 +278,8 @@ add_user (JsonBuilder *builder, SpecUser *user)
 }
 
 gboolean
-spec_add_process (JsonBuilder *builder, JsonObject *config, GPtrArray *mounts, GVariantDict *options, GError **error)
+spec_add_process (JsonBuilder *builder, JsonObject *config, GPtrArray *mounts, GVariantDict *options,
+                  GError **error)
 {
   JsonObject *image = oci_object (config, "config");
   g_auto (GStrv) capabilities = spec_capabilities (options, error);
@@ -246,7 +298,8 @@ spec_add_process (JsonBuilder *builder, JsonObject *config, GPtrArray *mounts, G
   g_variant_dict_lookup (options, "no-new-privileges", "b", &no_new_privileges);
   ok = spec_user_lookup (text, mounts, &user, error);
   if (ok && cwd != NULL && cwd[0] != '\0' && cwd[0] != '/')
-    ok = gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the working directory \"%s\" is not an absolute path", cwd);
+    ok = gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                       "the working directory \"%s\" is not an absolute path", cwd);
   json_builder_set_member_name (builder, "process");
   json_builder_begin_object (builder);
   json_builder_set_member_name (builder, "terminal");
@@ -257,7 +310,7 @@ spec_add_process (JsonBuilder *builder, JsonObject *config, GPtrArray *mounts, G
       add_env (builder, image, options, &user, tty);
       json_builder_set_member_name (builder, "cwd");
       json_builder_add_string_value (builder, cwd != NULL && cwd[0] != '\0' ? cwd : "/");
-      add_capabilities (builder, (const char *const *) capabilities);
+      add_capabilities (builder, (const char *const *)capabilities);
       json_builder_set_member_name (builder, "noNewPrivileges");
       json_builder_add_boolean_value (builder, no_new_privileges);
       ok = add_args (builder, image, options, error) && add_rlimits (builder, options, error);

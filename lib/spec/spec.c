@@ -9,16 +9,45 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
-static const struct { const char *name; const char *type; } known_options[] = {
-  { "args", "as" },          { "entrypoint", "as" },    { "env", "as" },           { "user", "s" },
-  { "cwd", "s" },            { "hostname", "s" },       { "tty", "b" },            { "mounts", "aa{sv}" },
-  { "read-only", "b" },      { "privileged", "b" },     { "memory", "t" },         { "memory-swap", "x" },
-  { "cpus", "d" },           { "cpu-shares", "t" },     { "cpuset-cpus", "s" },    { "cpuset-mems", "s" },
-  { "pids", "x" },           { "cap-add", "as" },       { "cap-drop", "as" },      { "devices", "as" },
-  { "rlimits", "as" },       { "network", "s" },        { "annotations", "a{ss}" }, { "labels", "a{ss}" },
-  { "seccomp", "s" },        { "oom-score-adj", "i" },  { "no-new-privileges", "b" }, { "spec", "s" },
-  { "snapshotter", "s" },    { "runtime", "s" },        { "runtime-options", "(say)" }, { "platform", "s" },
-  { "cgroup-path", "s" },    { "sandbox-id", "s" },
+static const struct
+{
+  const char *name;
+  const char *type;
+} known_options[] = {
+  { "args", "as" },
+  { "entrypoint", "as" },
+  { "env", "as" },
+  { "user", "s" },
+  { "cwd", "s" },
+  { "hostname", "s" },
+  { "tty", "b" },
+  { "mounts", "aa{sv}" },
+  { "read-only", "b" },
+  { "privileged", "b" },
+  { "memory", "t" },
+  { "memory-swap", "x" },
+  { "cpus", "d" },
+  { "cpu-shares", "t" },
+  { "cpuset-cpus", "s" },
+  { "cpuset-mems", "s" },
+  { "pids", "x" },
+  { "cap-add", "as" },
+  { "cap-drop", "as" },
+  { "devices", "as" },
+  { "rlimits", "as" },
+  { "network", "s" },
+  { "annotations", "a{ss}" },
+  { "labels", "a{ss}" },
+  { "seccomp", "s" },
+  { "oom-score-adj", "i" },
+  { "no-new-privileges", "b" },
+  { "spec", "s" },
+  { "snapshotter", "s" },
+  { "runtime", "s" },
+  { "runtime-options", "(say)" },
+  { "platform", "s" },
+  { "cgroup-path", "s" },
+  { "sandbox-id", "s" },
 };
 
 gboolean
@@ -40,14 +69,15 @@ spec_check_options (GVariant *options, GError **error)
       if (i == G_N_ELEMENTS (known_options))
         return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "unknown option \"%s\"", name);
       if (!g_variant_is_of_type (held, G_VARIANT_TYPE (known_options[i].type)))
-        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "option \"%s\" has type %s instead of %s", name,
-                             g_variant_get_type_string (held), known_options[i].type);
+        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "option \"%s\" has type %s instead of %s",
+                             name, g_variant_get_type_string (held), known_options[i].type);
     }
   return TRUE;
 }
 
 static void
-add_mount (JsonBuilder *builder, const char *destination, const char *type, const char *source, const char *options)
+add_mount (JsonBuilder *builder, const char *destination, const char *type, const char *source,
+           const char *options)
 {
   g_auto (GStrv) list = g_strsplit (options, ",", -1);
 
@@ -58,7 +88,7 @@ add_mount (JsonBuilder *builder, const char *destination, const char *type, cons
   json_builder_add_string_value (builder, type);
   json_builder_set_member_name (builder, "source");
   json_builder_add_string_value (builder, source);
-  spec_add_strings (builder, "options", (const char *const *) list);
+  spec_add_strings (builder, "options", (const char *const *)list);
   json_builder_end_object (builder);
 }
 
@@ -86,9 +116,11 @@ add_option_mounts (JsonBuilder *builder, GVariantDict *options, GError **error)
       if (destination == NULL || destination[0] != '/')
         return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "a mount has no absolute destination");
       if (strcmp (type, "bind") == 0 && source[0] != '/')
-        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the source \"%s\" of the mount at %s is not an absolute path",
-                             source, destination);
-      joined = list != NULL && list[0] != NULL ? g_strjoinv (",", list) : g_strdup (strcmp (type, "bind") == 0 ? "rbind,rw" : "rw");
+        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                             "the source \"%s\" of the mount at %s is not an absolute path", source,
+                             destination);
+      joined = list != NULL && list[0] != NULL ? g_strjoinv (",", list)
+                                               : g_strdup (strcmp (type, "bind") == 0 ? "rbind,rw" : "rw");
       add_mount (builder, destination, type, source, joined);
     }
   return TRUE;
@@ -103,10 +135,12 @@ add_mounts (JsonBuilder *builder, GVariantDict *options, gboolean privileged, GE
   json_builder_begin_array (builder);
   add_mount (builder, "/proc", "proc", "proc", "nosuid,noexec,nodev");
   add_mount (builder, "/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k");
-  add_mount (builder, "/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5");
+  add_mount (builder, "/dev/pts", "devpts", "devpts",
+             "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5");
   add_mount (builder, "/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=65536k");
   add_mount (builder, "/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev");
-  add_mount (builder, "/sys", "sysfs", "sysfs", privileged ? "nosuid,noexec,nodev,rw" : "nosuid,noexec,nodev,ro");
+  add_mount (builder, "/sys", "sysfs", "sysfs",
+             privileged ? "nosuid,noexec,nodev,rw" : "nosuid,noexec,nodev,ro");
   add_mount (builder, "/sys/fs/cgroup", "cgroup", "cgroup",
              privileged ? "rw,nosuid,noexec,nodev" : "ro,nosuid,noexec,nodev");
   add_mount (builder, "/run", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k");
@@ -115,8 +149,8 @@ add_mounts (JsonBuilder *builder, GVariantDict *options, gboolean privileged, GE
   return ok;
 }
 
-/* In a unified hierarchy a container sees its own part of it as the whole, as the field has it; in cgroup v1 its mounts show just that part
- * without a namespace. */
+/* In a unified hierarchy a container sees its own part of it as the whole, as the field has it; in cgroup v1
+ * its mounts show just that part without a namespace. */
 static gboolean
 has_unified_cgroups (void)
 {
@@ -136,7 +170,8 @@ add_namespaces (JsonBuilder *builder, GVariantDict *options, gboolean privileged
   g_variant_dict_lookup (options, "network", "&s", &network);
   host = strcmp (network, "host") == 0;
   if (!host && strcmp (network, "private") != 0 && strcmp (network, "none") != 0 && network[0] != '/')
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "network \"%s\" is not private, host, none or a path", network);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "network \"%s\" is not private, host, none or a path", network);
   json_builder_set_member_name (builder, "namespaces");
   json_builder_begin_array (builder);
   for (gsize i = 0; i < n_own; i++)
@@ -178,7 +213,7 @@ add_memory (JsonBuilder *builder, GVariantDict *options)
   json_builder_set_member_name (builder, "memory");
   json_builder_begin_object (builder);
   if (g_variant_dict_lookup (options, "memory", "t", &memory))
-    add_int (builder, "limit", (gint64) MIN (memory, G_MAXINT64));
+    add_int (builder, "limit", (gint64)MIN (memory, G_MAXINT64));
   if (g_variant_dict_lookup (options, "memory-swap", "x", &swap))
     add_int (builder, "swap", swap);
   json_builder_end_object (builder);
@@ -196,10 +231,10 @@ add_cpu (JsonBuilder *builder, GVariantDict *options)
   if (g_variant_dict_lookup (options, "cpus", "d", &cpus) && cpus > 0)
     {
       add_int (builder, "period", 100000);
-      add_int (builder, "quota", (gint64) (CLAMP (cpus, 0.01, 100000.0) * 100000));
+      add_int (builder, "quota", (gint64)(CLAMP (cpus, 0.01, 100000.0) * 100000));
     }
   if (g_variant_dict_lookup (options, "cpu-shares", "t", &shares))
-    add_int (builder, "shares", (gint64) MIN (shares, 262144));
+    add_int (builder, "shares", (gint64)MIN (shares, 262144));
   if (g_variant_dict_lookup (options, "cpuset-cpus", "&s", &text))
     {
       json_builder_set_member_name (builder, "cpus");
@@ -213,7 +248,8 @@ add_cpu (JsonBuilder *builder, GVariantDict *options)
   json_builder_end_object (builder);
 }
 
-typedef struct {
+typedef struct
+{
   char *path;
   char *access;
   struct stat st;
@@ -322,12 +358,15 @@ add_resources (JsonBuilder *builder, GVariantDict *options, GPtrArray *devices, 
 }
 
 static gboolean
-add_linux (JsonBuilder *builder, const char *ns, const char *id, JsonObject *config, GPtrArray *mounts, GVariantDict *options,
-           gboolean privileged, GError **error)
+add_linux (JsonBuilder *builder, const char *ns, const char *id, JsonObject *config, GPtrArray *mounts,
+           GVariantDict *options, gboolean privileged, GError **error)
 {
-  static const char *const masked[] = { "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-                                        "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/sys/devices/virtual/powercap",
-                                        "/proc/scsi", NULL };
+  static const char *const masked[] = { "/proc/acpi",          "/proc/asound",
+                                        "/proc/kcore",         "/proc/keys",
+                                        "/proc/latency_stats", "/proc/timer_list",
+                                        "/proc/timer_stats",   "/proc/sched_debug",
+                                        "/sys/firmware",       "/sys/devices/virtual/powercap",
+                                        "/proc/scsi",          NULL };
   static const char *const read_only[]
       = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", NULL };
   g_autofree char *cgroup = g_strdup_printf ("/%s/%s", ns, id);
@@ -354,7 +393,7 @@ add_linux (JsonBuilder *builder, const char *ns, const char *id, JsonObject *con
       spec_add_strings (builder, "readonlyPaths", read_only);
     }
   if (ok && (strcmp (seccomp, "default") == 0 || strcmp (seccomp, "default-32bit") == 0))
-    spec_add_seccomp (builder, (const char *const *) capabilities,
+    spec_add_seccomp (builder, (const char *const *)capabilities,
                       strcmp (seccomp, "default-32bit") == 0 || spec_has_32bit (config, mounts));
   else if (ok && strcmp (seccomp, "unconfined") != 0)
     {
@@ -376,7 +415,8 @@ add_linux (JsonBuilder *builder, const char *ns, const char *id, JsonObject *con
 static void
 add_annotations (JsonBuilder *builder, GVariantDict *options)
 {
-  g_autoptr (GVariant) annotations = g_variant_dict_lookup_value (options, "annotations", G_VARIANT_TYPE ("a{ss}"));
+  g_autoptr (GVariant) annotations
+      = g_variant_dict_lookup_value (options, "annotations", G_VARIANT_TYPE ("a{ss}"));
   GVariantIter iter;
   const char *key, *value;
 
@@ -406,7 +446,8 @@ node_to_bytes (JsonNode *root)
 }
 
 GBytes *
-spec_generate (const char *ns, const char *id, JsonObject *config, GPtrArray *mounts, GVariant *options, GError **error)
+spec_generate (const char *ns, const char *id, JsonObject *config, GPtrArray *mounts, GVariant *options,
+               GError **error)
 {
   g_autoptr (GVariantDict) dict = g_variant_dict_new (options);
   g_autoptr (JsonBuilder) builder = json_builder_new_immutable ();
@@ -439,7 +480,8 @@ spec_generate (const char *ns, const char *id, JsonObject *config, GPtrArray *mo
   json_builder_add_boolean_value (builder, read_only);
   json_builder_end_object (builder);
   add_annotations (builder, dict);
-  ok = spec_add_process (builder, config, mounts, dict, error) && add_mounts (builder, dict, privileged, error)
+  ok = spec_add_process (builder, config, mounts, dict, error)
+       && add_mounts (builder, dict, privileged, error)
        && add_linux (builder, ns, id, config, mounts, dict, privileged, error);
   json_builder_end_object (builder);
   if (!ok)
@@ -477,7 +519,8 @@ spec_exec (GBytes *spec, GPtrArray *mounts, GVariant *options, GError **error)
   if (!g_variant_dict_contains (dict, "user") && oci_object (process, "user") != NULL)
     {
       JsonObject *user = oci_object (process, "user");
-      g_autofree char *text = g_strdup_printf ("%" G_GINT64_FORMAT ":%" G_GINT64_FORMAT, json_object_get_int_member_with_default (user, "uid", 0),
+      g_autofree char *text = g_strdup_printf ("%" G_GINT64_FORMAT ":%" G_GINT64_FORMAT,
+                                               json_object_get_int_member_with_default (user, "uid", 0),
                                                json_object_get_int_member_with_default (user, "gid", 0));
 
       json_object_set_string_member (image, "User", text);

@@ -91,7 +91,7 @@ parse_id (const char *text, guint32 *ret_id)
 
   if (!g_ascii_string_to_unsigned (text, 10, 0, G_MAXUINT32 - 1, &value, NULL))
     return FALSE;
-  *ret_id = (guint32) value;
+  *ret_id = (guint32)value;
   return TRUE;
 }
 
@@ -124,7 +124,8 @@ add_groups (SpecUser *user, const char *group_file, const char *name)
       g_auto (GStrv) members = g_strv_length (fields) == 4 ? g_strsplit (fields[3], ",", -1) : NULL;
       guint32 gid;
 
-      if (members != NULL && g_strv_contains ((const char *const *) members, name) && parse_id (fields[2], &gid))
+      if (members != NULL && g_strv_contains ((const char *const *)members, name)
+          && parse_id (fields[2], &gid))
         g_array_append_val (user->groups, gid);
     }
 }
@@ -142,7 +143,8 @@ spec_user_lookup (const char *text, GPtrArray *mounts, SpecUser *ret_user, GErro
   if (parse_id (name, &ret_user->uid))
     entry = find_line (passwd, NULL, &ret_user->uid);
   else if ((entry = find_line (passwd, name, NULL)) == NULL)
-    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "user %s is not in the image's /etc/passwd; give a number", name);
+    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND,
+                         "user %s is not in the image's /etc/passwd; give a number", name);
   if (entry != NULL)
     {
       parse_id (entry[2], &ret_user->uid);
@@ -159,8 +161,8 @@ spec_user_lookup (const char *text, GPtrArray *mounts, SpecUser *ret_user, GErro
         return TRUE;
       group_entry = find_line (group, parts[1], NULL);
       if (group_entry == NULL)
-        return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "group %s is not in the image's /etc/group; give a number",
-                             parts[1]);
+        return gantry_throw (error, GANTRY_ERROR_NOT_FOUND,
+                             "group %s is not in the image's /etc/group; give a number", parts[1]);
       return parse_id (group_entry[2], &ret_user->gid);
     }
   add_groups (ret_user, group, entry != NULL ? entry[0] : NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * TOML 1.0 (toml.io). Dates and times are checked and kept as they are written. Strict, with limits: 1 MiB, 32 levels, 10,000 values. Tables keep the order of the file, and every value
- * its line, for messages. */
+ * TOML 1.0 (toml.io). Dates and times are checked and kept as they are written. Strict, with limits: 1 MiB,
+ * 32 levels, 10,000 values. Tables keep the order of the file, and every value its line, for messages. */
 #pragma once
 
 #include <gantry/types.h>

@@ -7,14 +7,14 @@
 static uint32_t
 read_be32 (const uint8_t *in)
 {
-  return (uint32_t) in[0] << 24 | (uint32_t) in[1] << 16 | (uint32_t) in[2] << 8 | in[3];
+  return (uint32_t)in[0] << 24 | (uint32_t)in[1] << 16 | (uint32_t)in[2] << 8 | in[3];
 }
 
 static void
 write_be32 (uint8_t *out, uint32_t value)
 {
   for (int i = 0; i < 4; i++)
-    out[i] = (uint8_t) (value >> (24 - 8 * i));
+    out[i] = (uint8_t)(value >> (24 - 8 * i));
 }
 
 void
@@ -74,7 +74,7 @@ encode_varint (uint64_t value, uint8_t out[10])
 
   do
     {
-      out[n] = (uint8_t) (value & 0x7f);
+      out[n] = (uint8_t)(value & 0x7f);
       value >>= 7;
       if (value != 0)
         out[n] |= 0x80;
@@ -97,14 +97,14 @@ pb_put_varint (PbBuffer *buffer, uint32_t field, uint64_t value)
 {
   if (value == 0)
     return;
-  pb_put_raw_varint (buffer, (uint64_t) field << 3);
+  pb_put_raw_varint (buffer, (uint64_t)field << 3);
   pb_put_raw_varint (buffer, value);
 }
 
 void
 pb_put_bytes (PbBuffer *buffer, uint32_t field, const void *data, size_t length)
 {
-  pb_put_raw_varint (buffer, (uint64_t) field << 3 | 2);
+  pb_put_raw_varint (buffer, (uint64_t)field << 3 | 2);
   pb_put_raw_varint (buffer, length);
   pb_append (buffer, data, length);
 }
@@ -119,7 +119,7 @@ pb_put_string (PbBuffer *buffer, uint32_t field, const char *text)
 size_t
 pb_begin (PbBuffer *buffer, uint32_t field)
 {
-  pb_put_raw_varint (buffer, (uint64_t) field << 3 | 2);
+  pb_put_raw_varint (buffer, (uint64_t)field << 3 | 2);
   return buffer->length;
 }
 
@@ -148,8 +148,8 @@ pb_put_timestamp (PbBuffer *buffer, uint32_t field, int64_t ns)
   if (ns == 0)
     return;
   begun = pb_begin (buffer, field);
-  pb_put_varint (buffer, 1, (uint64_t) (ns / 1000000000));
-  pb_put_varint (buffer, 2, (uint64_t) (ns % 1000000000));
+  pb_put_varint (buffer, 1, (uint64_t)(ns / 1000000000));
+  pb_put_varint (buffer, 2, (uint64_t)(ns % 1000000000));
   pb_end (buffer, begun);
 }
 
@@ -162,7 +162,7 @@ read_varint (PbReader *reader, uint64_t *ret_value)
     {
       if (reader->at == reader->end)
         return false;
-      value |= (uint64_t) (*reader->at & 0x7f) << shift;
+      value |= (uint64_t)(*reader->at & 0x7f) << shift;
       if ((*reader->at++ & 0x80) == 0)
         {
           *ret_value = value;
@@ -175,7 +175,7 @@ read_varint (PbReader *reader, uint64_t *ret_value)
 static bool
 skip (PbReader *reader, size_t length)
 {
-  if (length > (size_t) (reader->end - reader->at))
+  if (length > (size_t)(reader->end - reader->at))
     return false;
   reader->at += length;
   return true;
@@ -190,7 +190,7 @@ pb_next (PbReader *reader, PbField *field)
     return 0;
   if (!read_varint (reader, &key) || key >> 3 == 0 || key >> 3 > 0x1fffffff)
     return -1;
-  *field = (PbField){ .number = (uint32_t) (key >> 3), .wire = (uint32_t) (key & 7) };
+  *field = (PbField){ .number = (uint32_t)(key >> 3), .wire = (uint32_t)(key & 7) };
   switch (field->wire)
     {
     case 0:
@@ -200,10 +200,10 @@ pb_next (PbReader *reader, PbField *field)
     case 5:
       return skip (reader, 4) ? 1 : -1;
     case 2:
-      if (!read_varint (reader, &length) || length > (size_t) (reader->end - reader->at))
+      if (!read_varint (reader, &length) || length > (size_t)(reader->end - reader->at))
         return -1;
       field->data = reader->at;
-      field->length = (size_t) length;
+      field->length = (size_t)length;
       reader->at += length;
       return 1;
     default:
@@ -233,9 +233,9 @@ pb_read_timestamp (const PbField *field)
   while (pb_next (&reader, &part) > 0)
     {
       if (part.number == 1 && part.wire == 0)
-        seconds = (int64_t) part.value;
+        seconds = (int64_t)part.value;
       else if (part.number == 2 && part.wire == 0)
-        nanos = (int64_t) part.value;
+        nanos = (int64_t)part.value;
     }
   /* What no clock says is no time. */
   if (seconds < 0 || seconds > INT64_MAX / 1000000000 - 1 || nanos < 0 || nanos > 999999999)

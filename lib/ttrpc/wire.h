@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The bytes of ttrpc and of its messages, without GLib and without allocation where it can be helped: the shim lives by this.
+ * The bytes of ttrpc and of its messages, without GLib and without allocation where it can be helped: the
+ * shim lives by this.
  *
- * ttrpc (github.com/containerd/ttrpc, PROTOCOL.md): a frame is a header of ten bytes (length, stream id, both big endian; type; flags) and
- * a payload of at most 4 MiB. A request's payload is the message Request { service = 1, method = 2, payload = 3,
- * timeout_nano = 4, metadata = 5 }; a response's is Response { status = 1, payload = 2 }, status being google.rpc.Status
- * { code = 1, message = 2 }.
+ * ttrpc (github.com/containerd/ttrpc, PROTOCOL.md): a frame is a header of ten bytes (length, stream id, both
+ * big endian; type; flags) and a payload of at most 4 MiB. A request's payload is the message Request {
+ * service = 1, method = 2, payload = 3, timeout_nano = 4, metadata = 5 }; a response's is Response { status =
+ * 1, payload = 2 }, status being google.rpc.Status { code = 1, message = 2 }.
  *
- * Messages are protocol buffers (protobuf.dev, "Encoding"); only what these need: varints, 64-bit, length-delimited.
+ * Messages are protocol buffers (protobuf.dev, "Encoding"); only what these need: varints, 64-bit,
+ * length-delimited.
  */
 #pragma once
 
@@ -15,13 +17,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TTRPC_HEADER 10
+#define TTRPC_HEADER      10
 #define TTRPC_MAX_PAYLOAD (4 * 1024 * 1024)
 
-enum { TTRPC_REQUEST = 1, TTRPC_RESPONSE = 2, TTRPC_DATA = 3 };
-enum { TTRPC_REMOTE_CLOSED = 1, TTRPC_REMOTE_OPEN = 2, TTRPC_NO_DATA = 4 };
+enum
+{
+  TTRPC_REQUEST = 1,
+  TTRPC_RESPONSE = 2,
+  TTRPC_DATA = 3
+};
+enum
+{
+  TTRPC_REMOTE_CLOSED = 1,
+  TTRPC_REMOTE_OPEN = 2,
+  TTRPC_NO_DATA = 4
+};
 
-typedef struct {
+typedef struct
+{
   uint32_t length;
   uint32_t stream;
   uint8_t type;
@@ -32,7 +45,8 @@ void ttrpc_header_read (const uint8_t in[TTRPC_HEADER], TtrpcHeader *header);
 void ttrpc_header_write (const TtrpcHeader *header, uint8_t out[TTRPC_HEADER]);
 
 /** A growing buffer. Once an allocation fails it stays failed, and what is written to it is dropped. */
-typedef struct {
+typedef struct
+{
   uint8_t *data;
   size_t length;
   size_t size;
@@ -52,12 +66,14 @@ void pb_end (PbBuffer *buffer, size_t begun);
 void pb_put_timestamp (PbBuffer *buffer, uint32_t field, int64_t ns);
 
 /** A message that is being read. Spans point into it. */
-typedef struct {
+typedef struct
+{
   const uint8_t *at;
   const uint8_t *end;
 } PbReader;
 
-typedef struct {
+typedef struct
+{
   uint32_t number;
   uint32_t wire; /* 0 varint, 1 64-bit, 2 bytes, 5 32-bit */
   uint64_t value;
@@ -70,10 +86,11 @@ int pb_next (PbReader *reader, PbField *field);
 static inline PbReader
 pb_reader (const void *data, size_t length)
 {
-  PbReader reader = { (const uint8_t *) data, (const uint8_t *) data + length };
+  PbReader reader = { (const uint8_t *)data, (const uint8_t *)data + length };
 
   return reader;
 }
-/** A copy of a string field, without embedded NULs (cut there). Returns: (transfer full) malloc ()ed, or NULL. */
+/** A copy of a string field, without embedded NULs (cut there). Returns: (transfer full) malloc ()ed, or
+ * NULL. */
 char *pb_dup (const PbField *field);
 int64_t pb_read_timestamp (const PbField *field);

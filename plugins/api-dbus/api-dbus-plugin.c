@@ -14,16 +14,18 @@
 #define MAX_CONNECTIONS 256
 
 /* A client that takes the private socket for a bus (busctl does) says Hello and matches first. */
-static const char bus_xml[] = "<node><interface name='org.freedesktop.DBus'>"
-                              "<method name='Hello'><arg type='s' direction='out'/></method>"
-                              "<method name='AddMatch'><arg type='s' direction='in'/></method>"
-                              "<method name='RemoveMatch'><arg type='s' direction='in'/></method>"
-                              "<method name='GetNameOwner'><arg type='s' direction='in'/><arg type='s' direction='out'/></method>"
-                              "</interface></node>";
+static const char bus_xml[]
+    = "<node><interface name='org.freedesktop.DBus'>"
+      "<method name='Hello'><arg type='s' direction='out'/></method>"
+      "<method name='AddMatch'><arg type='s' direction='in'/></method>"
+      "<method name='RemoveMatch'><arg type='s' direction='in'/></method>"
+      "<method name='GetNameOwner'><arg type='s' direction='in'/><arg type='s' direction='out'/></method>"
+      "</interface></node>";
 
 static void
-on_bus_method (GDBusConnection *connection, const char *sender, const char *path, const char *interface, const char *method,
-               GVariant *parameters, GDBusMethodInvocation *invocation, gpointer user_data)
+on_bus_method (GDBusConnection *connection, const char *sender, const char *path, const char *interface,
+               const char *method, GVariant *parameters, GDBusMethodInvocation *invocation,
+               gpointer user_data)
 {
   if (strcmp (method, "Hello") == 0)
     g_dbus_method_invocation_return_value (invocation, g_variant_new ("(s)", ":1.1"));
@@ -39,7 +41,7 @@ static const GDBusInterfaceVTable bus_vtable = { on_bus_method, NULL, NULL, { NU
 static gboolean
 on_authorize (GDBusAuthObserver *observer, GIOStream *stream, GCredentials *credentials, gpointer user_data)
 {
-  uid_t uid = credentials != NULL ? g_credentials_get_unix_user (credentials, NULL) : (uid_t) -1;
+  uid_t uid = credentials != NULL ? g_credentials_get_unix_user (credentials, NULL) : (uid_t)-1;
 
   return uid == 0 || uid == getuid ();
 }
@@ -68,8 +70,8 @@ on_connection (GDBusServer *server, GDBusConnection *connection, gpointer user_d
 
   if (self->connections->len >= MAX_CONNECTIONS)
     return FALSE;
-  if (g_dbus_connection_register_object (connection, "/org/freedesktop/DBus", bus->interfaces[0], &bus_vtable, self, NULL,
-                                         &error)
+  if (g_dbus_connection_register_object (connection, "/org/freedesktop/DBus", bus->interfaces[0], &bus_vtable,
+                                         self, NULL, &error)
           == 0
       || !objects_export (self, connection, &error))
     {
@@ -91,25 +93,28 @@ serve_bus (ApiDbus *self, GError **error)
   if (strcmp (where, "none") == 0)
     return TRUE;
   if (strcmp (where, "system") == 0 || strcmp (where, "session") == 0)
-    address = g_dbus_address_get_for_bus_sync (where[1] == 'y' ? G_BUS_TYPE_SYSTEM : G_BUS_TYPE_SESSION, NULL, error);
+    address = g_dbus_address_get_for_bus_sync (where[1] == 'y' ? G_BUS_TYPE_SYSTEM : G_BUS_TYPE_SESSION, NULL,
+                                               error);
   else
     address = g_strdup (where);
   if (address == NULL)
     return FALSE;
-  self->bus = g_dbus_connection_new_for_address_sync (
-      address, G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT | G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION, NULL, NULL,
-      error);
+  self->bus = g_dbus_connection_new_for_address_sync (address,
+                                                      G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT
+                                                          | G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION,
+                                                      NULL, NULL, error);
   if (self->bus == NULL || !objects_export (self, self->bus, error))
     {
       g_prefix_error (error, "serving D-Bus on %s: ", where);
       return FALSE;
     }
-  self->bus_name = g_bus_own_name_on_connection (self->bus, "org.gantry1", G_BUS_NAME_OWNER_FLAGS_NONE, NULL, NULL, NULL, NULL);
+  self->bus_name = g_bus_own_name_on_connection (self->bus, "org.gantry1", G_BUS_NAME_OWNER_FLAGS_NONE, NULL,
+                                                 NULL, NULL, NULL);
   return TRUE;
 }
 
-/* GDBusServer lets only ten clients wait to be accepted and turns the eleventh away; it has no setting for that, and does not show its
- * socket. */
+/* GDBusServer lets only ten clients wait to be accepted and turns the eleventh away; it has no setting for
+ * that, and does not show its socket. */
 static void
 raise_backlog (const char *path)
 {
@@ -120,11 +125,11 @@ raise_backlog (const char *path)
     {
       struct sockaddr_un address = { 0 };
       socklen_t length = sizeof address;
-      int fd = (int) g_ascii_strtoll (name, NULL, 10), listens = 0;
+      int fd = (int)g_ascii_strtoll (name, NULL, 10), listens = 0;
       socklen_t size = sizeof listens;
 
       if (getsockopt (fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens
-          && getsockname (fd, (struct sockaddr *) &address, &length) == 0 && address.sun_family == AF_UNIX
+          && getsockname (fd, (struct sockaddr *)&address, &length) == 0 && address.sun_family == AF_UNIX
           && strncmp (address.sun_path, path, sizeof address.sun_path) == 0)
         listen (fd, SOMAXCONN);
     }
@@ -133,8 +138,9 @@ raise_backlog (const char *path)
 static gboolean
 serve (GantryFrontend *frontend, GCancellable *cancellable, GError **error)
 {
-  ApiDbus *self = (ApiDbus *) frontend;
-  g_autofree char *path = g_build_filename (self->host->get_base_path (self->host, GANTRY_DIR_RUN), "gantry.sock", NULL);
+  ApiDbus *self = (ApiDbus *)frontend;
+  g_autofree char *path
+      = g_build_filename (self->host->get_base_path (self->host, GANTRY_DIR_RUN), "gantry.sock", NULL);
   g_autofree char *escaped = g_dbus_address_escape_value (path);
   g_autofree char *guid = g_dbus_generate_guid ();
   g_autoptr (GDBusAuthObserver) observer = g_dbus_auth_observer_new ();
@@ -144,7 +150,8 @@ serve (GantryFrontend *frontend, GCancellable *cancellable, GError **error)
   self->address = g_strconcat ("unix:path=", escaped, NULL);
   g_signal_connect (observer, "authorize-authenticated-peer", G_CALLBACK (on_authorize), self);
   g_signal_connect (observer, "allow-mechanism", G_CALLBACK (on_mechanism), self);
-  self->server = g_dbus_server_new_sync (self->address, G_DBUS_SERVER_FLAGS_NONE, guid, observer, cancellable, error);
+  self->server
+      = g_dbus_server_new_sync (self->address, G_DBUS_SERVER_FLAGS_NONE, guid, observer, cancellable, error);
   if (self->server == NULL || !signals_start (self, error))
     return FALSE;
   raise_backlog (path);
@@ -156,7 +163,7 @@ serve (GantryFrontend *frontend, GCancellable *cancellable, GError **error)
 static void
 stop (GantryFrontend *frontend, guint drain_ms, GDestroyNotify done, gpointer user_data)
 {
-  ApiDbus *self = (ApiDbus *) frontend;
+  ApiDbus *self = (ApiDbus *)frontend;
 
   if (self->server != NULL)
     g_dbus_server_stop (self->server);
@@ -179,9 +186,9 @@ stop (GantryFrontend *frontend, guint drain_ms, GDestroyNotify done, gpointer us
 static char **
 get_addresses (GantryFrontend *frontend)
 {
-  const char *const addresses[] = { ((ApiDbus *) frontend)->address, NULL };
+  const char *const addresses[] = { ((ApiDbus *)frontend)->address, NULL };
 
-  return g_strdupv ((char **) addresses);
+  return g_strdupv ((char **)addresses);
 }
 
 static const GantryFrontendVtable vtable = { sizeof (GantryFrontendVtable), serve, stop, get_addresses };
@@ -223,7 +230,8 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
   self->connections = g_ptr_array_new_with_free_func (g_object_unref);
   self->job_waits = g_ptr_array_new ();
   self->info = g_dbus_node_info_new_for_xml (interface_xml, error);
-  if (self->info != NULL && (self->introspection = gantry_host_lookup (host, GANTRY_INTROSPECTION_TYPE, NULL, error)) != NULL
+  if (self->info != NULL
+      && (self->introspection = gantry_host_lookup (host, GANTRY_INTROSPECTION_TYPE, NULL, error)) != NULL
       && (self->metadata = gantry_host_lookup (host, GANTRY_METADATA_TYPE, NULL, error)) != NULL
       && (self->events = gantry_host_lookup (host, GANTRY_EVENTS_TYPE, NULL, error)) != NULL
       && (self->store = gantry_host_lookup (host, GANTRY_STORE_TYPE, NULL, error)) != NULL
@@ -242,10 +250,11 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 static gpointer
 plugin_get (gpointer instance, const char *type)
 {
-  return &((ApiDbus *) instance)->frontend;
+  return &((ApiDbus *)instance)->frontend;
 }
 
-static const GantryNeed introspection_need = GANTRY_NEED_INIT (GANTRY_INTROSPECTION_TYPE, NULL, 0, GANTRY_NEED_ONE);
+static const GantryNeed introspection_need
+    = GANTRY_NEED_INIT (GANTRY_INTROSPECTION_TYPE, NULL, 0, GANTRY_NEED_ONE);
 static const GantryNeed metadata_need = GANTRY_NEED_INIT (GANTRY_METADATA_TYPE, NULL, 0, GANTRY_NEED_ONE);
 static const GantryNeed events_need = GANTRY_NEED_INIT (GANTRY_EVENTS_TYPE, NULL, 0, GANTRY_NEED_ONE);
 static const GantryNeed store_need = GANTRY_NEED_INIT (GANTRY_STORE_TYPE, NULL, 0, GANTRY_NEED_ONE);
@@ -254,9 +263,11 @@ static const GantryNeed tasks_need = GANTRY_NEED_INIT (GANTRY_TASKS_TYPE, NULL, 
 static const GantryNeed jobs_need
     = GANTRY_NEED_INIT (GANTRY_JOBS_TYPE, NULL, sizeof (GantryJobsVtable), GANTRY_NEED_ONE);
 static const GantryNeed verifier_need = GANTRY_NEED_INIT (GANTRY_VERIFIER_TYPE, NULL, 0, GANTRY_NEED_MANY);
-static const GantryNeed registry_need = GANTRY_NEED_INIT (GANTRY_REGISTRY_TYPE, NULL, 0, GANTRY_NEED_OPTIONAL);
-static const GantryNeed *const needs[] = { &introspection_need, &metadata_need, &events_need, &store_need, &transfer_need,
-                                           &tasks_need, &jobs_need, &verifier_need, &registry_need, NULL };
+static const GantryNeed registry_need
+    = GANTRY_NEED_INIT (GANTRY_REGISTRY_TYPE, NULL, 0, GANTRY_NEED_OPTIONAL);
+static const GantryNeed *const needs[]
+    = { &introspection_need, &metadata_need, &events_need,   &store_need,    &transfer_need,
+        &tasks_need,         &jobs_need,     &verifier_need, &registry_need, NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_FRONTEND_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "Bus", NULL };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Objects, calls and signals of org.gantry1. A call is authorized in the main context, then runs on a worker thread. */
+ * Objects, calls and signals of org.gantry1. A call is authorized in the main context, then runs on a worker
+ * thread. */
 #pragma once
 
 #include <gantry/frontend.h>
@@ -12,7 +13,8 @@
 
 #define ROOT "/org/gantry1"
 
-typedef struct {
+typedef struct
+{
   GantryFrontend frontend;
   const GantryHost *host;
   GantryIntrospection *introspection;
@@ -35,30 +37,34 @@ typedef struct {
 } ApiDbus;
 
 /** One method call. */
-typedef struct {
+typedef struct
+{
   ApiDbus *self;
   GDBusMethodInvocation *invocation;
   const char *interface;
   const char *method;
-  GVariant *parameters; /* of a process: as the task's method of that name takes them, with the exec's id first */
-  char *ns; /* (nullable): of the object */
-  char *id; /* (nullable): of a container, image, job or plugin */
-  char *exec; /* (nullable): of a process */
+  GVariant
+      *parameters; /* of a process: as the task's method of that name takes them, with the exec's id first */
+  char *ns;        /* (nullable): of the object */
+  char *id;        /* (nullable): of a container, image, job or plugin */
+  char *exec;      /* (nullable): of a process */
   guint32 uid;
   gboolean deferred; /* the answer comes later */
 } Call;
 
 typedef gboolean (*CallFunc) (Call *call, GVariant **ret_reply, GError **error);
 
-typedef struct {
+typedef struct
+{
   const char *name;
   CallFunc func;
 } Method;
 
 /* objects.c */
 
-/** Notes that @connection has made a call and has been, or will be, answered first. Signals go only to such connections: a client that
- * takes the socket for a bus (sd-bus) gives up when anything comes before the answer to its Hello. Main context. */
+/** Notes that @connection has made a call and has been, or will be, answered first. Signals go only to such
+ * connections: a client that takes the socket for a bus (sd-bus) gives up when anything comes before the
+ * answer to its Hello. Main context. */
 void connection_has_called (GDBusConnection *connection);
 gboolean connection_wants_signals (GDBusConnection *connection);
 gboolean objects_export (ApiDbus *self, GDBusConnection *connection, GError **error);
@@ -79,8 +85,10 @@ char *path_job (guint64 id, guint32 uid, const char *token);
 char *path_of_job (GantryJob *job);
 char *path_plugin (const char *name);
 char *path_process (const char *ns, const char *id, const char *exec);
-/** What @path names: its collection ("namespace", …; "" for the root), and ns, id and exec for it. Returns: FALSE for a path that is none. */
-gboolean path_parse (const char *path, const char **ret_collection, char **ret_ns, char **ret_id, char **ret_exec);
+/** What @path names: its collection ("namespace", …; "" for the root), and ns, id and exec for it. Returns:
+ * FALSE for a path that is none. */
+gboolean path_parse (const char *path, const char **ret_collection, char **ret_ns, char **ret_id,
+                     char **ret_exec);
 
 /* authorize.c */
 
@@ -106,8 +114,10 @@ void signals_stop (ApiDbus *self);
 
 /* job.c */
 
-/** Makes a job for @operation, with the "token" that is taken out of @options. *@ret_path: (transfer full). */
-gboolean job_begin (Call *call, const char *operation, GVariantDict *options, GantryJob **ret_job, char **ret_path, GError **error);
+/** Makes a job for @operation, with the "token" that is taken out of @options. *@ret_path: (transfer full).
+ */
+gboolean job_begin (Call *call, const char *operation, GVariantDict *options, GantryJob **ret_job,
+                    char **ret_path, GError **error);
 /** Main context: answers those who wait for @job. */
 void job_answer_waits (ApiDbus *self, GantryJob *job);
 /** Main context: answers all who still wait, since the daemon stops. */
@@ -132,9 +142,10 @@ gboolean remove_content (Call *call, GVariant **ret_reply, GError **error);
 
 /* registry-access.c */
 
-/** What @options say of how a registry is reached; the others are left in *@ret_rest (transfer full). *@ret_access: (transfer full)
- * (nullable): NULL: nothing is said. Errors: INVALID_ARGUMENT. */
-gboolean registry_access_take (GVariant *options, GantryRegistryAccess **ret_access, GVariant **ret_rest, GError **error);
+/** What @options say of how a registry is reached; the others are left in *@ret_rest (transfer full).
+ * *@ret_access: (transfer full) (nullable): NULL: nothing is said. Errors: INVALID_ARGUMENT. */
+gboolean registry_access_take (GVariant *options, GantryRegistryAccess **ret_access, GVariant **ret_rest,
+                               GError **error);
 
 /* registry.c */
 gboolean registry_explain (Call *call, GVariant **ret_reply, GError **error);
@@ -158,7 +169,8 @@ GantryStdio *take_stdio (Call *call, GVariantDict *options, GVariant *handles, G
 gboolean set_labels (Call *call, const char *kind, const char *ns, const char *id, GError **error);
 /** Whether nothing is left of the options of @method. Errors: INVALID_ARGUMENT, naming what is. */
 gboolean options_are_empty (GVariantDict *options, const char *method, GError **error);
-/** The name of the image that @name means: itself, or the whole name of a short one. Returns: (transfer full). */
+/** The name of the image that @name means: itself, or the whole name of a short one. Returns: (transfer
+ * full). */
 char *find_image_name (Call *call, const char *name, GError **error);
 /** The record of the call's image. */
 GantryRecord *get_image_record (Call *call, GError **error);

@@ -15,7 +15,8 @@ inspect (Call *call, GVariant **ret_reply, GError **error)
   g_autoptr (GantryProcess) process = NULL;
   GVariantDict dict;
 
-  if (!gantry_metadata_get (call->self->metadata, GANTRY_KIND_CONTAINER, call->ns, call->id, &record, NULL, error))
+  if (!gantry_metadata_get (call->self->metadata, GANTRY_KIND_CONTAINER, call->ns, call->id, &record, NULL,
+                            error))
     return FALSE;
   g_variant_dict_init (&dict, NULL);
   g_variant_dict_insert (&dict, "id", "s", record->id);
@@ -26,7 +27,8 @@ inspect (Call *call, GVariant **ret_reply, GError **error)
   if (spec != NULL)
     {
       g_autoptr (GBytes) bytes = gantry_any_get_bytes (spec);
-      g_autofree char *text = g_utf8_make_valid (g_bytes_get_data (bytes, NULL), (gssize) g_bytes_get_size (bytes));
+      g_autofree char *text
+          = g_utf8_make_valid (g_bytes_get_data (bytes, NULL), (gssize)g_bytes_get_size (bytes));
 
       g_variant_dict_insert (&dict, "spec", "s", text);
     }
@@ -65,7 +67,8 @@ create_task (Call *call, GVariant **ret_reply, GError **error)
   if (g_variant_n_children (rest) > 0)
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
                          "unknown option; CreateTask takes stdin, stdout, stderr and terminal");
-  if (!gantry_tasks_create_task (call->self->tasks, call->ns, call->id, stdio, NULL, NULL, NULL, &process, NULL, error))
+  if (!gantry_tasks_create_task (call->self->tasks, call->ns, call->id, stdio, NULL, NULL, NULL, &process,
+                                 NULL, error))
     return FALSE;
   *ret_reply = g_variant_new ("(u)", process->pid);
   return TRUE;
@@ -93,7 +96,8 @@ open_log (Call *call, GVariant **ret_reply, GError **error)
   if (at < 0)
     return FALSE;
   call->deferred = TRUE;
-  g_dbus_method_invocation_return_value_with_unix_fd_list (g_object_ref (call->invocation), g_variant_new ("(h)", at), fds);
+  g_dbus_method_invocation_return_value_with_unix_fd_list (g_object_ref (call->invocation),
+                                                           g_variant_new ("(h)", at), fds);
   return TRUE;
 }
 
@@ -101,11 +105,8 @@ CallFunc
 container_find (const char *method)
 {
   static const Method methods[] = {
-    { "Inspect", inspect },
-    { "Delete", delete_container },
-    { "SetLabels", set_container_labels },
-    { "CreateTask", create_task },
-    { "OpenLog", open_log },
+    { "Inspect", inspect },        { "Delete", delete_container }, { "SetLabels", set_container_labels },
+    { "CreateTask", create_task }, { "OpenLog", open_log },
   };
 
   return find_in (methods, G_N_ELEMENTS (methods), method);

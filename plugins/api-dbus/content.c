@@ -22,7 +22,8 @@ describe (GantryContentInfo *info)
   return g_variant_dict_end (&dict);
 }
 
-typedef struct {
+typedef struct
+{
   GVariantBuilder *list;
   guint n;
 } Listing;
@@ -62,10 +63,11 @@ list_content (Call *call, GVariant **ret_reply, GError **error)
   known = options_are_empty (&dict, call->method, error);
   g_variant_dict_clear (&dict);
   if (!known || !open_content (call, &content, error)
-      || !gantry_content_walk (content, (const char *const *) filters, add_blob, &listing, NULL, error))
+      || !gantry_content_walk (content, (const char *const *)filters, add_blob, &listing, NULL, error))
     return FALSE;
   if (listing.n > MAX_LISTED)
-    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "there are more than %d blobs; give filters", MAX_LISTED);
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "there are more than %d blobs; give filters",
+                         MAX_LISTED);
   *ret_reply = g_variant_new ("(aa{sv})", &list);
   return TRUE;
 }
@@ -95,14 +97,16 @@ open_blob (Call *call, GVariant **ret_reply, GError **error)
   int fd, at;
 
   g_variant_get (call->parameters, "(&s)", &digest);
-  if (!open_content (call, &content, error) || !gantry_content_open_blob (content, digest, &fd, &size, NULL, error))
+  if (!open_content (call, &content, error)
+      || !gantry_content_open_blob (content, digest, &fd, &size, NULL, error))
     return FALSE;
   at = g_unix_fd_list_append (fds, fd, error);
   close (fd);
   if (at < 0)
     return FALSE;
   call->deferred = TRUE;
-  g_dbus_method_invocation_return_value_with_unix_fd_list (g_object_ref (call->invocation), g_variant_new ("(ht)", at, size), fds);
+  g_dbus_method_invocation_return_value_with_unix_fd_list (g_object_ref (call->invocation),
+                                                           g_variant_new ("(ht)", at, size), fds);
   return TRUE;
 }
 
@@ -117,10 +121,12 @@ remove_content (Call *call, GVariant **ret_reply, GError **error)
   g_variant_get (call->parameters, "(&sb)", &digest, &force);
   if (!open_content (call, &content, error))
     return FALSE;
-  if (!force && !gantry_metadata_why (call->self->metadata, GANTRY_KIND_CONTENT, call->ns, digest, &path, NULL, error))
+  if (!force
+      && !gantry_metadata_why (call->self->metadata, GANTRY_KIND_CONTENT, call->ns, digest, &path, NULL,
+                               error))
     return FALSE;
   if (path != NULL && path[0] != NULL)
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "blob %s is in use by %s; remove that, or use force", digest,
-                         path[0]);
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "blob %s is in use by %s; remove that, or use force", digest, path[0]);
   return gantry_content_remove (content, digest, NULL, error);
 }

@@ -19,7 +19,8 @@ inspect (Call *call, GVariant **ret_reply, GError **error)
     {
       g_variant_unref (value);
       if (!g_str_equal (key, "platform"))
-        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "unknown option \"%s\"; Inspect takes platform", key);
+        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                             "unknown option \"%s\"; Inspect takes platform", key);
     }
   g_variant_lookup (options, "platform", "&s", &platform);
   if (!gantry_transfer_inspect (call->self->transfer, call->ns, call->id, platform, &details, NULL, error))
@@ -81,8 +82,16 @@ CallFunc
 image_find (const char *method)
 {
   static const Method methods[] = {
-    { "Inspect", inspect }, { "GetUsage", get_usage }, { "Unpack", unpack_image }, { "Tag", tag }, { "SetLabels", set_image_labels }, { "Remove", remove_image },
-    { "Convert", convert_image }, { "Install", install_image }, { "Verify", verify_image }, { "Sign", sign_image },
+    { "Inspect", inspect },
+    { "GetUsage", get_usage },
+    { "Unpack", unpack_image },
+    { "Tag", tag },
+    { "SetLabels", set_image_labels },
+    { "Remove", remove_image },
+    { "Convert", convert_image },
+    { "Install", install_image },
+    { "Verify", verify_image },
+    { "Sign", sign_image },
   };
 
   return find_in (methods, G_N_ELEMENTS (methods), method);

@@ -6,7 +6,8 @@
 #include <string.h>
 
 /* Somebody who waits for a job's end. */
-typedef struct {
+typedef struct
+{
   ApiDbus *self;
   guint64 id;
   GDBusMethodInvocation *invocation;
@@ -36,12 +37,14 @@ job_lookup (ApiDbus *self, const char *node, GError **error)
       if (strcmp (name, node) == 0)
         return gantry_job_ref (g_ptr_array_index (jobs, i - 1));
     }
-  gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "job \"%s\": not found; a job is forgotten a minute after its end", node);
+  gantry_throw (error, GANTRY_ERROR_NOT_FOUND,
+                "job \"%s\": not found; a job is forgotten a minute after its end", node);
   return NULL;
 }
 
 gboolean
-job_begin (Call *call, const char *operation, GVariantDict *options, GantryJob **ret_job, char **ret_path, GError **error)
+job_begin (Call *call, const char *operation, GVariantDict *options, GantryJob **ret_job, char **ret_path,
+           GError **error)
 {
   g_autofree char *token = NULL;
 
@@ -63,11 +66,12 @@ answer (GDBusMethodInvocation *invocation, GVariant *properties)
   if (g_variant_lookup (properties, "error-code", "i", &code))
     {
       g_variant_lookup (properties, "error-message", "&s", &message);
-      g_dbus_method_invocation_return_error (invocation, GANTRY_ERROR, code, "%s", message != NULL ? message : "it failed");
+      g_dbus_method_invocation_return_error (invocation, GANTRY_ERROR, code, "%s",
+                                             message != NULL ? message : "it failed");
     }
   else
-    g_dbus_method_invocation_return_value (
-        invocation, result != NULL ? g_variant_new ("(@a{sv})", result) : g_variant_new ("(a{sv})", NULL));
+    g_dbus_method_invocation_return_value (invocation, result != NULL ? g_variant_new ("(@a{sv})", result)
+                                                                      : g_variant_new ("(a{sv})", NULL));
 }
 
 /* Whether the job has ended; *@ret_properties is set then. */
@@ -109,7 +113,8 @@ job_end_waits (ApiDbus *self)
     {
       JobWait *wait = g_ptr_array_index (self->job_waits, i);
 
-      g_dbus_method_invocation_return_error (wait->invocation, GANTRY_ERROR, GANTRY_ERROR_UNAVAILABLE, "the daemon stops");
+      g_dbus_method_invocation_return_error (wait->invocation, GANTRY_ERROR, GANTRY_ERROR_UNAVAILABLE,
+                                             "the daemon stops");
       g_free (wait);
     }
   g_ptr_array_set_size (self->job_waits, 0);

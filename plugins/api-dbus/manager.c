@@ -40,7 +40,9 @@ add_namespace (GantryRecord *record, gpointer user_data)
   g_variant_dict_init (&dict, NULL);
   g_variant_dict_insert (&dict, "name", "s", record->id);
   g_variant_dict_insert_value (&dict, "labels",
-                               record->labels != NULL ? record->labels : g_variant_new_array (G_VARIANT_TYPE ("{ss}"), NULL, 0));
+                               record->labels != NULL
+                                   ? record->labels
+                                   : g_variant_new_array (G_VARIANT_TYPE ("{ss}"), NULL, 0));
   g_variant_dict_insert (&dict, "created", "x", record->created_ns);
   g_variant_builder_add_value (user_data, g_variant_dict_end (&dict));
   return TRUE;
@@ -51,7 +53,8 @@ list_namespaces (Call *call, GVariant **ret_reply, GError **error)
 {
   g_auto (GVariantBuilder) list = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE ("aa{sv}"));
 
-  if (!gantry_metadata_list (call->self->metadata, GANTRY_KIND_NAMESPACE, "", NULL, NULL, 0, add_namespace, &list, NULL, error))
+  if (!gantry_metadata_list (call->self->metadata, GANTRY_KIND_NAMESPACE, "", NULL, NULL, 0, add_namespace,
+                             &list, NULL, error))
     return FALSE;
   *ret_reply = g_variant_new ("(aa{sv})", &list);
   return TRUE;

@@ -7,7 +7,8 @@
 
 #define MAX_LISTED 20000
 
-typedef struct {
+typedef struct
+{
   Call *call;
   GVariantBuilder *list;
   guint n;
@@ -76,16 +77,18 @@ list_records (Call *call, const char *kind, GantryRecordFunc func, GVariant **re
   g_variant_dict_remove (&dict, "limit");
   rest = g_variant_ref_sink (g_variant_dict_end (&dict));
   if (g_variant_n_children (rest) > 0)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "unknown option; lists take filters, after and limit");
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "unknown option; lists take filters, after and limit");
   listing.filtered = filters != NULL && filters[0] != NULL;
-  ok = gantry_metadata_list (call->self->metadata, kind, call->ns, (const char *const *) filters, after, limit, func, &listing, NULL,
-                             error);
+  ok = gantry_metadata_list (call->self->metadata, kind, call->ns, (const char *const *)filters, after, limit,
+                             func, &listing, NULL, error);
   tasks = listing.tasks;
   if (!ok)
     return FALSE;
   if (listing.n > listing.limit)
     return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
-                         "there are more than %d; give filters, or list them in parts with after and limit", MAX_LISTED);
+                         "there are more than %d; give filters, or list them in parts with after and limit",
+                         MAX_LISTED);
   *ret_reply = g_variant_new ("(aa{sv})", &list);
   return TRUE;
 }
@@ -140,7 +143,8 @@ find_task (Listing *listing, GantryRecord *record)
     return gantry_tasks_get (tasks, record->ns, record->id, "", &process, NULL, NULL) ? process : NULL;
   if (listing->tasks == NULL)
     {
-      listing->tasks = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify) gantry_process_unref);
+      listing->tasks
+          = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify)gantry_process_unref);
       if (!gantry_tasks_list (tasks, record->ns, &all, NULL, NULL))
         all = g_ptr_array_new ();
       for (guint i = 0; i < all->len; i++)
@@ -159,7 +163,8 @@ add_container (GantryRecord *record, gpointer user_data)
   static const char *const statuses[] = { "unknown", "created", "running", "stopped", "paused", "pausing" };
   Listing *listing = user_data;
   g_autoptr (GantryProcess) process = find_task (listing, record);
-  const char *image = gantry_record_get_string (record, "image"), *runtime = gantry_record_get_string (record, "runtime");
+  const char *image = gantry_record_get_string (record, "image"),
+             *runtime = gantry_record_get_string (record, "runtime");
   g_autofree char *path = path_container (record->ns, record->id);
   GVariantDict dict;
 
@@ -208,20 +213,13 @@ CallFunc
 namespace_find (const char *method)
 {
   static const Method methods[] = {
-    { "ImportImages", import_images },
-    { "PullImage", pull_image },
-    { "PushImage", push_image },
-    { "ExportImages", export_images },
-    { "ListImages", list_images },
-    { "GetImage", get_image },
-    { "SetLabels", set_namespace_labels },
-    { "CreateContainer", create_container },
-    { "ListContainers", list_containers },
-    { "GetContainer", get_container },
-    { "ListContent", list_content },
-    { "InspectContent", inspect_content },
-    { "OpenContent", open_blob },
-    { "RemoveContent", remove_content },
+    { "ImportImages", import_images },     { "PullImage", pull_image },
+    { "PushImage", push_image },           { "ExportImages", export_images },
+    { "ListImages", list_images },         { "GetImage", get_image },
+    { "SetLabels", set_namespace_labels }, { "CreateContainer", create_container },
+    { "ListContainers", list_containers }, { "GetContainer", get_container },
+    { "ListContent", list_content },       { "InspectContent", inspect_content },
+    { "OpenContent", open_blob },          { "RemoveContent", remove_content },
   };
 
   return find_in (methods, G_N_ELEMENTS (methods), method);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Objects on demand: paths are taken apart when they are called, nothing is kept for each. Calls run on worker threads. */
+ * Objects on demand: paths are taken apart when they are called, nothing is kept for each. Calls run on
+ * worker threads. */
 #include "api-dbus.h"
 
 #include <string.h>
@@ -12,7 +13,8 @@
 int
 call_fd (Call *call, gint32 handle, GError **error)
 {
-  GUnixFDList *passed = g_dbus_message_get_unix_fd_list (g_dbus_method_invocation_get_message (call->invocation));
+  GUnixFDList *passed
+      = g_dbus_message_get_unix_fd_list (g_dbus_method_invocation_get_message (call->invocation));
 
   if (passed == NULL || handle < 0 || handle >= g_unix_fd_list_get_length (passed))
     {
@@ -69,7 +71,11 @@ find_in (const Method *methods, gsize n, const char *name)
 static CallFunc
 find_method (const char *interface, const char *method)
 {
-  static const struct { const char *name; CallFunc (*find) (const char *method); } interfaces[] = {
+  static const struct
+  {
+    const char *name;
+    CallFunc (*find) (const char *method);
+  } interfaces[] = {
     { "org.gantry1.Manager", manager_find }, { "org.gantry1.Namespace", namespace_find },
     { "org.gantry1.Image", image_find },     { "org.gantry1.Container", container_find },
     { "org.gantry1.Task", task_find },       { "org.gantry1.Job", job_find },
@@ -147,10 +153,11 @@ with_exec (Call *call)
   return g_variant_ref_sink (g_variant_builder_end (&builder));
 }
 
-/* Properties come here too, since the vtable has no getters: they are read from the database, which is no work for the main context. */
+/* Properties come here too, since the vtable has no getters: they are read from the database, which is no
+ * work for the main context. */
 static void
-on_method (GDBusConnection *connection, const char *sender, const char *path, const char *interface, const char *method,
-           GVariant *parameters, GDBusMethodInvocation *invocation, gpointer user_data)
+on_method (GDBusConnection *connection, const char *sender, const char *path, const char *interface,
+           const char *method, GVariant *parameters, GDBusMethodInvocation *invocation, gpointer user_data)
 {
   Call *call = g_new0 (Call, 1);
   const char *collection;
@@ -174,8 +181,9 @@ on_method (GDBusConnection *connection, const char *sender, const char *path, co
     }
   else
     {
-      g_dbus_method_invocation_return_error (g_object_ref (invocation), GANTRY_ERROR, GANTRY_ERROR_INVALID_ARGUMENT,
-                                             "%s is no object of Gantry", path);
+      g_dbus_method_invocation_return_error (g_object_ref (invocation), GANTRY_ERROR,
+                                             GANTRY_ERROR_INVALID_ARGUMENT, "%s is no object of Gantry",
+                                             path);
       call_free (call);
     }
 }
@@ -191,11 +199,13 @@ enumerate (GDBusConnection *connection, const char *sender, const char *path, gp
 static void
 add_interface (ApiDbus *self, GPtrArray *interfaces, const char *name)
 {
-  g_ptr_array_add (interfaces, g_dbus_interface_info_ref (g_dbus_node_info_lookup_interface (self->info, name)));
+  g_ptr_array_add (interfaces,
+                   g_dbus_interface_info_ref (g_dbus_node_info_lookup_interface (self->info, name)));
 }
 
 static GDBusInterfaceInfo **
-introspect (GDBusConnection *connection, const char *sender, const char *path, const char *node, gpointer user_data)
+introspect (GDBusConnection *connection, const char *sender, const char *path, const char *node,
+            gpointer user_data)
 {
   ApiDbus *self = user_data;
   GPtrArray *interfaces;
@@ -224,12 +234,12 @@ introspect (GDBusConnection *connection, const char *sender, const char *path, c
       add_interface (self, interfaces, name);
     }
   g_ptr_array_add (interfaces, NULL);
-  return (GDBusInterfaceInfo **) g_ptr_array_free (interfaces, FALSE);
+  return (GDBusInterfaceInfo **)g_ptr_array_free (interfaces, FALSE);
 }
 
 static const GDBusInterfaceVTable *
-dispatch (GDBusConnection *connection, const char *sender, const char *path, const char *interface, const char *node,
-          gpointer *out_user_data, gpointer user_data)
+dispatch (GDBusConnection *connection, const char *sender, const char *path, const char *interface,
+          const char *node, gpointer *out_user_data, gpointer user_data)
 {
   *out_user_data = user_data;
   return &interface_vtable;
@@ -245,13 +255,15 @@ objects_export (ApiDbus *self, GDBusConnection *connection, GError **error)
       = { ROOT "/namespace", ROOT "/image", ROOT "/container", ROOT "/process", ROOT "/job", ROOT "/plugin" };
 
   for (gsize i = 0; i < G_N_ELEMENTS (interfaces); i++)
-    if (g_dbus_connection_register_object (connection, ROOT, g_dbus_node_info_lookup_interface (self->info, interfaces[i]),
+    if (g_dbus_connection_register_object (connection, ROOT,
+                                           g_dbus_node_info_lookup_interface (self->info, interfaces[i]),
                                            &interface_vtable, self, NULL, error)
         == 0)
       return FALSE;
   for (gsize i = 0; i < G_N_ELEMENTS (subtrees); i++)
     if (g_dbus_connection_register_subtree (connection, subtrees[i], &subtree_vtable,
-                                            G_DBUS_SUBTREE_FLAGS_DISPATCH_TO_UNENUMERATED_NODES, self, NULL, error)
+                                            G_DBUS_SUBTREE_FLAGS_DISPATCH_TO_UNENUMERATED_NODES, self, NULL,
+                                            error)
         == 0)
       return FALSE;
   return TRUE;

@@ -14,7 +14,7 @@ escape (const char *text)
     if (g_ascii_isalpha (*at) || (g_ascii_isdigit (*at) && at != text))
       g_string_append_c (out, *at);
     else
-      g_string_append_printf (out, "_%02x", (guint8) *at);
+      g_string_append_printf (out, "_%02x", (guint8)*at);
   if (out->len == 0)
     g_string_append_c (out, '_');
   return g_string_free (out, FALSE);
@@ -31,7 +31,8 @@ unescape (const char *text)
         g_string_append_c (out, *text);
       else if (g_ascii_isxdigit (text[1]) && g_ascii_isxdigit (text[2]) && (text[1] != '0' || text[2] != '0'))
         {
-          g_string_append_c (out, (char) (g_ascii_xdigit_value (text[1]) << 4 | g_ascii_xdigit_value (text[2])));
+          g_string_append_c (out,
+                             (char)(g_ascii_xdigit_value (text[1]) << 4 | g_ascii_xdigit_value (text[2])));
           text += 2;
         }
       else
@@ -76,7 +77,8 @@ path_plugin (const char *name)
 char *
 path_job (guint64 id, guint32 uid, const char *token)
 {
-  g_autofree char *node = token != NULL ? g_strdup_printf ("%u_%s", uid, token) : g_strdup_printf ("%" G_GUINT64_FORMAT, id);
+  g_autofree char *node
+      = token != NULL ? g_strdup_printf ("%u_%s", uid, token) : g_strdup_printf ("%" G_GUINT64_FORMAT, id);
 
   return path_in ("job", node, NULL);
 }
@@ -116,7 +118,11 @@ cut (char *text)
 gboolean
 path_parse (const char *path, const char **ret_collection, char **ret_ns, char **ret_id, char **ret_exec)
 {
-  static const struct { const char *name; gboolean has_ns, has_id, has_exec; } collections[] = {
+  static const struct
+  {
+    const char *name;
+    gboolean has_ns, has_id, has_exec;
+  } collections[] = {
     { "namespace", TRUE, FALSE, FALSE }, { "image", TRUE, TRUE, FALSE }, { "container", TRUE, TRUE, FALSE },
     { "process", TRUE, TRUE, TRUE },     { "job", FALSE, TRUE, FALSE },  { "plugin", FALSE, TRUE, FALSE },
   };
@@ -134,7 +140,8 @@ path_parse (const char *path, const char **ret_collection, char **ret_ns, char *
       if (strncmp (rest + 1, collections[i].name, length) != 0 || rest[length + 1] != '/')
         continue;
       name = unescape (rest + length + 2);
-      if (name == NULL || name[0] == '\0' || (collections[i].has_ns && collections[i].has_id && (id = cut (name)) == NULL)
+      if (name == NULL || name[0] == '\0'
+          || (collections[i].has_ns && collections[i].has_id && (id = cut (name)) == NULL)
           || (collections[i].has_exec && (exec = cut (id)) == NULL))
         return FALSE;
       *ret_collection = collections[i].name;

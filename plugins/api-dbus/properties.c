@@ -58,8 +58,14 @@ properties_of_image (GantryRecord *record)
 GVariant *
 properties_of_container (GantryRecord *record)
 {
-  static const struct { const char *name, *field; } strings[] = {
-    { "Image", "image" }, { "Runtime", "runtime" }, { "Snapshotter", "snapshotter" }, { "SnapshotKey", "snapshot-key" },
+  static const struct
+  {
+    const char *name, *field;
+  } strings[] = {
+    { "Image", "image" },
+    { "Runtime", "runtime" },
+    { "Snapshotter", "snapshotter" },
+    { "SnapshotKey", "snapshot-key" },
   };
   GVariantBuilder builder;
 
@@ -103,7 +109,7 @@ properties_of_task (ApiDbus *self, GantryProcess *process)
 
   gantry_tasks_list_execs (self->tasks, process->ns, process->id, &execs, NULL, NULL);
   for (guint i = 0; execs != NULL && i < execs->len; i++)
-    g_variant_builder_add (&names, "s", ((GantryProcess *) g_ptr_array_index (execs, i))->exec_id);
+    g_variant_builder_add (&names, "s", ((GantryProcess *)g_ptr_array_index (execs, i))->exec_id);
   g_variant_builder_init (&builder, G_VARIANT_TYPE_VARDICT);
   add_process (&builder, process);
   add_string (&builder, "Bundle", process->bundle);
@@ -139,8 +145,8 @@ add_progress (GVariantBuilder *builder, GVariant *whole)
   valid = total > 0 || total_steps > 0;
   g_variant_builder_add (builder, "{sv}", "ProgressValid", g_variant_new_boolean (valid));
   g_variant_builder_add (builder, "{sv}", "Progress",
-                         g_variant_new_double (total > 0         ? MIN (1.0, (double) bytes / (double) total)
-                                               : total_steps > 0 ? MIN (1.0, (double) steps / total_steps)
+                         g_variant_new_double (total > 0         ? MIN (1.0, (double)bytes / (double)total)
+                                               : total_steps > 0 ? MIN (1.0, (double)steps / total_steps)
                                                                  : 0));
 }
 
@@ -148,7 +154,10 @@ add_progress (GVariantBuilder *builder, GVariant *whole)
 GVariant *
 properties_of_job (GVariant *properties, GVariant *whole)
 {
-  static const struct { const char *key, *name; } known[] = {
+  static const struct
+  {
+    const char *key, *name;
+  } known[] = {
     { "id", "Id" },
     { "operation", "Operation" },
     { "namespace", "Namespace" },
@@ -189,9 +198,12 @@ properties_of_job (GVariant *properties, GVariant *whole)
 GVariant *
 properties_of_plugin (GVariant *plugin)
 {
-  static const struct { const char *key, *name; } strings[] = {
-    { "name", "Name" },       { "module", "Module" }, { "id", "Id" },         { "version", "Version" },
-    { "state", "State" },     { "reason", "Reason" }, { "status", "Status" },
+  static const struct
+  {
+    const char *key, *name;
+  } strings[] = {
+    { "name", "Name" },   { "module", "Module" }, { "id", "Id" },         { "version", "Version" },
+    { "state", "State" }, { "reason", "Reason" }, { "status", "Status" },
   };
   g_autoptr (GVariant) types = g_variant_lookup_value (plugin, "types", G_VARIANT_TYPE_STRING_ARRAY);
   GVariantBuilder builder;
@@ -212,9 +224,13 @@ properties_of_plugin (GVariant *plugin)
 static GVariant *
 properties_of_manager (ApiDbus *self)
 {
-  static const struct { const char *key, *name; } known[] = {
-    { "version", "Version" }, { "uuid", "Uuid" },           { "pid", "Pid" }, { "root", "Root" },
-    { "state", "State" },     { "started-at", "StartedAt" }, { "abi", "Abi" },
+  static const struct
+  {
+    const char *key, *name;
+  } known[] = {
+    { "version", "Version" }, { "uuid", "Uuid" },   { "pid", "Pid" },
+    { "root", "Root" },       { "state", "State" }, { "started-at", "StartedAt" },
+    { "abi", "Abi" },
   };
   g_autoptr (GVariant) server = gantry_introspection_get_server (self->introspection);
   GVariantBuilder builder;
@@ -307,7 +323,8 @@ get_one (Call *call, GVariant **ret_reply, GError **error)
   g_variant_ref_sink (all);
   value = g_variant_lookup_value (all, name, NULL);
   if (value == NULL)
-    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "the property %s.%s has no value now", interface, name);
+    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "the property %s.%s has no value now", interface,
+                         name);
   *ret_reply = g_variant_new ("(v)", value);
   return TRUE;
 }
@@ -334,7 +351,8 @@ properties_find (const char *method)
   return find_in (methods, G_N_ELEMENTS (methods), method);
 }
 
-typedef struct {
+typedef struct
+{
   ApiDbus *self;
   GVariantBuilder *objects;
   guint n;
@@ -396,7 +414,8 @@ add_container (GantryRecord *record, gpointer user_data)
   g_variant_builder_add (&interfaces, "{s@a{sv}}", "org.gantry1.Container", properties_of_container (record));
   if (gantry_tasks_get (objects->self->tasks, record->ns, record->id, "", &process, NULL, NULL))
     {
-      g_variant_builder_add (&interfaces, "{s@a{sv}}", "org.gantry1.Task", properties_of_task (objects->self, process));
+      g_variant_builder_add (&interfaces, "{s@a{sv}}", "org.gantry1.Task",
+                             properties_of_task (objects->self, process));
       add_processes (objects, record->ns, record->id);
     }
   g_variant_builder_add (objects->objects, "{oa{sa{sv}}}", path, &interfaces);
@@ -437,7 +456,11 @@ add_plugins (Objects *objects)
 gboolean
 get_managed_objects (Call *call, GVariant **ret_reply, GError **error)
 {
-  static const struct { const char *kind, *ns; GantryRecordFunc func; } kinds[] = {
+  static const struct
+  {
+    const char *kind, *ns;
+    GantryRecordFunc func;
+  } kinds[] = {
     { GANTRY_KIND_NAMESPACE, "", add_namespace },
     { GANTRY_KIND_IMAGE, NULL, add_image },
     { GANTRY_KIND_CONTAINER, NULL, add_container },
@@ -448,12 +471,14 @@ get_managed_objects (Call *call, GVariant **ret_reply, GError **error)
   add_plugins (&objects);
   add_jobs (&objects);
   for (gsize i = 0; i < G_N_ELEMENTS (kinds); i++)
-    if (!gantry_metadata_list (call->self->metadata, kinds[i].kind, kinds[i].ns, NULL, NULL, 0, kinds[i].func, &objects, NULL, error))
+    if (!gantry_metadata_list (call->self->metadata, kinds[i].kind, kinds[i].ns, NULL, NULL, 0, kinds[i].func,
+                               &objects, NULL, error))
       return FALSE;
   if (objects.n >= MAX_OBJECTS)
-    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
-                         "there are more than %d objects; use ListNamespaces, ListImages and ListContainers with filters",
-                         MAX_OBJECTS);
+    return gantry_throw (
+        error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+        "there are more than %d objects; use ListNamespaces, ListImages and ListContainers with filters",
+        MAX_OBJECTS);
   *ret_reply = g_variant_new ("(a{oa{sa{sv}}})", &builder);
   return TRUE;
 }

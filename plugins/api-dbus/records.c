@@ -28,7 +28,7 @@ set_labels (Call *call, const char *kind, const char *ns, const char *id, GError
   g_ptr_array_add (mask, NULL);
   record = gantry_record_new (kind, ns, id, g_variant_builder_end (&kept), NULL);
   change = gantry_change_new (GANTRY_CHANGE_UPDATE, record);
-  change->mask = (char **) g_ptr_array_free (g_steal_pointer (&mask), FALSE);
+  change->mask = (char **)g_ptr_array_free (g_steal_pointer (&mask), FALSE);
   return gantry_metadata_apply_one (call->self->metadata, change, NULL, NULL, error);
 }
 
@@ -47,7 +47,8 @@ find_image_name (Call *call, const char *name, GError **error)
   if (!gantry_registry_complete (registry, name, &names, NULL, error))
     return NULL;
   for (gsize i = 0; names[i] != NULL; i++)
-    if (gantry_metadata_get (call->self->metadata, GANTRY_KIND_IMAGE, call->ns, names[i], &record, NULL, NULL))
+    if (gantry_metadata_get (call->self->metadata, GANTRY_KIND_IMAGE, call->ns, names[i], &record, NULL,
+                             NULL))
       return g_strdup (names[i]);
   return g_strdup (names[0]);
 }
@@ -70,5 +71,6 @@ options_are_empty (GVariantDict *options, const char *method, GError **error)
   if (g_variant_n_children (rest) == 0)
     return TRUE;
   g_variant_get_child (rest, 0, "{sv}", &key, NULL);
-  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "%s has no option \"%s\" of this type", method, key);
+  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "%s has no option \"%s\" of this type", method,
+                       key);
 }

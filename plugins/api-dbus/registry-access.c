@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * How a caller wants to reach a registry, out of a method's options. Nothing of it goes into a job's properties or a log. */
+ * How a caller wants to reach a registry, out of a method's options. Nothing of it goes into a job's
+ * properties or a log. */
 #include "api-dbus.h"
 
 /* The secret that @options name, of whichever kind. *@ret_secret stays NULL without one. */
 static gboolean
 find_secret (GVariant *options, GantryCredentialsKind *ret_kind, const char **ret_secret, GError **error)
 {
-  static const struct {
+  static const struct
+  {
     const char *key;
     GantryCredentialsKind kind;
   } kinds[] = {
@@ -44,16 +46,19 @@ make_credentials (GVariant *options, GantryCredentials **ret_credentials, GError
   g_variant_lookup (options, "username", "&s", &username);
   g_variant_lookup (options, "anonymous", "b", &anonymous);
   if (username != NULL && secret == NULL)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the option username needs a password or an identity-token");
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "the option username needs a password or an identity-token");
   if (anonymous && secret != NULL)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the option anonymous goes with no credentials");
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "the option anonymous goes with no credentials");
   if (secret != NULL || anonymous)
     *ret_credentials = gantry_credentials_new (kind, username, secret, "the call");
   return TRUE;
 }
 
 gboolean
-registry_access_take (GVariant *options, GantryRegistryAccess **ret_access, GVariant **ret_rest, GError **error)
+registry_access_take (GVariant *options, GantryRegistryAccess **ret_access, GVariant **ret_rest,
+                      GError **error)
 {
   static const char *const credentials_keys[]
       = { "username", "password", "identity-token", "bearer-token", "authorization", "anonymous", NULL };

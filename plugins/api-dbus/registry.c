@@ -11,13 +11,16 @@ get_registry (Call *call, GError **error)
   GantryRegistry *registry = gantry_host_lookup (call->self->host, GANTRY_REGISTRY_TYPE, NULL, &local);
 
   if (registry == NULL)
-    gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "no plugin provides %s; see `gantry plugin list`", GANTRY_REGISTRY_TYPE);
+    gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "no plugin provides %s; see `gantry plugin list`",
+                  GANTRY_REGISTRY_TYPE);
   return registry;
 }
 
-/* Splits the options into how the registry is reached and what @known (pairs of name and type) names; any other is an error. */
+/* Splits the options into how the registry is reached and what @known (pairs of name and type) names; any
+ * other is an error. */
 static gboolean
-take_options (GVariant *options, const char *const *known, GantryRegistryAccess **ret_access, GVariant **ret_rest, GError **error)
+take_options (GVariant *options, const char *const *known, GantryRegistryAccess **ret_access,
+              GVariant **ret_rest, GError **error)
 {
   g_autoptr (GVariant) rest = NULL;
   g_autoptr (GantryRegistryAccess) access = NULL;
@@ -36,7 +39,8 @@ take_options (GVariant *options, const char *const *known, GantryRegistryAccess 
         good = g_strcmp0 (known[i], key) == 0 && g_variant_is_of_type (value, G_VARIANT_TYPE (known[i + 1]));
       g_variant_unref (value);
       if (!good)
-        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the option \"%s\" is not known, or of another type", key);
+        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                             "the option \"%s\" is not known, or of another type", key);
     }
   *ret_access = g_steal_pointer (&access);
   *ret_rest = g_steal_pointer (&rest);
@@ -64,7 +68,8 @@ registry_explain (Call *call, GVariant **ret_reply, GError **error)
   const char *name;
 
   g_variant_get (call->parameters, "(&s@a{sv})", &name, &options);
-  if (registry == NULL || !take_options (options, known, &access, &rest, error) || (whole = complete (registry, name, error)) == NULL)
+  if (registry == NULL || !take_options (options, known, &access, &rest, error)
+      || (whole = complete (registry, name, error)) == NULL)
     return FALSE;
   g_variant_lookup (rest, "push", "b", &push);
   if (!gantry_registry_explain (registry, whole, push, access, &hosts, NULL, error))
@@ -117,7 +122,8 @@ registry_search_tags (Call *call, GVariant **ret_reply, GError **error)
   guint limit = 1000;
 
   g_variant_get (call->parameters, "(&s@a{sv})", &name, &options);
-  if (registry == NULL || !take_options (options, known, &access, &rest, error) || (whole = complete (registry, name, error)) == NULL)
+  if (registry == NULL || !take_options (options, known, &access, &rest, error)
+      || (whole = complete (registry, name, error)) == NULL)
     return FALSE;
   g_variant_lookup (rest, "last", "&s", &last);
   g_variant_lookup (rest, "limit", "u", &limit);
@@ -137,10 +143,12 @@ referrer_to_variant (GantryDescriptor *referrer)
   g_variant_dict_insert (&dict, "digest", "s", referrer->digest);
   g_variant_dict_insert (&dict, "media-type", "s", referrer->media_type);
   g_variant_dict_insert (&dict, "size", "t", referrer->blob_size);
-  g_variant_dict_insert (&dict, "artifact-type", "s", referrer->artifact_type != NULL ? referrer->artifact_type : "");
+  g_variant_dict_insert (&dict, "artifact-type", "s",
+                         referrer->artifact_type != NULL ? referrer->artifact_type : "");
   g_variant_dict_insert_value (&dict, "annotations",
-                               referrer->annotations != NULL ? referrer->annotations
-                                                             : g_variant_new_array (G_VARIANT_TYPE ("{ss}"), NULL, 0));
+                               referrer->annotations != NULL
+                                   ? referrer->annotations
+                                   : g_variant_new_array (G_VARIANT_TYPE ("{ss}"), NULL, 0));
   return g_variant_dict_end (&dict);
 }
 
@@ -159,7 +167,8 @@ registry_list_referrers (Call *call, GVariant **ret_reply, GError **error)
   GVariantBuilder list;
 
   g_variant_get (call->parameters, "(&s@a{sv})", &name, &options);
-  if (registry == NULL || !take_options (options, known, &access, &rest, error) || (whole = complete (registry, name, error)) == NULL)
+  if (registry == NULL || !take_options (options, known, &access, &rest, error)
+      || (whole = complete (registry, name, error)) == NULL)
     return FALSE;
   g_variant_lookup (rest, "type", "&s", &type);
   if (!gantry_registry_open (registry, whole, access, &repository, NULL, error)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What happens, told: every event as Manager.Event, and what it means for objects as ObjectManager and Properties signals. Signals are made
- * from the event alone: the main context reads no database. */
+ * What happens, told: every event as Manager.Event, and what it means for objects as ObjectManager and
+ * Properties signals. Signals are made from the event alone: the main context reads no database. */
 #include "api-dbus.h"
 
 #include <string.h>
@@ -13,7 +13,8 @@ emit (ApiDbus *self, const char *path, const char *interface, const char *name, 
 
   for (guint i = 0; i < self->connections->len; i++)
     if (connection_wants_signals (g_ptr_array_index (self->connections, i)))
-      g_dbus_connection_emit_signal (g_ptr_array_index (self->connections, i), NULL, path, interface, name, held, NULL);
+      g_dbus_connection_emit_signal (g_ptr_array_index (self->connections, i), NULL, path, interface, name,
+                                     held, NULL);
   if (self->bus != NULL)
     g_dbus_connection_emit_signal (self->bus, NULL, path, interface, name, held, NULL);
 }
@@ -25,7 +26,8 @@ emit_added (ApiDbus *self, const char *path, const char *interface, GVariant *pr
 
   g_variant_builder_init (&interfaces, G_VARIANT_TYPE ("a{sa{sv}}"));
   g_variant_builder_add (&interfaces, "{s@a{sv}}", interface, properties);
-  emit (self, ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesAdded", g_variant_new ("(oa{sa{sv}})", path, &interfaces));
+  emit (self, ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesAdded",
+        g_variant_new ("(oa{sa{sv}})", path, &interfaces));
 }
 
 static void
@@ -33,12 +35,14 @@ emit_removed (ApiDbus *self, const char *path, const char *interface)
 {
   const char *const interfaces[] = { interface, NULL };
 
-  emit (self, ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesRemoved", g_variant_new ("(o^as)", path, interfaces));
+  emit (self, ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesRemoved",
+        g_variant_new ("(o^as)", path, interfaces));
 }
 
 /* @properties is sunk. */
 static void
-emit_changed (ApiDbus *self, const char *path, const char *interface, GVariant *properties, const char *const *invalidated)
+emit_changed (ApiDbus *self, const char *path, const char *interface, GVariant *properties,
+              const char *const *invalidated)
 {
   emit (self, path, "org.freedesktop.DBus.Properties", "PropertiesChanged",
         g_variant_new ("(s@a{sv}^as)", interface, properties, invalidated));
@@ -64,7 +68,8 @@ record_from (GantryEvent *event, const char *kind, const char *ns, const char *i
   return record;
 }
 
-typedef struct {
+typedef struct
+{
   const char *kind;
   const char *interface;
   const char *key; /* of the payload: the object's name */
@@ -170,7 +175,8 @@ on_event (GantryEvent *event, guint64 lost, gpointer user_data)
   const char *what = strrchr (event->topic, '/');
 
   emit (self, ROOT, "org.gantry1.Manager", "Event",
-        g_variant_new ("(ttxss@a{sv})", event->seq, lost, event->time_ns, event->ns, event->topic, event->payload));
+        g_variant_new ("(ttxss@a{sv})", event->seq, lost, event->time_ns, event->ns, event->topic,
+                       event->payload));
   if (what == NULL || event->topic[0] != '/' || what == event->topic)
     return;
   if (g_str_has_prefix (event->topic, "/tasks/"))
@@ -212,8 +218,8 @@ on_job (GantryJob *job, GantryJobSignal signal, GVariant *changes, gpointer user
 gboolean
 signals_start (ApiDbus *self, GError **error)
 {
-  if (!gantry_events_subscribe (self->events, NULL, GANTRY_EVENTS_NOW, NULL, on_event, self, NULL, &self->subscription, NULL,
-                                error))
+  if (!gantry_events_subscribe (self->events, NULL, GANTRY_EVENTS_NOW, NULL, on_event, self, NULL,
+                                &self->subscription, NULL, error))
     return FALSE;
   self->job_watch = gantry_jobs_watch (self->jobs, on_job, self);
   return TRUE;

@@ -56,7 +56,8 @@ exec_process (Call *call, GVariant **ret_reply, GError **error)
   g_variant_dict_init (&dict, options);
   stdio = take_stdio (call, &dict, handles, error);
   rest = g_variant_ref_sink (g_variant_dict_end (&dict));
-  if (stdio == NULL || !gantry_tasks_exec (call->self->tasks, call->ns, call->id, exec, NULL, rest, stdio, NULL, error))
+  if (stdio == NULL
+      || !gantry_tasks_exec (call->self->tasks, call->ns, call->id, exec, NULL, rest, stdio, NULL, error))
     return FALSE;
   path = path_process (call->ns, call->id, exec);
   *ret_reply = g_variant_new ("(o)", path);
@@ -84,8 +85,8 @@ wait_for_exit (Call *call, GVariant **ret_reply, GError **error)
 
   g_variant_get (call->parameters, "(&s)", &exec);
   g_object_ref (call->invocation);
-  call->deferred = gantry_tasks_wait (call->self->tasks, call->ns, call->id, exec, on_exit_known, call->invocation, &id, NULL,
-                                      error);
+  call->deferred = gantry_tasks_wait (call->self->tasks, call->ns, call->id, exec, on_exit_known,
+                                      call->invocation, &id, NULL, error);
   if (!call->deferred)
     g_object_unref (call->invocation);
   return call->deferred;
@@ -184,9 +185,10 @@ CallFunc
 task_find (const char *method)
 {
   static const Method methods[] = {
-    { "Start", start },   { "Exec", exec_process }, { "Wait", wait_for_exit }, { "Delete", delete_task },
-    { "Kill", kill_process }, { "Pause", pause_task }, { "Resume", resume_task }, { "Resize", resize },
-    { "CloseStdin", close_stdin }, { "Attach", attach }, { "ListPids", list_pids }, { "GetStats", get_stats },
+    { "Start", start },        { "Exec", exec_process },  { "Wait", wait_for_exit },
+    { "Delete", delete_task }, { "Kill", kill_process },  { "Pause", pause_task },
+    { "Resume", resume_task }, { "Resize", resize },      { "CloseStdin", close_stdin },
+    { "Attach", attach },      { "ListPids", list_pids }, { "GetStats", get_stats },
   };
 
   return find_in (methods, G_N_ELEMENTS (methods), method);
@@ -196,7 +198,7 @@ CallFunc
 process_find (const char *method)
 {
   static const Method methods[] = {
-    { "Start", start },   { "Wait", wait_for_exit },       { "Delete", delete_task }, { "Kill", kill_process },
+    { "Start", start },   { "Wait", wait_for_exit },     { "Delete", delete_task }, { "Kill", kill_process },
     { "Resize", resize }, { "CloseStdin", close_stdin }, { "Attach", attach },
   };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Work that becomes a job: the call is answered with the job's path at once, and the work goes on on a thread of its own pool. */
+ * Work that becomes a job: the call is answered with the job's path at once, and the work goes on on a thread
+ * of its own pool. */
 #include "api-dbus.h"
 
 #include <unistd.h>
@@ -10,7 +11,8 @@
 typedef struct _Work Work;
 typedef gboolean (*WorkFunc) (Work *work, GVariantDict *result, GError **error);
 
-struct _Work {
+struct _Work
+{
   ApiDbus *self;
   WorkFunc func;
   GantryJob *job;
@@ -54,10 +56,11 @@ run_work (gpointer data, gpointer unused)
     }
 }
 
-/* Begins the job and gives it to the pool. @names (nullable), @fd and @access (nullable) are taken, also after a failure. */
+/* Begins the job and gives it to the pool. @names (nullable), @fd and @access (nullable) are taken, also
+ * after a failure. */
 static gboolean
-begin_with (Call *call, const char *operation, WorkFunc func, char **names, int fd, GantryRegistryAccess *access,
-            GVariant *options, GVariant **ret_reply, GError **error)
+begin_with (Call *call, const char *operation, WorkFunc func, char **names, int fd,
+            GantryRegistryAccess *access, GVariant *options, GVariant **ret_reply, GError **error)
 {
   Work *work = g_new0 (Work, 1);
   g_autofree char *path = NULL;
@@ -67,7 +70,13 @@ begin_with (Call *call, const char *operation, WorkFunc func, char **names, int 
 
   g_variant_dict_init (&rest, options);
   ok = job_begin (call, operation, &rest, &work->job, &path, error);
-  *work = (Work){ call->self, func, work->job, g_strdup (call->ns), names, fd, g_variant_ref_sink (g_variant_dict_end (&rest)),
+  *work = (Work){ call->self,
+                  func,
+                  work->job,
+                  g_strdup (call->ns),
+                  names,
+                  fd,
+                  g_variant_ref_sink (g_variant_dict_end (&rest)),
                   access };
   if (ok && gantry_host_submit (call->self->host, GANTRY_POOL_IO, run_work, work, work_free, &local))
     {
@@ -84,8 +93,8 @@ begin_with (Call *call, const char *operation, WorkFunc func, char **names, int 
 }
 
 static gboolean
-begin (Call *call, const char *operation, WorkFunc func, char **names, int fd, GVariant *options, GVariant **ret_reply,
-       GError **error)
+begin (Call *call, const char *operation, WorkFunc func, char **names, int fd, GVariant *options,
+       GVariant **ret_reply, GError **error)
 {
   return begin_with (call, operation, func, names, fd, NULL, options, ret_reply, error);
 }
@@ -117,8 +126,8 @@ import_images (Call *call, GVariant **ret_reply, GError **error)
 static gboolean
 do_export (Work *work, GVariantDict *result, GError **error)
 {
-  return gantry_transfer_export (work->self->transfer, work->job, work->ns, (const char *const *) work->names, work->fd,
-                                 work->options, gantry_job_get_cancellable (work->job), error);
+  return gantry_transfer_export (work->self->transfer, work->job, work->ns, (const char *const *)work->names,
+                                 work->fd, work->options, gantry_job_get_cancellable (work->job), error);
 }
 
 gboolean
@@ -142,8 +151,8 @@ export_images (Call *call, GVariant **ret_reply, GError **error)
   g_ptr_array_add (whole, NULL);
   fd = call_fd (call, handle, error);
   return fd >= 0
-         && begin (call, "export", do_export, (char **) g_ptr_array_free (g_steal_pointer (&whole), FALSE), fd, options, ret_reply,
-                   error);
+         && begin (call, "export", do_export, (char **)g_ptr_array_free (g_steal_pointer (&whole), FALSE), fd,
+                   options, ret_reply, error);
 }
 
 static gboolean
@@ -151,8 +160,8 @@ do_unpack (Work *work, GVariantDict *result, GError **error)
 {
   g_autofree char *chain = NULL;
 
-  if (!gantry_transfer_unpack (work->self->transfer, work->job, work->ns, work->names[0], work->options, &chain,
-                               gantry_job_get_cancellable (work->job), error))
+  if (!gantry_transfer_unpack (work->self->transfer, work->job, work->ns, work->names[0], work->options,
+                               &chain, gantry_job_get_cancellable (work->job), error))
     return FALSE;
   g_variant_dict_insert (result, "chain-id", "s", chain);
   return TRUE;
@@ -165,7 +174,7 @@ unpack_image (Call *call, GVariant **ret_reply, GError **error)
   const char *const names[] = { call->id, NULL };
 
   g_variant_get (call->parameters, "(@a{sv})", &options);
-  return begin (call, "unpack", do_unpack, g_strdupv ((char **) names), -1, options, ret_reply, error);
+  return begin (call, "unpack", do_unpack, g_strdupv ((char **)names), -1, options, ret_reply, error);
 }
 
 static gboolean
@@ -174,8 +183,8 @@ do_pull (Work *work, GVariantDict *result, GError **error)
   g_autoptr (GantryDescriptor) target = NULL;
   g_autofree char *name = NULL;
 
-  if (!gantry_transfer_pull (work->self->transfer, work->job, work->ns, work->names[0], work->access, work->options, &name,
-                             &target, gantry_job_get_cancellable (work->job), error))
+  if (!gantry_transfer_pull (work->self->transfer, work->job, work->ns, work->names[0], work->access,
+                             work->options, &name, &target, gantry_job_get_cancellable (work->job), error))
     return FALSE;
   g_variant_dict_insert (result, "name", "s", name);
   g_variant_dict_insert_value (result, "target", gantry_descriptor_to_variant (target));
@@ -192,7 +201,8 @@ pull_image (Call *call, GVariant **ret_reply, GError **error)
   g_variant_get (call->parameters, "(s@a{sv})", &names[0], &options);
   if (!registry_access_take (options, &access, &rest, error))
     return FALSE;
-  return begin_with (call, "pull", do_pull, g_steal_pointer (&names), -1, g_steal_pointer (&access), rest, ret_reply, error);
+  return begin_with (call, "pull", do_pull, g_steal_pointer (&names), -1, g_steal_pointer (&access), rest,
+                     ret_reply, error);
 }
 
 static gboolean
@@ -200,8 +210,9 @@ do_push (Work *work, GVariantDict *result, GError **error)
 {
   g_autoptr (GantryDescriptor) target = NULL;
 
-  if (!gantry_transfer_push (work->self->transfer, work->job, work->ns, work->names[0], work->names[1], work->access,
-                             work->options, &target, gantry_job_get_cancellable (work->job), error))
+  if (!gantry_transfer_push (work->self->transfer, work->job, work->ns, work->names[0], work->names[1],
+                             work->access, work->options, &target, gantry_job_get_cancellable (work->job),
+                             error))
     return FALSE;
   g_variant_dict_insert_value (result, "target", gantry_descriptor_to_variant (target));
   return TRUE;
@@ -222,7 +233,8 @@ push_image (Call *call, GVariant **ret_reply, GError **error)
   names[1] = reference[0] != '\0' ? gantry_reference_normalize (reference, error) : g_strdup (names[0]);
   if (names[1] == NULL || !registry_access_take (options, &access, &rest, error))
     return FALSE;
-  return begin_with (call, "push", do_push, g_steal_pointer (&names), -1, g_steal_pointer (&access), rest, ret_reply, error);
+  return begin_with (call, "push", do_push, g_steal_pointer (&names), -1, g_steal_pointer (&access), rest,
+                     ret_reply, error);
 }
 
 static gboolean
@@ -230,8 +242,8 @@ do_convert (Work *work, GVariantDict *result, GError **error)
 {
   g_autoptr (GantryDescriptor) target = NULL;
 
-  if (!gantry_transfer_convert (work->self->transfer, work->job, work->ns, work->names[0], work->names[1], work->options, &target,
-                                gantry_job_get_cancellable (work->job), error))
+  if (!gantry_transfer_convert (work->self->transfer, work->job, work->ns, work->names[0], work->names[1],
+                                work->options, &target, gantry_job_get_cancellable (work->job), error))
     return FALSE;
   g_variant_dict_insert (result, "name", "s", work->names[1]);
   g_variant_dict_insert_value (result, "target", gantry_descriptor_to_variant (target));
@@ -248,7 +260,8 @@ convert_image (Call *call, GVariant **ret_reply, GError **error)
   g_variant_get (call->parameters, "(&s@a{sv})", &new_name, &options);
   names[0] = g_strdup (call->id);
   names[1] = gantry_reference_normalize (new_name, error);
-  return names[1] != NULL && begin (call, "convert", do_convert, g_steal_pointer (&names), -1, options, ret_reply, error);
+  return names[1] != NULL
+         && begin (call, "convert", do_convert, g_steal_pointer (&names), -1, options, ret_reply, error);
 }
 
 static gboolean
@@ -259,8 +272,8 @@ do_install (Work *work, GVariantDict *result, GError **error)
   const char *key;
   GVariant *value;
 
-  if (!gantry_transfer_install (work->self->transfer, work->job, work->ns, work->names[0], work->options, &installed,
-                                gantry_job_get_cancellable (work->job), error))
+  if (!gantry_transfer_install (work->self->transfer, work->job, work->ns, work->names[0], work->options,
+                                &installed, gantry_job_get_cancellable (work->job), error))
     return FALSE;
   g_variant_iter_init (&iter, installed);
   while (g_variant_iter_loop (&iter, "{&sv}", &key, &value))
@@ -275,5 +288,5 @@ install_image (Call *call, GVariant **ret_reply, GError **error)
   const char *const names[] = { call->id, NULL };
 
   g_variant_get (call->parameters, "(@a{sv})", &options);
-  return begin (call, "install", do_install, g_strdupv ((char **) names), -1, options, ret_reply, error);
+  return begin (call, "install", do_install, g_strdupv ((char **)names), -1, options, ret_reply, error);
 }

@@ -45,14 +45,16 @@ verify_image (Call *call, GVariant **ret_reply, GError **error)
   gboolean allowed;
 
   if (target == NULL)
-    return record == NULL ? FALSE : gantry_throw (error, GANTRY_ERROR_DATA_LOSS, "image %s has no target", call->id);
+    return record == NULL ? FALSE
+                          : gantry_throw (error, GANTRY_ERROR_DATA_LOSS, "image %s has no target", call->id);
   g_variant_get (call->parameters, "(@a{sv})", &given);
   g_variant_dict_init (&dict, given);
   options = verify_options (call, &dict, error);
   g_variant_dict_clear (&dict);
   if (options == NULL)
     return FALSE;
-  allowed = gantry_verifiers_verify (call->self->host, call->id, target->digest, options, &report, NULL, &refusal);
+  allowed = gantry_verifiers_verify (call->self->host, call->id, target->digest, options, &report, NULL,
+                                     &refusal);
   if (!allowed && !gantry_error_is (refusal, GANTRY_ERROR_PERMISSION_DENIED))
     {
       g_propagate_error (error, g_steal_pointer (&refusal));
@@ -78,18 +80,21 @@ sign_image (Call *call, GVariant **ret_reply, GError **error)
   GVariantDict dict;
 
   if (target == NULL)
-    return record == NULL ? FALSE : gantry_throw (error, GANTRY_ERROR_DATA_LOSS, "image %s has no target", call->id);
+    return record == NULL ? FALSE
+                          : gantry_throw (error, GANTRY_ERROR_DATA_LOSS, "image %s has no target", call->id);
   bindings = gantry_host_lookup_all (call->self->host, GANTRY_VERIFIER_TYPE, error);
   if (bindings == NULL || bindings->len == 0)
     return bindings == NULL ? FALSE
-                            : gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "no plugin can sign; see `gantry plugin list`");
+                            : gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
+                                            "no plugin can sign; see `gantry plugin list`");
   g_variant_get (call->parameters, "(@a{sv})", &options);
-  if (!gantry_verifier_sign (((GantryBinding *) g_ptr_array_index (bindings, 0))->instance, call->id, target->digest, options, &signature,
-                             &location, NULL, error))
+  if (!gantry_verifier_sign (((GantryBinding *)g_ptr_array_index (bindings, 0))->instance, call->id,
+                             target->digest, options, &signature, &location, NULL, error))
     return FALSE;
   g_variant_dict_init (&dict, NULL);
   g_variant_dict_insert (&dict, "location", "s", location != NULL ? location : "");
-  g_variant_dict_insert_value (&dict, "signature", g_variant_new_from_bytes (G_VARIANT_TYPE_BYTESTRING, signature, TRUE));
+  g_variant_dict_insert_value (&dict, "signature",
+                               g_variant_new_from_bytes (G_VARIANT_TYPE_BYTESTRING, signature, TRUE));
   *ret_reply = g_variant_new ("(@a{sv})", g_variant_dict_end (&dict));
   return TRUE;
 }

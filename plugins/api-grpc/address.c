@@ -20,10 +20,11 @@ parse (const char *address, const char *const *known, GError **error)
 
       if (equals != NULL)
         *equals = '\0';
-      if (equals == NULL || equals[1] == '\0' || !g_strv_contains (known, pairs[i]) || g_hash_table_contains (keys, pairs[i]))
+      if (equals == NULL || equals[1] == '\0' || !g_strv_contains (known, pairs[i])
+          || g_hash_table_contains (keys, pairs[i]))
         {
-          gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "address %s: \"%s\" is not a key that it may have once", address,
-                        pairs[i]);
+          gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                        "address %s: \"%s\" is not a key that it may have once", address, pairs[i]);
           return NULL;
         }
       g_hash_table_insert (keys, g_strdup (pairs[i]), g_strdup (equals + 1));
@@ -32,16 +33,16 @@ parse (const char *address, const char *const *known, GError **error)
 }
 
 static gboolean
-number (GHashTable *keys, const char *address, const char *key, guint base, guint64 max, guint64 fallback, guint64 *ret_value,
-        GError **error)
+number (GHashTable *keys, const char *address, const char *key, guint base, guint64 max, guint64 fallback,
+        guint64 *ret_value, GError **error)
 {
   const char *text = g_hash_table_lookup (keys, key);
 
   *ret_value = fallback;
   if (text == NULL || g_ascii_string_to_unsigned (text, base, 0, max, ret_value, NULL))
     return TRUE;
-  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "address %s: %s=%s is not a number below %" G_GUINT64_FORMAT, address,
-                       key, text, max);
+  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                       "address %s: %s=%s is not a number below %" G_GUINT64_FORMAT, address, key, text, max);
 }
 
 static gboolean
@@ -59,7 +60,7 @@ listen_unix (GrpcServer *server, const char *address, char **ret_shown, GError *
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "address %s needs an absolute path=", address);
   if (!number (keys, address, "mode", 8, 0777, 0660, &mode, error)
       || !number (keys, address, "gid", 10, G_MAXINT32, 0, &gid, error)
-      || !grpc_server_listen_unix (server, path, (mode_t) mode, (gid_t) gid, error))
+      || !grpc_server_listen_unix (server, path, (mode_t)mode, (gid_t)gid, error))
     return FALSE;
   *ret_shown = g_strconcat ("unix:path=", path, NULL);
   return TRUE;
@@ -81,12 +82,13 @@ listen_tcp (GrpcServer *server, const char *address, char **ret_shown, GError **
   tls.certificate = g_hash_table_lookup (keys, "certificate");
   tls.key = g_hash_table_lookup (keys, "key");
   tls.client_ca = g_hash_table_lookup (keys, "client-ca");
-  if (host == NULL || (tls.certificate == NULL) != (tls.key == NULL) || (tls.client_ca != NULL && tls.key == NULL))
+  if (host == NULL || (tls.certificate == NULL) != (tls.key == NULL)
+      || (tls.client_ca != NULL && tls.key == NULL))
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
                          "address %s needs host=, and certificate= and key= both or neither", address);
   if (!number (keys, address, "port", 10, G_MAXUINT16, 0, &port, error)
       || (tls.key != NULL && (tls.ops = gantry_part_open (&tls_part, error)) == NULL)
-      || !grpc_server_listen_tcp (server, host, (guint16) port, tls.key != NULL ? &tls : NULL, &bound, error))
+      || !grpc_server_listen_tcp (server, host, (guint16)port, tls.key != NULL ? &tls : NULL, &bound, error))
     return FALSE;
   *ret_shown = g_strdup_printf ("tcp:host=%s,port=%u", host, bound);
   return TRUE;
@@ -99,5 +101,6 @@ address_listen (GrpcServer *server, const char *address, char **ret_shown, GErro
     return listen_unix (server, address, ret_shown, error);
   if (g_str_has_prefix (address, "tcp:"))
     return listen_tcp (server, address, ret_shown, error);
-  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "address %s begins with neither unix: nor tcp:", address);
+  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                       "address %s begins with neither unix: nor tcp:", address);
 }

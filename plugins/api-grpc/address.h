@@ -8,5 +8,6 @@
 
 #include <grpc-server.h>
 
-/** Listens on @address. *@ret_shown: (transfer full): the address without its details. Errors: INVALID_ARGUMENT; of listening. */
+/** Listens on @address. *@ret_shown: (transfer full): the address without its details. Errors:
+ * INVALID_ARGUMENT; of listening. */
 gboolean address_listen (GrpcServer *server, const char *address, char **ret_shown, GError **error);

@@ -8,9 +8,15 @@
 #include <string.h>
 
 static const Service *const services[] = {
-  &version_service, &namespaces_service, &introspection_service, &health_service, &content_service, &images_service,
-  &leases_service,  &snapshots_service,  &diff_service,          &containers_service, &tasks_service, &events_service,
-  &sandbox_store_service, &sandbox_controller_service, &mounts_service, &streaming_service, &transfer_service,
+  &version_service,       &namespaces_service,
+  &introspection_service, &health_service,
+  &content_service,       &images_service,
+  &leases_service,        &snapshots_service,
+  &diff_service,          &containers_service,
+  &tasks_service,         &events_service,
+  &sandbox_store_service, &sandbox_controller_service,
+  &mounts_service,        &streaming_service,
+  &transfer_service,
 };
 
 /* On the I/O thread. */
@@ -47,12 +53,13 @@ listen_all (ApiGrpc *self, GError **error)
 static gboolean
 serve (GantryFrontend *frontend, GCancellable *cancellable, GError **error)
 {
-  ApiGrpc *self = (ApiGrpc *) frontend;
+  ApiGrpc *self = (ApiGrpc *)frontend;
 
   return listen_all (self, error) && grpc_server_start (self->server, error);
 }
 
-typedef struct {
+typedef struct
+{
   ApiGrpc *self;
   guint drain_ms;
   GDestroyNotify done;
@@ -74,7 +81,8 @@ run_stop (gpointer data)
   Stop *stop = data;
 
   grpc_server_stop (stop->self->server, stop->drain_ms);
-  g_main_context_invoke_full (stop->self->host->get_main_context (stop->self->host), G_PRIORITY_DEFAULT, stopped, stop, g_free);
+  g_main_context_invoke_full (stop->self->host->get_main_context (stop->self->host), G_PRIORITY_DEFAULT,
+                              stopped, stop, g_free);
   return NULL;
 }
 
@@ -84,14 +92,14 @@ stop (GantryFrontend *frontend, guint drain_ms, GDestroyNotify done, gpointer us
 {
   Stop *stop = g_new (Stop, 1);
 
-  *stop = (Stop){ (ApiGrpc *) frontend, drain_ms, done, user_data };
+  *stop = (Stop){ (ApiGrpc *)frontend, drain_ms, done, user_data };
   g_thread_unref (g_thread_new ("grpc-stop", run_stop, stop));
 }
 
 static char **
 get_addresses (GantryFrontend *frontend)
 {
-  GPtrArray *addresses = ((ApiGrpc *) frontend)->addresses;
+  GPtrArray *addresses = ((ApiGrpc *)frontend)->addresses;
   char **ret = g_new0 (char *, addresses->len + 1);
 
   for (guint i = 0; i < addresses->len; i++)
@@ -157,10 +165,11 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 static gpointer
 plugin_get (gpointer instance, const char *type)
 {
-  return &((ApiGrpc *) instance)->frontend;
+  return &((ApiGrpc *)instance)->frontend;
 }
 
-static const GantryNeed introspection_need = GANTRY_NEED_INIT (GANTRY_INTROSPECTION_TYPE, NULL, 0, GANTRY_NEED_ONE);
+static const GantryNeed introspection_need
+    = GANTRY_NEED_INIT (GANTRY_INTROSPECTION_TYPE, NULL, 0, GANTRY_NEED_ONE);
 static const GantryNeed metadata_need = GANTRY_NEED_INIT (GANTRY_METADATA_TYPE, NULL, 0, GANTRY_NEED_ONE);
 static const GantryNeed events_need = GANTRY_NEED_INIT (GANTRY_EVENTS_TYPE, NULL, 0, GANTRY_NEED_ONE);
 static const GantryNeed store_need = GANTRY_NEED_INIT (GANTRY_STORE_TYPE, NULL, 0, GANTRY_NEED_ONE);
@@ -169,8 +178,9 @@ static const GantryNeed tasks_need = GANTRY_NEED_INIT (GANTRY_TASKS_TYPE, NULL, 
 static const GantryNeed jobs_need = GANTRY_NEED_INIT (GANTRY_JOBS_TYPE, NULL, 0, GANTRY_NEED_ONE);
 static const GantryNeed differ_need = GANTRY_NEED_INIT (GANTRY_DIFFER_TYPE, NULL, 0, GANTRY_NEED_MANY);
 static const GantryNeed mounts_need = GANTRY_NEED_INIT (GANTRY_MOUNTS_TYPE, NULL, 0, GANTRY_NEED_OPTIONAL);
-static const GantryNeed *const needs[] = { &introspection_need, &metadata_need, &events_need, &store_need,  &transfer_need,
-                                           &tasks_need,         &jobs_need,     &differ_need, &mounts_need, NULL };
+static const GantryNeed *const needs[]
+    = { &introspection_need, &metadata_need, &events_need, &store_need,  &transfer_need,
+        &tasks_need,         &jobs_need,     &differ_need, &mounts_need, NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_FRONTEND_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "Addresses", NULL };

@@ -6,13 +6,15 @@
 #define BLOCK 8192
 #define ALIGN 16
 
-struct _ArenaBlock {
+struct _ArenaBlock
+{
   ArenaBlock *next;
   char padding[ALIGN - sizeof (ArenaBlock *)];
   char data[];
 };
 
-typedef struct {
+typedef struct
+{
   gpointer data;
   GDestroyNotify destroy;
 } Kept;
@@ -21,12 +23,12 @@ static char *
 take (Arena *self, gsize size)
 {
   char *start = self->blocks != NULL ? self->blocks->data : self->first;
-  gsize aligned = (size + ALIGN - 1) & ~(gsize) (ALIGN - 1);
+  gsize aligned = (size + ALIGN - 1) & ~(gsize)(ALIGN - 1);
   char *at;
 
   if (self->available - self->used < aligned)
     {
-      gsize block = MAX (aligned, (gsize) BLOCK);
+      gsize block = MAX (aligned, (gsize)BLOCK);
       ArenaBlock *made = g_malloc (sizeof (ArenaBlock) + block);
 
       made->next = self->blocks;
@@ -60,7 +62,7 @@ arena_init (Arena *self)
   self->allocator = (ProtobufCAllocator){ allocate, free_nothing, self };
   self->blocks = NULL;
   /* The member stands at an address that need not be aligned. */
-  self->used = (gsize) (-(guintptr) self->first & (ALIGN - 1));
+  self->used = (gsize)(-(guintptr)self->first & (ALIGN - 1));
   self->available = sizeof self->first;
   self->total = 0;
   self->kept = NULL;

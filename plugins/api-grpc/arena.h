@@ -11,7 +11,8 @@
 
 typedef struct _ArenaBlock ArenaBlock;
 
-typedef struct {
+typedef struct
+{
   ProtobufCAllocator allocator; /**< for protobuf-c: its free does nothing */
   ArenaBlock *blocks;
   gsize used;      /**< of the newest block */
@@ -27,7 +28,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Arena, arena_clear)
 
 /** Zeroed memory. Never fails: our own replies are bounded. */
 gpointer arena_alloc (Arena *self, gsize size);
-#define arena_new(self, Type, n) ((Type *) arena_alloc ((self), sizeof (Type) * (n)))
+#define arena_new(self, Type, n) ((Type *)arena_alloc ((self), sizeof (Type) * (n)))
 char *arena_strdup (Arena *self, const char *text);
 char *arena_printf (Arena *self, const char *format, ...) G_GNUC_PRINTF (2, 3);
 /** Calls @destroy (@data) when the arena is cleared. */

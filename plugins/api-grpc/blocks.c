@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Lists that are streamed: a message has a block of items, packed as they are found, so that one costs its wire form and no more. */
+ * Lists that are streamed: a message has a block of items, packed as they are found, so that one costs its
+ * wire form and no more. */
 #include "api-grpc.h"
 
 /* As many as containerd puts into one message. */
@@ -9,7 +10,7 @@
 void
 blocks_init (Blocks *self)
 {
-  self->messages = g_ptr_array_new_with_free_func ((GDestroyNotify) g_bytes_unref);
+  self->messages = g_ptr_array_new_with_free_func ((GDestroyNotify)g_bytes_unref);
   self->block = g_byte_array_new ();
   self->in_block = 0;
 }

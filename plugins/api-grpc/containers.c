@@ -6,12 +6,13 @@
 
 #include <string.h>
 
-#define PB(name) Containerd__Services__Containers__V1__##name
+#define PB(name)         Containerd__Services__Containers__V1__##name
 #define DESCRIPTOR(name) containerd__services__containers__v1__##name##__descriptor
 
 /* Records that a page of ListStream reads. */
 #define PAGE 128
-/* A mask with "extensions.<key>" is a change of what was read before: so often is it read again when somebody else was faster. */
+/* A mask with "extensions.<key>" is a change of what was read before: so often is it read again when somebody
+ * else was faster. */
 #define MAX_ATTEMPTS 16
 
 static void
@@ -26,7 +27,8 @@ fill_field (Call *call, const char *name, Span type, Span value, gpointer data)
   else if (any && strcmp (name, "runtime-options") == 0)
     message->runtime->options = any_from_span (call, value);
   else if (span_is (type, "a{s(say)}") && strcmp (name, "extensions") == 0)
-    anys_to_entries (call, value, &DESCRIPTOR (container__extensions_entry), &message->n_extensions, &message->extensions);
+    anys_to_entries (call, value, &DESCRIPTOR (container__extensions_entry), &message->n_extensions,
+                     &message->extensions);
   else if (text == NULL)
     return;
   else if (strcmp (name, "image") == 0)
@@ -41,14 +43,14 @@ fill_field (Call *call, const char *name, Span type, Span value, gpointer data)
     message->sandbox = TEXT (text);
 }
 
-static PB (Container) *
-to_message (Call *call, GantryRecord *record)
+static PB (Container) * to_message (Call *call, GantryRecord *record)
 {
   PB (Container) *message = message_new (call, &DESCRIPTOR (container));
 
   message->id = record->id;
   message->runtime = message_new (call, &DESCRIPTOR (container__runtime));
-  labels_to_entries (call, record->labels, &DESCRIPTOR (container__labels_entry), &message->n_labels, &message->labels);
+  labels_to_entries (call, record->labels, &DESCRIPTOR (container__labels_entry), &message->n_labels,
+                     &message->labels);
   message->created_at = timestamp_new (call, record->created_ns);
   message->updated_at = timestamp_new (call, record->updated_ns);
   fields_visit (call, record->fields, fill_field, message);
@@ -56,18 +58,22 @@ to_message (Call *call, GantryRecord *record)
 }
 
 static gboolean
-validate (const PB (Container) *given, GError **error)
+validate (const PB (Container) * given, GError **error)
 {
   for (gsize i = 0; i < given->n_extensions; i++)
     if (given->extensions[i]->key[0] == '\0')
-      return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "container.Extension keys must not be zero-length: invalid argument");
+      return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                           "container.Extension keys must not be zero-length: invalid argument");
   if (given->runtime == NULL || given->runtime->name[0] == '\0')
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "container.Runtime.Name must be set: invalid argument");
-  if (given->spec == NULL)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "container.Spec must be set: invalid argument");
-  if (given->snapshot_key[0] != '\0' && given->snapshotter[0] == '\0')
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                         "container.Snapshotter must be set if container.SnapshotKey is set: invalid argument");
+                         "container.Runtime.Name must be set: invalid argument");
+  if (given->spec == NULL)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "container.Spec must be set: invalid argument");
+  if (given->snapshot_key[0] != '\0' && given->snapshotter[0] == '\0')
+    return gantry_throw (
+        error, GANTRY_ERROR_INVALID_ARGUMENT,
+        "container.Snapshotter must be set if container.SnapshotKey is set: invalid argument");
   return TRUE;
 }
 
@@ -99,7 +105,7 @@ insert_text (GVariantDict *fields, const char *name, const char *text)
 
 /* Returns: (transfer floating). */
 static GVariant *
-make_fields (const PB (Container) *given, GVariant *extensions)
+make_fields (const PB (Container) * given, GVariant *extensions)
 {
   g_autoptr (GVariant) held = g_variant_ref_sink (extensions);
   GVariantDict fields;
@@ -127,9 +133,10 @@ get (Call *call, gconstpointer data, GError **error)
   PB (GetContainerResponse) *reply = message_new (call, &DESCRIPTOR (get_container_response));
   GantryRecord *record = NULL;
 
-  if (!gantry_metadata_get (call->api->metadata, GANTRY_KIND_CONTAINER, call->ns, request->id, &record, call->cancellable, error))
+  if (!gantry_metadata_get (call->api->metadata, GANTRY_KIND_CONTAINER, call->ns, request->id, &record,
+                            call->cancellable, error))
     return NULL;
-  reply->container = to_message (call, call_keep (call, record, (GDestroyNotify) gantry_record_unref));
+  reply->container = to_message (call, call_keep (call, record, (GDestroyNotify)gantry_record_unref));
   return &reply->base;
 }
 
@@ -144,12 +151,14 @@ list (Call *call, gconstpointer data, GError **error)
 {
   const PB (ListContainersRequest) *request = data;
 
-  return list_records (call, GANTRY_KIND_CONTAINER, call->ns, strings (call, request->n_filters, request->filters), 1, list_item,
+  return list_records (call, GANTRY_KIND_CONTAINER, call->ns,
+                       strings (call, request->n_filters, request->filters), 1, list_item,
                        "Containers.ListStream", error);
 }
 
 /* ListStream: a page of records at a time, as fast as the client takes them. */
-typedef struct {
+typedef struct
+{
   ApiGrpc *api;
   char *ns;
   char **filters;
@@ -177,7 +186,7 @@ on_page_record (GantryRecord *record, gpointer user_data)
   ListStream *stream = user_data;
   g_auto (Arena) arena;
   Call item = { .arena = &arena };
-  PB (ListContainerMessage) *message;
+  PB (ListContainerMessage) * message;
 
   arena_init (&arena);
   message = message_new (&item, &DESCRIPTOR (list_container_message));
@@ -209,8 +218,9 @@ list_stream_more (GrpcCall *grpc, gpointer data)
         }
       g_ptr_array_set_size (stream->page, 0);
       stream->next = 0;
-      if (!gantry_metadata_list (stream->api->metadata, GANTRY_KIND_CONTAINER, stream->ns, (const char *const *) stream->filters,
-                                 stream->after, PAGE, on_page_record, stream, grpc_call_get_cancellable (grpc), &error))
+      if (!gantry_metadata_list (stream->api->metadata, GANTRY_KIND_CONTAINER, stream->ns,
+                                 (const char *const *)stream->filters, stream->after, PAGE, on_page_record,
+                                 stream, grpc_call_get_cancellable (grpc), &error))
         break;
       stream->last = stream->page->len < PAGE;
     }
@@ -229,8 +239,8 @@ list_stream (Call *call, gconstpointer data, GError **error)
 
   stream->api = call->api;
   stream->ns = g_strdup (call->ns);
-  stream->filters = g_strdupv ((char **) strings (call, request->n_filters, request->filters));
-  stream->page = g_ptr_array_new_with_free_func ((GDestroyNotify) g_bytes_unref);
+  stream->filters = g_strdupv ((char **)strings (call, request->n_filters, request->filters));
+  stream->page = g_ptr_array_new_with_free_func ((GDestroyNotify)g_bytes_unref);
   grpc_call_set_handlers (call->grpc, &handlers, stream, list_stream_free);
   list_stream_more (call->grpc, stream);
   return TRUE;
@@ -256,28 +266,34 @@ create (Call *call, gconstpointer data, GError **error)
       g_prefix_error (error, "create container failed validation: ");
       return NULL;
     }
-  record = gantry_record_new (GANTRY_KIND_CONTAINER, call->ns, given->id, labels_from_entries (given->n_labels, given->labels),
-                              make_fields (given, anys_from_entries (given->n_extensions, given->extensions)));
+  record
+      = gantry_record_new (GANTRY_KIND_CONTAINER, call->ns, given->id,
+                           labels_from_entries (given->n_labels, given->labels),
+                           make_fields (given, anys_from_entries (given->n_extensions, given->extensions)));
   change = gantry_change_new (GANTRY_CHANGE_CREATE, record);
   if (!gantry_metadata_apply_one (call->api->metadata, change, &created, call->cancellable, error))
     {
       prefix_validation (error, "create container failed validation");
       return NULL;
     }
-  reply->container = to_message (call, call_keep (call, created, (GDestroyNotify) gantry_record_unref));
+  reply->container = to_message (call, call_keep (call, created, (GDestroyNotify)gantry_record_unref));
   return &reply->base;
 }
 
 /* Without a mask everything that may change is replaced; what may not must be as it is. */
 static gboolean
-check_immutable (GantryRecord *old, const PB (Container) *given, GError **error)
+check_immutable (GantryRecord *old, const PB (Container) * given, GError **error)
 {
   const char *runtime = name_of_runtime (gantry_record_get_string (old, "runtime"));
 
-  if (g_strcmp0 (non_empty (gantry_record_get_string (old, "snapshotter")), non_empty (our_snapshotter (given->snapshotter))) != 0)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "container.Snapshotter field is immutable: invalid argument");
+  if (g_strcmp0 (non_empty (gantry_record_get_string (old, "snapshotter")),
+                 non_empty (our_snapshotter (given->snapshotter)))
+      != 0)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "container.Snapshotter field is immutable: invalid argument");
   if (g_strcmp0 (runtime, given->runtime != NULL ? given->runtime->name : NULL) != 0)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "container.Runtime.Name field is immutable: invalid argument");
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "container.Runtime.Name field is immutable: invalid argument");
   return TRUE;
 }
 
@@ -298,13 +314,15 @@ translate_path (Call *call, const char *path, const char *id, GError **error)
   for (gsize i = 0; i < G_N_ELEMENTS (paths); i++)
     if (strcmp (paths[i][0], path) == 0)
       return paths[i][1];
-  gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "cannot update \"%s\" field on \"%s\": invalid argument", path, id);
+  gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                "cannot update \"%s\" field on \"%s\": invalid argument", path, id);
   return NULL;
 }
 
-/* The extensions of @old with those of @given that the mask names one by one. Returns: (transfer floating). */
+/* The extensions of @old with those of @given that the mask names one by one. Returns: (transfer floating).
+ */
 static GVariant *
-merge_extensions (GantryRecord *old, const PB (Container) *given, const char *const *mask)
+merge_extensions (GantryRecord *old, const PB (Container) * given, const char *const *mask)
 {
   g_autoptr (GVariant) before = gantry_record_get_field (old, "extensions", G_VARIANT_TYPE ("a{s(say)}"));
   GVariantDict merged;
@@ -329,7 +347,8 @@ merge_extensions (GantryRecord *old, const PB (Container) *given, const char *co
       g_autofree char *path = g_strconcat ("extensions.", given->extensions[i]->key, NULL);
 
       if (g_strv_contains (mask, path) && given->extensions[i]->value != NULL)
-        g_variant_dict_insert_value (&merged, given->extensions[i]->key, any_to_variant (given->extensions[i]->value));
+        g_variant_dict_insert_value (&merged, given->extensions[i]->key,
+                                     any_to_variant (given->extensions[i]->value));
     }
   all = g_variant_ref_sink (g_variant_dict_end (&merged));
   g_variant_builder_init (&builder, G_VARIANT_TYPE ("a{s(say)}"));
@@ -344,34 +363,39 @@ merge_extensions (GantryRecord *old, const PB (Container) *given, const char *co
 
 /* One attempt. ABORTED: the record changed meanwhile. */
 static GantryRecord *
-try_update (Call *call, const PB (Container) *given, const char *const *given_mask, const char *const *mask, GError **error)
+try_update (Call *call, const PB (Container) * given, const char *const *given_mask, const char *const *mask,
+            GError **error)
 {
   g_autoptr (GantryRecord) old = NULL;
   g_autoptr (GantryRecord) record = NULL;
   g_autoptr (GantryChange) change = NULL;
   GantryRecord *updated = NULL;
 
-  if (!gantry_metadata_get (call->api->metadata, GANTRY_KIND_CONTAINER, call->ns, given->id, &old, call->cancellable, error)
+  if (!gantry_metadata_get (call->api->metadata, GANTRY_KIND_CONTAINER, call->ns, given->id, &old,
+                            call->cancellable, error)
       || (given_mask == NULL && !check_immutable (old, given, error)))
     return NULL;
-  record = gantry_record_new (GANTRY_KIND_CONTAINER, call->ns, given->id, labels_from_entries (given->n_labels, given->labels),
+  record = gantry_record_new (GANTRY_KIND_CONTAINER, call->ns, given->id,
+                              labels_from_entries (given->n_labels, given->labels),
                               make_fields (given, merge_extensions (old, given, given_mask)));
   change = gantry_change_new (GANTRY_CHANGE_UPDATE, record);
-  change->mask = g_strdupv ((char **) mask);
+  change->mask = g_strdupv ((char **)mask);
   if (g_strv_contains (mask, "fields.extensions"))
     change->if_revision = old->revision;
-  return gantry_metadata_apply_one (call->api->metadata, change, &updated, call->cancellable, error) ? updated : NULL;
+  return gantry_metadata_apply_one (call->api->metadata, change, &updated, call->cancellable, error) ? updated
+                                                                                                     : NULL;
 }
 
 static const ProtobufCMessage *
 update (Call *call, gconstpointer data, GError **error)
 {
-  static const char *const all[] = { "labels", "fields.spec", "fields.extensions", "fields.image", "fields.snapshot-key", NULL };
+  static const char *const all[]
+      = { "labels", "fields.spec", "fields.extensions", "fields.image", "fields.snapshot-key", NULL };
   const PB (UpdateContainerRequest) *request = data;
   const PB (Container) *given = request->container;
   PB (UpdateContainerResponse) *reply = message_new (call, &DESCRIPTOR (update_container_response));
   const char *const *given_mask = mask_paths (call, request->update_mask);
-  const char **mask = (const char **) all;
+  const char **mask = (const char **)all;
   GantryRecord *updated = NULL;
 
   if (given == NULL || given->id[0] == '\0')
@@ -401,18 +425,20 @@ update (Call *call, gconstpointer data, GError **error)
           return NULL;
         }
     }
-  reply->container = to_message (call, call_keep (call, updated, (GDestroyNotify) gantry_record_unref));
+  reply->container = to_message (call, call_keep (call, updated, (GDestroyNotify)gantry_record_unref));
   return &reply->base;
 }
 
-static const ProtobufCMessage *
-delete (Call *call, gconstpointer data, GError **error)
+static const ProtobufCMessage *delete (Call *call, gconstpointer data, GError **error)
 {
   const PB (DeleteContainerRequest) *request = data;
-  g_autoptr (GantryRecord) record = gantry_record_new (GANTRY_KIND_CONTAINER, call->ns, request->id, NULL, NULL);
+  g_autoptr (GantryRecord) record
+      = gantry_record_new (GANTRY_KIND_CONTAINER, call->ns, request->id, NULL, NULL);
   g_autoptr (GantryChange) change = gantry_change_new (GANTRY_CHANGE_DELETE, record);
 
-  return gantry_metadata_apply_one (call->api->metadata, change, NULL, call->cancellable, error) ? reply_empty (call) : NULL;
+  return gantry_metadata_apply_one (call->api->metadata, change, NULL, call->cancellable, error)
+             ? reply_empty (call)
+             : NULL;
 }
 
 static const Method methods[] = {

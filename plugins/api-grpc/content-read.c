@@ -7,10 +7,11 @@
 #include <unistd.h>
 
 /* A reader that stalls costs what the transport queues and one piece. */
-#define PIECE (256 * 1024)
+#define PIECE    (256 * 1024)
 #define MAX_HEAD 32
 
-typedef struct {
+typedef struct
+{
   int fd;
   guint64 offset;
   guint64 end;
@@ -33,8 +34,8 @@ put_varint (guint8 *out, guint64 value)
   gsize n = 0;
 
   for (; value >= 0x80; value >>= 7)
-    out[n++] = (guint8) (value | 0x80);
-  out[n++] = (guint8) value;
+    out[n++] = (guint8)(value | 0x80);
+  out[n++] = (guint8)value;
   return n;
 }
 
@@ -42,7 +43,7 @@ put_varint (guint8 *out, guint64 value)
 static GBytes *
 next_piece (Read *self, GError **error)
 {
-  gsize length = (gsize) MIN (self->end - self->offset, (guint64) PIECE), n = 0, got = 0;
+  gsize length = (gsize)MIN (self->end - self->offset, (guint64)PIECE), n = 0, got = 0;
   guint8 *message = g_malloc (MAX_HEAD + length);
 
   if (self->offset > 0)
@@ -54,7 +55,7 @@ next_piece (Read *self, GError **error)
   n += put_varint (message + n, length);
   while (got < length)
     {
-      gssize some = pread (self->fd, message + n + got, length - got, (off_t) (self->offset + got));
+      gssize some = pread (self->fd, message + n + got, length - got, (off_t)(self->offset + got));
 
       if (some < 0 && errno == EINTR)
         continue;
@@ -63,12 +64,12 @@ next_piece (Read *self, GError **error)
           if (some < 0)
             gantry_throw_errno (error, errno, "reading content %s", self->digest);
           else
-            gantry_throw (error, GANTRY_ERROR_DATA_LOSS, "content %s is shorter than its record says; run `gantry check`",
-                          self->digest);
+            gantry_throw (error, GANTRY_ERROR_DATA_LOSS,
+                          "content %s is shorter than its record says; run `gantry check`", self->digest);
           g_free (message);
           return NULL;
         }
-      got += (gsize) some;
+      got += (gsize)some;
     }
   self->offset += length;
   return g_bytes_new_take (message, n + length);
@@ -98,7 +99,7 @@ content_read (Call *call, gconstpointer data, GError **error)
   static const GrpcCallHandlers handlers = { .on_writable = more };
   const PB (ReadContentRequest) *request = data;
   GantryContent *content = content_open (call, error);
-  guint64 size, offset = (guint64) MAX (request->offset, 0);
+  guint64 size, offset = (guint64)MAX (request->offset, 0);
   Read *self;
   int fd;
 
@@ -108,12 +109,13 @@ content_read (Call *call, gconstpointer data, GError **error)
   if (offset > size)
     {
       close (fd);
-      return gantry_throw (error, GANTRY_ERROR_OUT_OF_RANGE, "read past object length %" G_GUINT64_FORMAT " bytes", size);
+      return gantry_throw (error, GANTRY_ERROR_OUT_OF_RANGE,
+                           "read past object length %" G_GUINT64_FORMAT " bytes", size);
     }
   self = g_new0 (Read, 1);
   self->fd = fd;
   self->offset = offset;
-  self->end = request->size > 0 ? offset + MIN ((guint64) request->size, size - offset) : size;
+  self->end = request->size > 0 ? offset + MIN ((guint64)request->size, size - offset) : size;
   self->digest = g_strdup (request->digest);
   grpc_call_set_handlers (call->grpc, &handlers, self, read_free);
   more (call->grpc, self);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * containerd.services.content.v1.Content: the view of content of the namespace and lease of the call. Write is in content-write.c,
- * Read in content-read.c. */
+ * containerd.services.content.v1.Content: the view of content of the namespace and lease of the call. Write
+ * is in content-write.c, Read in content-read.c. */
 #include "content.h"
 
 #include <string.h>
@@ -11,9 +11,10 @@ content_open (Call *call, GError **error)
 {
   GantryContent *content = NULL;
 
-  if (!gantry_store_open_content (call->api->store, call->ns, call->lease, NULL, &content, call->cancellable, error))
+  if (!gantry_store_open_content (call->api->store, call->ns, call->lease, NULL, &content, call->cancellable,
+                                  error))
     return NULL;
-  return call_keep (call, content, (GDestroyNotify) gantry_content_unref);
+  return call_keep (call, content, (GDestroyNotify)gantry_content_unref);
 }
 
 gboolean
@@ -23,22 +24,23 @@ content_check_digest (const char *digest, const char *format, GError **error)
   gsize length = colon != NULL ? strlen (colon + 1) : 0;
 
   if (colon != NULL && strspn (colon + 1, "0123456789abcdef") == length
-      && ((g_str_has_prefix (digest, "sha256:") && length == 64) || (g_str_has_prefix (digest, "sha384:") && length == 96)
+      && ((g_str_has_prefix (digest, "sha256:") && length == 64)
+          || (g_str_has_prefix (digest, "sha384:") && length == 96)
           || (g_str_has_prefix (digest, "sha512:") && length == 128)))
     return TRUE;
   return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, format, digest);
 }
 
-static PB (Info) *
-info_to_message (Call *call, GantryContentInfo *info)
+static PB (Info) * info_to_message (Call *call, GantryContentInfo *info)
 {
   PB (Info) *message = message_new (call, &DESCRIPTOR (info));
 
   message->digest = TEXT (info->digest);
-  message->size = (gint64) info->blob_size;
+  message->size = (gint64)info->blob_size;
   message->created_at = timestamp_new (call, info->created_ns);
   message->updated_at = timestamp_new (call, info->updated_ns);
-  labels_to_entries (call, info->labels, &DESCRIPTOR (info__labels_entry), &message->n_labels, &message->labels);
+  labels_to_entries (call, info->labels, &DESCRIPTOR (info__labels_entry), &message->n_labels,
+                     &message->labels);
   return message;
 }
 
@@ -53,7 +55,7 @@ info (Call *call, gconstpointer data, GError **error)
   if (content == NULL || !content_check_digest (request->digest, "\"%s\" failed validation", error)
       || !gantry_content_info (content, request->digest, &found, call->cancellable, error))
     return NULL;
-  reply->info = info_to_message (call, call_keep (call, found, (GDestroyNotify) gantry_content_info_unref));
+  reply->info = info_to_message (call, call_keep (call, found, (GDestroyNotify)gantry_content_info_unref));
   return &reply->base;
 }
 
@@ -66,20 +68,23 @@ update (Call *call, gconstpointer data, GError **error)
   GantryContent *content = content_open (call, error);
   GantryContentInfo *updated = NULL;
 
-  if (content == NULL || !content_check_digest (request->info != NULL ? request->info->digest : "", "\"%s\" failed validation", error))
+  if (content == NULL
+      || !content_check_digest (request->info != NULL ? request->info->digest : "",
+                                "\"%s\" failed validation", error))
     return NULL;
   for (gsize i = 0; mask != NULL && mask[i] != NULL; i++)
     if (strcmp (mask[i], "labels") != 0 && !g_str_has_prefix (mask[i], "labels."))
       {
-        gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "cannot update \"%s\" field on content info \"%s\": invalid argument",
-                      mask[i], request->info->digest);
+        gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                      "cannot update \"%s\" field on content info \"%s\": invalid argument", mask[i],
+                      request->info->digest);
         return NULL;
       }
   if (!gantry_content_update (content, request->info->digest,
-                              labels_from_entries (request->info->n_labels, request->info->labels), mask, &updated,
-                              call->cancellable, error))
+                              labels_from_entries (request->info->n_labels, request->info->labels), mask,
+                              &updated, call->cancellable, error))
     return NULL;
-  reply->info = info_to_message (call, call_keep (call, updated, (GDestroyNotify) gantry_content_info_unref));
+  reply->info = info_to_message (call, call_keep (call, updated, (GDestroyNotify)gantry_content_info_unref));
   return &reply->base;
 }
 
@@ -104,12 +109,12 @@ list (Call *call, gconstpointer data, GError **error)
   blocks_init (&blocks);
   return blocks_end (&blocks, call,
                      content != NULL
-                         && gantry_content_walk (content, strings (call, request->n_filters, request->filters), on_blob, &blocks,
-                                                 call->cancellable, error));
+                         && gantry_content_walk (content,
+                                                 strings (call, request->n_filters, request->filters),
+                                                 on_blob, &blocks, call->cancellable, error));
 }
 
-static const ProtobufCMessage *
-delete (Call *call, gconstpointer data, GError **error)
+static const ProtobufCMessage *delete (Call *call, gconstpointer data, GError **error)
 {
   const PB (DeleteContentRequest) *request = data;
   GantryContent *content = content_open (call, error);
@@ -120,16 +125,15 @@ delete (Call *call, gconstpointer data, GError **error)
   return reply_empty (call);
 }
 
-static PB (Status) *
-status_to_message (Call *call, GantryIngestStatus *status)
+static PB (Status) * status_to_message (Call *call, GantryIngestStatus *status)
 {
   PB (Status) *message = message_new (call, &DESCRIPTOR (status));
 
   message->started_at = timestamp_new (call, status->started_ns);
   message->updated_at = timestamp_new (call, status->updated_ns);
   message->ref = TEXT (status->ref);
-  message->offset = (gint64) status->offset;
-  message->total = (gint64) status->total;
+  message->offset = (gint64)status->offset;
+  message->total = (gint64)status->total;
   message->expected = TEXT (status->expected_digest);
   return message;
 }
@@ -149,7 +153,8 @@ status (Call *call, gconstpointer data, GError **error)
       g_prefix_error (error, "could not get status for ref \"%s\": ", request->ref);
       return NULL;
     }
-  reply->status = status_to_message (call, call_keep (call, found, (GDestroyNotify) gantry_ingest_status_unref));
+  reply->status
+      = status_to_message (call, call_keep (call, found, (GDestroyNotify)gantry_ingest_status_unref));
   return &reply->base;
 }
 
@@ -162,10 +167,10 @@ list_statuses (Call *call, gconstpointer data, GError **error)
   GPtrArray *found = NULL;
 
   if (content == NULL
-      || !gantry_content_list_ingests (content, strings (call, request->n_filters, request->filters), &found, call->cancellable,
-                                       error))
+      || !gantry_content_list_ingests (content, strings (call, request->n_filters, request->filters), &found,
+                                       call->cancellable, error))
     return NULL;
-  call_keep (call, found, (GDestroyNotify) g_ptr_array_unref);
+  call_keep (call, found, (GDestroyNotify)g_ptr_array_unref);
   reply->statuses = arena_new (call->arena, PB (Status) *, found->len + 1);
   for (guint i = 0; i < found->len; i++)
     reply->statuses[reply->n_statuses++] = status_to_message (call, g_ptr_array_index (found, i));
@@ -195,4 +200,5 @@ static const Method methods[] = {
   { "Abort", GRPC_METHOD_NORMAL, &DESCRIPTOR (abort_request), abort_one },
 };
 
-const Service content_service = { "containerd.services.content.v1.Content", TRUE, methods, G_N_ELEMENTS (methods) };
+const Service content_service
+    = { "containerd.services.content.v1.Content", TRUE, methods, G_N_ELEMENTS (methods) };

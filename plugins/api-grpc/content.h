@@ -3,7 +3,7 @@
 
 #include "convert.h"
 
-#define PB(name) Containerd__Services__Content__V1__##name
+#define PB(name)         Containerd__Services__Content__V1__##name
 #define DESCRIPTOR(name) containerd__services__content__v1__##name##__descriptor
 
 /** The view of the call's namespace and lease. Returns: (transfer none): the call keeps it. */

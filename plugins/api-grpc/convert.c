@@ -6,10 +6,11 @@
 static int
 compare_keys (gconstpointer a, gconstpointer b)
 {
-  return strcmp ((*(const MapEntry *const *) a)->key, (*(const MapEntry *const *) b)->key);
+  return strcmp ((*(const MapEntry *const *)a)->key, (*(const MapEntry *const *)b)->key);
 }
 
-/* @entries sorted by key, of equal keys the last. AnyEntry has its key at the same place. Returns: how many are left. */
+/* @entries sorted by key, of equal keys the last. AnyEntry has its key at the same place. Returns: how many
+ * are left. */
 static gsize
 sort_entries (gsize n, MapEntry **entries)
 {
@@ -48,7 +49,8 @@ labels_from_entries (gsize n, gpointer entries)
 }
 
 void
-labels_to_entries (Call *call, GVariant *labels, const ProtobufCMessageDescriptor *entry, gsize *ret_n, gpointer ret_entries)
+labels_to_entries (Call *call, GVariant *labels, const ProtobufCMessageDescriptor *entry, gsize *ret_n,
+                   gpointer ret_entries)
 {
   Span array = span_of (labels);
   gsize n = span_array_length (array);
@@ -66,7 +68,7 @@ labels_to_entries (Call *call, GVariant *labels, const ProtobufCMessageDescripto
       entries[i]->value = TEXT (span_string (value));
     }
   *ret_n = n;
-  *(MapEntry ***) ret_entries = entries;
+  *(MapEntry ***)ret_entries = entries;
 }
 
 void
@@ -94,7 +96,7 @@ timestamp_new (Call *call, gint64 ns)
     return NULL;
   timestamp = message_new (call, &google__protobuf__timestamp__descriptor);
   timestamp->seconds = ns / 1000000000;
-  timestamp->nanos = (gint32) (ns % 1000000000);
+  timestamp->nanos = (gint32)(ns % 1000000000);
   if (timestamp->nanos < 0)
     {
       timestamp->nanos += 1000000000;
@@ -108,7 +110,8 @@ timestamp_to_ns (const Timestamp *timestamp)
 {
   if (timestamp == NULL)
     return 0;
-  return CLAMP (timestamp->seconds, -G_MAXINT64 / 1000000000 + 1, G_MAXINT64 / 1000000000 - 1) * 1000000000 + timestamp->nanos;
+  return CLAMP (timestamp->seconds, -G_MAXINT64 / 1000000000 + 1, G_MAXINT64 / 1000000000 - 1) * 1000000000
+         + timestamp->nanos;
 }
 
 GVariant *
@@ -137,8 +140,8 @@ any_from_span (Call *call, Span span)
 
   if (!span_pair (span, 1, &url, &bytes))
     return any;
-  any->type_url = (char *) url;
-  any->value.data = (guint8 *) bytes.data;
+  any->type_url = (char *)url;
+  any->value.data = (guint8 *)bytes.data;
   any->value.len = bytes.size;
   return any;
 }
@@ -148,7 +151,7 @@ any_of_message (Call *call, const ProtobufCMessage *message)
 {
   Any *any = message_new (call, &google__protobuf__any__descriptor);
 
-  any->type_url = (char *) message->descriptor->name;
+  any->type_url = (char *)message->descriptor->name;
   any->value.len = protobuf_c_message_get_packed_size (message);
   any->value.data = arena_alloc (call->arena, any->value.len);
   protobuf_c_message_pack (message, any->value.data);
@@ -174,7 +177,8 @@ anys_from_entries (gsize n, gpointer entries)
 }
 
 void
-anys_to_entries (Call *call, Span anys, const ProtobufCMessageDescriptor *entry, gsize *ret_n, gpointer ret_entries)
+anys_to_entries (Call *call, Span anys, const ProtobufCMessageDescriptor *entry, gsize *ret_n,
+                 gpointer ret_entries)
 {
   gsize n = span_array_length (anys);
   AnyEntry **entries = arena_new (call->arena, AnyEntry *, n + 1);
@@ -190,13 +194,13 @@ anys_to_entries (Call *call, Span anys, const ProtobufCMessageDescriptor *entry,
       entries[i]->value = any_from_span (call, any);
     }
   *ret_n = n;
-  *(AnyEntry ***) ret_entries = entries;
+  *(AnyEntry ***)ret_entries = entries;
 }
 
 GPtrArray *
 mounts_from_messages (gsize n, Containerd__Types__Mount *const *mounts)
 {
-  GPtrArray *array = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_mount_unref);
+  GPtrArray *array = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_mount_unref);
 
   for (gsize i = 0; i < n; i++)
     {
@@ -205,7 +209,8 @@ mounts_from_messages (gsize n, Containerd__Types__Mount *const *mounts)
 
       for (gsize j = 0; j < mount->n_options; j++)
         options[j] = mount->options[j];
-      g_ptr_array_add (array, gantry_mount_new (mount->type, mount->source, non_empty (mount->target), options));
+      g_ptr_array_add (array,
+                       gantry_mount_new (mount->type, mount->source, non_empty (mount->target), options));
     }
   return array;
 }
@@ -237,7 +242,7 @@ mounts_to_messages (Call *call, GPtrArray *mounts, gsize *ret_n)
 GantryDescriptor *
 descriptor_from_message (const Containerd__Types__Descriptor *message)
 {
-  return gantry_descriptor_new (message->media_type, message->digest, (guint64) message->size,
+  return gantry_descriptor_new (message->media_type, message->digest, (guint64)message->size,
                                 message->n_annotations > 0
                                     ? labels_from_entries (message->n_annotations, message->annotations)
                                     : NULL);
@@ -250,9 +255,10 @@ descriptor_to_message (Call *call, GantryDescriptor *descriptor)
 
   message->media_type = TEXT (descriptor->media_type);
   message->digest = TEXT (descriptor->digest);
-  message->size = (gint64) descriptor->blob_size;
-  labels_to_entries (call, descriptor->annotations, &containerd__types__descriptor__annotations_entry__descriptor,
-                     &message->n_annotations, &message->annotations);
+  message->size = (gint64)descriptor->blob_size;
+  labels_to_entries (call, descriptor->annotations,
+                     &containerd__types__descriptor__annotations_entry__descriptor, &message->n_annotations,
+                     &message->annotations);
   return message;
 }
 

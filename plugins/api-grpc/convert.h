@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Between messages and values of the SDK. What is made for a message lives in the call's arena or points into a value that must live
- * as long: keep it with call_keep (). */
+ * Between messages and values of the SDK. What is made for a message lives in the call's arena or points into
+ * a value that must live as long: keep it with call_keep (). */
 #pragma once
 
 #include "api-grpc.h"
@@ -11,14 +11,16 @@ typedef Google__Protobuf__Any Any;
 typedef Google__Protobuf__Timestamp Timestamp;
 
 /** Every map<string, string> is compiled to an entry of this shape. */
-typedef struct {
+typedef struct
+{
   ProtobufCMessage base;
   char *key;
   char *value;
 } MapEntry;
 
 /** And every map<string, Any> to this. */
-typedef struct {
+typedef struct
+{
   ProtobufCMessage base;
   char *key;
   Any *value;
@@ -28,12 +30,14 @@ typedef struct {
 GVariant *labels_from_entries (gsize n, gpointer entries);
 
 /** Fills a map of a reply; the strings belong to @labels (nullable). */
-void labels_to_entries (Call *call, GVariant *labels, const ProtobufCMessageDescriptor *entry, gsize *ret_n, gpointer ret_entries);
+void labels_to_entries (Call *call, GVariant *labels, const ProtobufCMessageDescriptor *entry, gsize *ret_n,
+                        gpointer ret_entries);
 
 /** Called for each field of a record. @type: the characters of the value's type. */
 typedef void (*FieldFunc) (Call *call, const char *name, Span type, Span value, gpointer message);
 
-/** Visits @fields (nullable), a{sv}, once: looking up one field after the other would go through all of them each time. */
+/** Visits @fields (nullable), a{sv}, once: looking up one field after the other would go through all of them
+ * each time. */
 void fields_visit (Call *call, GVariant *fields, FieldFunc func, gpointer message);
 
 /** NULL for 0. */
@@ -53,7 +57,8 @@ Any *any_of_message (Call *call, const ProtobufCMessage *message);
 /** a{s(say)}. Returns: (transfer floating). */
 GVariant *anys_from_entries (gsize n, gpointer entries);
 /** @anys: a serialised a{s(say)}. */
-void anys_to_entries (Call *call, Span anys, const ProtobufCMessageDescriptor *entry, gsize *ret_n, gpointer ret_entries);
+void anys_to_entries (Call *call, Span anys, const ProtobufCMessageDescriptor *entry, gsize *ret_n,
+                      gpointer ret_entries);
 
 /** Returns: (transfer full) (element-type GantryMount). */
 GPtrArray *mounts_from_messages (gsize n, Containerd__Types__Mount *const *mounts);
@@ -85,4 +90,4 @@ non_empty (const char *text)
 }
 
 /** A string of a message, which it does not change. */
-#define TEXT(text) ((char *) ((text) != NULL ? (text) : ""))
+#define TEXT(text) ((char *)((text) != NULL ? (text) : ""))

@@ -3,7 +3,7 @@
  * containerd.services.diff.v1.Diff: the differs, asked in the order of their ranks. */
 #include "convert.h"
 
-#define PB(name) Containerd__Services__Diff__V1__##name
+#define PB(name)         Containerd__Services__Diff__V1__##name
 #define DESCRIPTOR(name) containerd__services__diff__v1__##name##__descriptor
 
 #define DEFAULT_LAYER "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -14,9 +14,10 @@ open_content (Call *call, GError **error)
 {
   GantryContent *content = NULL;
 
-  if (!gantry_store_open_content (call->api->store, call->ns, call->lease, NULL, &content, call->cancellable, error))
+  if (!gantry_store_open_content (call->api->store, call->ns, call->lease, NULL, &content, call->cancellable,
+                                  error))
     return NULL;
-  return call_keep (call, content, (GDestroyNotify) gantry_content_unref);
+  return call_keep (call, content, (GDestroyNotify)gantry_content_unref);
 }
 
 /* Returns: (transfer full): NULL with an error if there is none at all. */
@@ -47,17 +48,19 @@ apply (Call *call, gconstpointer data, GError **error)
     return NULL;
   if (request->diff == NULL)
     {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "a descriptor of a layer is required: invalid argument");
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                    "a descriptor of a layer is required: invalid argument");
       return NULL;
     }
   layer = descriptor_from_message (request->diff);
   mounts = mounts_from_messages (request->n_mounts, request->mounts);
   for (guint i = 0; applied == NULL && i < bindings->len; i++)
     {
-      GantryDiffer *differ = ((GantryBinding *) g_ptr_array_index (bindings, i))->instance;
+      GantryDiffer *differ = ((GantryBinding *)g_ptr_array_index (bindings, i))->instance;
 
       g_clear_error (&local);
-      if (!gantry_differ_apply (differ, layer, content, mounts, NULL, NULL, NULL, &applied, call->cancellable, &local)
+      if (!gantry_differ_apply (differ, layer, content, mounts, NULL, NULL, NULL, &applied, call->cancellable,
+                                &local)
           && !gantry_error_is (local, GANTRY_ERROR_NOT_IMPLEMENTED))
         break;
     }
@@ -66,7 +69,8 @@ apply (Call *call, gconstpointer data, GError **error)
       g_propagate_error (error, g_steal_pointer (&local));
       return NULL;
     }
-  reply->applied = descriptor_to_message (call, call_keep (call, applied, (GDestroyNotify) gantry_descriptor_unref));
+  reply->applied
+      = descriptor_to_message (call, call_keep (call, applied, (GDestroyNotify)gantry_descriptor_unref));
   return &reply->base;
 }
 
@@ -97,10 +101,11 @@ diff (Call *call, gconstpointer data, GError **error)
   options = g_variant_ref_sink (g_variant_dict_end (&dict));
   for (guint i = 0; layer == NULL && i < bindings->len; i++)
     {
-      GantryDiffer *differ = ((GantryBinding *) g_ptr_array_index (bindings, i))->instance;
+      GantryDiffer *differ = ((GantryBinding *)g_ptr_array_index (bindings, i))->instance;
 
       g_clear_error (&local);
-      if (!gantry_differ_compare (differ, lower, upper, request->media_type[0] != '\0' ? request->media_type : DEFAULT_LAYER,
+      if (!gantry_differ_compare (differ, lower, upper,
+                                  request->media_type[0] != '\0' ? request->media_type : DEFAULT_LAYER,
                                   content, ref, labels, options, &layer, call->cancellable, &local)
           && !gantry_error_is (local, GANTRY_ERROR_NOT_IMPLEMENTED))
         break;
@@ -110,7 +115,8 @@ diff (Call *call, gconstpointer data, GError **error)
       g_propagate_error (error, g_steal_pointer (&local));
       return NULL;
     }
-  reply->diff = descriptor_to_message (call, call_keep (call, layer, (GDestroyNotify) gantry_descriptor_unref));
+  reply->diff
+      = descriptor_to_message (call, call_keep (call, layer, (GDestroyNotify)gantry_descriptor_unref));
   return &reply->base;
 }
 

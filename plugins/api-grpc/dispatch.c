@@ -7,7 +7,8 @@
 #include <string.h>
 
 /* What add_service () keeps for a service. */
-typedef struct {
+typedef struct
+{
   ApiGrpc *api;
   const Service *service;
 } Bound;
@@ -35,7 +36,8 @@ call_init (Call *call, Bound *bound, GrpcCall *grpc, Arena *arena, GError **erro
   call->cancellable = grpc_call_get_cancellable (grpc);
   call->arena = arena;
   if (bound->service->needs_namespace && call->ns[0] == '\0')
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "namespace is required: failed precondition");
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "namespace is required: failed precondition");
   return TRUE;
 }
 
@@ -51,7 +53,8 @@ message_unpack (const ProtobufCMessageDescriptor *descriptor, GBytes *bytes, Are
     return NULL;
   message = protobuf_c_message_unpack (descriptor, &arena->allocator, length, data);
   if (message == NULL)
-    gantry_throw (error, GANTRY_ERROR_INTERNAL, "grpc: error unmarshalling request: proto: cannot parse invalid wire-format data");
+    gantry_throw (error, GANTRY_ERROR_INTERNAL,
+                  "grpc: error unmarshalling request: proto: cannot parse invalid wire-format data");
   return message;
 }
 
@@ -72,8 +75,9 @@ pack_reply (const Method *method, const ProtobufCMessage *reply, GError **error)
 
   if (size > MAX_MESSAGE)
     {
-      gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the answer of %s has %" G_GSIZE_FORMAT " bytes, more than %d",
-                    method->name, size, MAX_MESSAGE);
+      gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                    "the answer of %s has %" G_GSIZE_FORMAT " bytes, more than %d", method->name, size,
+                    MAX_MESSAGE);
       return NULL;
     }
   return message_pack (reply);
@@ -156,7 +160,8 @@ dispatch_add (ApiGrpc *self, const Service *service, GError **error)
         methods[i].open = run_open;
     }
   *bound = (Bound){ self, service };
-  return grpc_server_add_service (self->server, service->name, methods, service->n_methods, bound, g_free, error);
+  return grpc_server_add_service (self->server, service->name, methods, service->n_methods, bound, g_free,
+                                  error);
 }
 
 gpointer

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * containerd.services.events.v1.Events. A subscriber gets the events of all namespaces, as containerd has it, and filters. */
+ * containerd.services.events.v1.Events. A subscriber gets the events of all namespaces, as containerd has it,
+ * and filters. */
 #include "convert.h"
 #include "event-messages.h"
 
 #include <filter.h>
 #include <string.h>
 
-#define PB(name) Containerd__Services__Events__V1__##name
+#define PB(name)         Containerd__Services__Events__V1__##name
 #define DESCRIPTOR(name) containerd__services__events__v1__##name##__descriptor
 
-/* What waits for a slow subscriber beyond what the transport queues. Past it the stream ends with an error, so that none is missed
- * unnoticed. */
+/* What waits for a slow subscriber beyond what the transport queues. Past it the stream ends with an error,
+ * so that none is missed unnoticed. */
 #define MAX_BACKLOG_BYTES (8 * 1024 * 1024)
 
-typedef struct {
+typedef struct
+{
   gint refs; /* (atomic): the call and the subscription */
   ApiGrpc *api;
   GrpcCall *grpc;
@@ -36,13 +38,14 @@ subscription_unref (gpointer data)
     return;
   grpc_call_unref (self->grpc);
   g_clear_pointer (&self->filter, gantry_filter_free);
-  g_queue_clear_full (&self->backlog, (GDestroyNotify) g_bytes_unref);
+  g_queue_clear_full (&self->backlog, (GDestroyNotify)g_bytes_unref);
   g_mutex_clear (&self->lock);
   g_free (self);
 }
 
 /* An event with its message unpacked, for filters on "event.<field>". */
-typedef struct {
+typedef struct
+{
   const Containerd__Types__Envelope *envelope;
   const ProtobufCMessage *message; /* (nullable) */
 } Candidate;
@@ -50,23 +53,26 @@ typedef struct {
 static const char *
 message_field (const ProtobufCMessage *message, const char *const *path, guint n_path)
 {
-  const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field_by_name (message->descriptor, path[0]);
+  const ProtobufCFieldDescriptor *field
+      = protobuf_c_message_descriptor_get_field_by_name (message->descriptor, path[0]);
   const char *at;
 
   if (field == NULL)
     return NULL;
-  at = (const char *) message + field->offset;
+  at = (const char *)message + field->offset;
   if (field->type == PROTOBUF_C_TYPE_STRING && field->label == PROTOBUF_C_LABEL_NONE)
-    return n_path == 1 && (*(char *const *) at)[0] != '\0' ? *(char *const *) at : NULL;
+    return n_path == 1 && (*(char *const *)at)[0] != '\0' ? *(char *const *)at : NULL;
   if (field->type != PROTOBUF_C_TYPE_MESSAGE || n_path < 2)
     return NULL;
   if (field->label != PROTOBUF_C_LABEL_REPEATED)
-    return *(ProtobufCMessage *const *) at != NULL ? message_field (*(ProtobufCMessage *const *) at, path + 1, n_path - 1) : NULL;
+    return *(ProtobufCMessage *const *)at != NULL
+               ? message_field (*(ProtobufCMessage *const *)at, path + 1, n_path - 1)
+               : NULL;
   if (strcmp (field->name, "labels") != 0)
     return NULL;
-  for (gsize i = 0; i < *(const size_t *) ((const char *) message + field->quantifier_offset); i++)
+  for (gsize i = 0; i < *(const size_t *)((const char *)message + field->quantifier_offset); i++)
     {
-      MapEntry *entry = (*(MapEntry *const *const *) at)[i];
+      MapEntry *entry = (*(MapEntry *const *const *)at)[i];
 
       if (strcmp (entry->key, path[1]) == 0)
         return entry->value;
@@ -127,13 +133,15 @@ end_with_loss (Subscription *self, guint64 lost)
 
   self->over = TRUE;
   gantry_throw (&error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
-                "the subscriber is too slow and has lost events (%" G_GUINT64_FORMAT " or more); subscribe again and list what there is",
+                "the subscriber is too slow and has lost events (%" G_GUINT64_FORMAT
+                " or more); subscribe again and list what there is",
                 lost);
   grpc_call_finish (self->grpc, error);
 }
 
 /* An event as containerd's clients get it: made once for all that it goes to. */
-typedef struct _Rendered {
+typedef struct _Rendered
+{
   GantryEvent *event;
   Arena arena;
   const Containerd__Types__Envelope *envelope; /* (nullable): containerd has no such event */
@@ -232,8 +240,8 @@ on_closed (GrpcCall *grpc, const GError *error, gpointer data)
   self->over = TRUE;
   g_mutex_unlock (&self->lock);
   g_atomic_int_inc (&self->refs);
-  g_main_context_invoke_full (self->api->host->get_main_context (self->api->host), G_PRIORITY_DEFAULT, unsubscribe, self,
-                              subscription_unref);
+  g_main_context_invoke_full (self->api->host->get_main_context (self->api->host), G_PRIORITY_DEFAULT,
+                              unsubscribe, self, subscription_unref);
 }
 
 static gboolean
@@ -254,8 +262,8 @@ subscribe (Call *call, gconstpointer data, GError **error)
   g_mutex_init (&self->lock);
   g_queue_init (&self->backlog);
   grpc_call_set_handlers (call->grpc, &handlers, self, subscription_unref);
-  if (!gantry_events_subscribe (call->api->events, NULL, GANTRY_EVENTS_NOW, NULL, on_event, self, subscription_unref, &self->id,
-                                call->cancellable, error))
+  if (!gantry_events_subscribe (call->api->events, NULL, GANTRY_EVENTS_NOW, NULL, on_event, self,
+                                subscription_unref, &self->id, call->cancellable, error))
     {
       subscription_unref (self);
       return FALSE;
@@ -267,7 +275,8 @@ subscribe (Call *call, gconstpointer data, GError **error)
 
 /* Publishes @any as it is. */
 static gboolean
-publish_any (ApiGrpc *api, const char *ns, const char *topic, const Any *any, GCancellable *cancellable, GError **error)
+publish_any (ApiGrpc *api, const char *ns, const char *topic, const Any *any, GCancellable *cancellable,
+             GError **error)
 {
   GVariantDict payload;
 
@@ -288,7 +297,9 @@ publish (Call *call, gconstpointer data, GError **error)
       gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "namespace is required: failed precondition");
       return NULL;
     }
-  return publish_any (call->api, call->ns, request->topic, request->event, call->cancellable, error) ? reply_empty (call) : NULL;
+  return publish_any (call->api, call->ns, request->topic, request->event, call->cancellable, error)
+             ? reply_empty (call)
+             : NULL;
 }
 
 static const ProtobufCMessage *
@@ -299,10 +310,12 @@ forward (Call *call, gconstpointer data, GError **error)
 
   if (envelope == NULL || envelope->namespace_[0] == '\0' || envelope->timestamp == NULL)
     {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "an envelope needs a namespace and a timestamp: invalid argument");
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                    "an envelope needs a namespace and a timestamp: invalid argument");
       return NULL;
     }
-  return publish_any (call->api, envelope->namespace_, envelope->topic, envelope->event, call->cancellable, error)
+  return publish_any (call->api, envelope->namespace_, envelope->topic, envelope->event, call->cancellable,
+                      error)
              ? reply_empty (call)
              : NULL;
 }
@@ -313,4 +326,5 @@ static const Method methods[] = {
   { "Subscribe", GRPC_METHOD_NORMAL, &DESCRIPTOR (subscribe_request), NULL, subscribe },
 };
 
-const Service events_service = { "containerd.services.events.v1.Events", FALSE, methods, G_N_ELEMENTS (methods) };
+const Service events_service
+    = { "containerd.services.events.v1.Events", FALSE, methods, G_N_ELEMENTS (methods) };

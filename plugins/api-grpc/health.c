@@ -3,7 +3,7 @@
  * grpc.health.v1.Health: while it listens, it serves. */
 #include "convert.h"
 
-#define PB(name) Grpc__Health__V1__##name
+#define PB(name)     Grpc__Health__V1__##name
 #define STATUS(name) GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__##name
 
 static const ProtobufCMessage *
@@ -34,8 +34,8 @@ watch (Call *call, gconstpointer data, GError **error)
 {
   static const GrpcCallHandlers handlers = { NULL };
   const PB (HealthCheckRequest) *request = data;
-  g_autoptr (GBytes) message
-      = message_pack (reply_status (call, request->service[0] == '\0' ? STATUS (SERVING) : STATUS (SERVICE_UNKNOWN)));
+  g_autoptr (GBytes) message = message_pack (
+      reply_status (call, request->service[0] == '\0' ? STATUS (SERVING) : STATUS (SERVICE_UNKNOWN)));
 
   grpc_call_set_handlers (call->grpc, &handlers, NULL, NULL);
   return grpc_call_send (call->grpc, message, error);

@@ -5,19 +5,20 @@
 
 #include <string.h>
 
-#define PB(name) Containerd__Services__Images__V1__##name
+#define PB(name)         Containerd__Services__Images__V1__##name
 #define DESCRIPTOR(name) containerd__services__images__v1__##name##__descriptor
 
 #define MAX_ATTEMPTS 16
 
-static PB (Image) *
-to_message (Call *call, GantryRecord *record)
+static PB (Image) * to_message (Call *call, GantryRecord *record)
 {
   PB (Image) *message = message_new (call, &DESCRIPTOR (image));
-  GantryDescriptor *target = call_keep (call, gantry_record_get_target (record), (GDestroyNotify) gantry_descriptor_unref);
+  GantryDescriptor *target
+      = call_keep (call, gantry_record_get_target (record), (GDestroyNotify)gantry_descriptor_unref);
 
   message->name = record->id;
-  labels_to_entries (call, record->labels, &DESCRIPTOR (image__labels_entry), &message->n_labels, &message->labels);
+  labels_to_entries (call, record->labels, &DESCRIPTOR (image__labels_entry), &message->n_labels,
+                     &message->labels);
   if (target != NULL)
     message->target = descriptor_to_message (call, target);
   message->created_at = timestamp_new (call, record->created_ns);
@@ -38,7 +39,7 @@ is_digest (const char *text)
 }
 
 static gboolean
-validate (const PB (Image) *given, GError **error)
+validate (const PB (Image) * given, GError **error)
 {
   const Containerd__Types__Descriptor *target = given->target;
 
@@ -47,9 +48,11 @@ validate (const PB (Image) *given, GError **error)
                          "Target.Digest \"%s\" invalid: invalid checksum digest format: invalid argument",
                          target != NULL ? target->digest : "");
   if (target->size <= 0)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "Target.Size must be greater than zero: invalid argument");
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "Target.Size must be greater than zero: invalid argument");
   if (target->media_type[0] == '\0')
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "Target.MediaType must be set: invalid argument");
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "Target.MediaType must be set: invalid argument");
   return TRUE;
 }
 
@@ -71,9 +74,10 @@ get (Call *call, gconstpointer data, GError **error)
   PB (GetImageResponse) *reply = message_new (call, &DESCRIPTOR (get_image_response));
   GantryRecord *record = NULL;
 
-  if (!gantry_metadata_get (call->api->metadata, GANTRY_KIND_IMAGE, call->ns, request->name, &record, call->cancellable, error))
+  if (!gantry_metadata_get (call->api->metadata, GANTRY_KIND_IMAGE, call->ns, request->name, &record,
+                            call->cancellable, error))
     return NULL;
-  reply->image = to_message (call, call_keep (call, record, (GDestroyNotify) gantry_record_unref));
+  reply->image = to_message (call, call_keep (call, record, (GDestroyNotify)gantry_record_unref));
   return &reply->base;
 }
 
@@ -88,12 +92,12 @@ list (Call *call, gconstpointer data, GError **error)
 {
   const PB (ListImagesRequest) *request = data;
 
-  return list_records (call, GANTRY_KIND_IMAGE, call->ns, strings (call, request->n_filters, request->filters), 1, list_item, NULL,
-                       error);
+  return list_records (call, GANTRY_KIND_IMAGE, call->ns,
+                       strings (call, request->n_filters, request->filters), 1, list_item, NULL, error);
 }
 
 static gboolean
-check_named (const PB (Image) *given, GError **error)
+check_named (const PB (Image) * given, GError **error)
 {
   if (given == NULL || given->name[0] == '\0')
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "Image.Name required");
@@ -114,20 +118,20 @@ create (Call *call, gconstpointer data, GError **error)
   if (!check_named (given, error) || !validate (given, error))
     return NULL;
   target = descriptor_from_message (given->target);
-  record = gantry_record_new (GANTRY_KIND_IMAGE, call->ns, given->name, labels_from_entries (given->n_labels, given->labels),
-                              make_fields (target));
+  record = gantry_record_new (GANTRY_KIND_IMAGE, call->ns, given->name,
+                              labels_from_entries (given->n_labels, given->labels), make_fields (target));
   /* For images that are the same whenever they are made. */
   record->created_ns = timestamp_to_ns (request->source_date_epoch);
   change = gantry_change_new (GANTRY_CHANGE_CREATE, record);
   if (!gantry_metadata_apply_one (call->api->metadata, change, &created, call->cancellable, error))
     return NULL;
-  reply->image = to_message (call, call_keep (call, created, (GDestroyNotify) gantry_record_unref));
+  reply->image = to_message (call, call_keep (call, created, (GDestroyNotify)gantry_record_unref));
   return &reply->base;
 }
 
 /* What the mask (nullable: all) makes of @old's target. Returns: (transfer full). */
 static GantryDescriptor *
-merge_target (GantryRecord *old, const PB (Image) *given, const char *const *mask)
+merge_target (GantryRecord *old, const PB (Image) * given, const char *const *mask)
 {
   g_autoptr (GantryDescriptor) before = gantry_record_get_target (old);
   g_autoptr (GantryDescriptor) after = NULL;
@@ -167,11 +171,13 @@ merge_target (GantryRecord *old, const PB (Image) *given, const char *const *mas
       g_variant_get_child (annotations, i, "{&sv}", &key, &value);
       g_variant_builder_add (&builder, "{ss}", key, g_variant_get_string (value, NULL));
     }
-  return gantry_descriptor_new (before->media_type, before->digest, before->blob_size, g_variant_builder_end (&builder));
+  return gantry_descriptor_new (before->media_type, before->digest, before->blob_size,
+                                g_variant_builder_end (&builder));
 }
 
 static GantryRecord *
-try_update (Call *call, const PB (Image) *given, const char *const *given_mask, const char *const *mask, GError **error)
+try_update (Call *call, const PB (Image) * given, const char *const *given_mask, const char *const *mask,
+            GError **error)
 {
   g_autoptr (GantryRecord) old = NULL;
   g_autoptr (GantryRecord) record = NULL;
@@ -179,16 +185,18 @@ try_update (Call *call, const PB (Image) *given, const char *const *given_mask, 
   g_autoptr (GantryDescriptor) target = NULL;
   GantryRecord *updated = NULL;
 
-  if (!gantry_metadata_get (call->api->metadata, GANTRY_KIND_IMAGE, call->ns, given->name, &old, call->cancellable, error))
+  if (!gantry_metadata_get (call->api->metadata, GANTRY_KIND_IMAGE, call->ns, given->name, &old,
+                            call->cancellable, error))
     return NULL;
   target = merge_target (old, given, given_mask);
-  record = gantry_record_new (GANTRY_KIND_IMAGE, call->ns, given->name, labels_from_entries (given->n_labels, given->labels),
-                              make_fields (target));
+  record = gantry_record_new (GANTRY_KIND_IMAGE, call->ns, given->name,
+                              labels_from_entries (given->n_labels, given->labels), make_fields (target));
   change = gantry_change_new (GANTRY_CHANGE_UPDATE, record);
-  change->mask = g_strdupv ((char **) mask);
+  change->mask = g_strdupv ((char **)mask);
   if (given_mask != NULL && g_strv_contains (mask, "fields.target"))
     change->if_revision = old->revision;
-  return gantry_metadata_apply_one (call->api->metadata, change, &updated, call->cancellable, error) ? updated : NULL;
+  return gantry_metadata_apply_one (call->api->metadata, change, &updated, call->cancellable, error) ? updated
+                                                                                                     : NULL;
 }
 
 static const char *
@@ -196,9 +204,11 @@ translate_path (const char *path, const char *name, GError **error)
 {
   if (g_str_has_prefix (path, "labels.") || strcmp (path, "labels") == 0)
     return path;
-  if (g_str_has_prefix (path, "annotations.") || strcmp (path, "annotations") == 0 || strcmp (path, "target") == 0)
+  if (g_str_has_prefix (path, "annotations.") || strcmp (path, "annotations") == 0
+      || strcmp (path, "target") == 0)
     return "fields.target";
-  gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "cannot update \"%s\" field on image \"%s\": invalid argument", path, name);
+  gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                "cannot update \"%s\" field on image \"%s\": invalid argument", path, name);
   return NULL;
 }
 
@@ -210,7 +220,7 @@ update (Call *call, gconstpointer data, GError **error)
   const PB (Image) *given = request->image;
   PB (UpdateImageResponse) *reply = message_new (call, &DESCRIPTOR (update_image_response));
   const char *const *given_mask = mask_paths (call, request->update_mask);
-  const char **mask = (const char **) all;
+  const char **mask = (const char **)all;
   GantryRecord *updated = NULL;
 
   if (!check_named (given, error))
@@ -233,34 +243,36 @@ update (Call *call, gconstpointer data, GError **error)
           return NULL;
         }
     }
-  reply->image = to_message (call, call_keep (call, updated, (GDestroyNotify) gantry_record_unref));
+  reply->image = to_message (call, call_keep (call, updated, (GDestroyNotify)gantry_record_unref));
   return &reply->base;
 }
 
-/* 2.x: deletes only if the image still is what the caller thinks. Returns: the revision that is meant, 0 for any. */
+/* 2.x: deletes only if the image still is what the caller thinks. Returns: the revision that is meant, 0 for
+ * any. */
 static gboolean
-check_target (Call *call, const PB (DeleteImageRequest) *request, guint64 *ret_revision, GError **error)
+check_target (Call *call, const PB (DeleteImageRequest) * request, guint64 *ret_revision, GError **error)
 {
   g_autoptr (GantryRecord) record = NULL;
   g_autoptr (GantryDescriptor) target = NULL;
 
   if (request->target == NULL)
     return TRUE;
-  if (!gantry_metadata_get (call->api->metadata, GANTRY_KIND_IMAGE, call->ns, request->name, &record, call->cancellable, error))
+  if (!gantry_metadata_get (call->api->metadata, GANTRY_KIND_IMAGE, call->ns, request->name, &record,
+                            call->cancellable, error))
     return FALSE;
   target = gantry_record_get_target (record);
   if (target == NULL || strcmp (target->digest, request->target->digest) != 0)
-    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "image \"%s\" has target %s, not %s: not found", request->name,
-                         target != NULL ? target->digest : "none", request->target->digest);
+    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "image \"%s\" has target %s, not %s: not found",
+                         request->name, target != NULL ? target->digest : "none", request->target->digest);
   *ret_revision = record->revision;
   return TRUE;
 }
 
-static const ProtobufCMessage *
-delete (Call *call, gconstpointer data, GError **error)
+static const ProtobufCMessage *delete (Call *call, gconstpointer data, GError **error)
 {
   const PB (DeleteImageRequest) *request = data;
-  g_autoptr (GantryRecord) record = gantry_record_new (GANTRY_KIND_IMAGE, call->ns, request->name, NULL, NULL);
+  g_autoptr (GantryRecord) record
+      = gantry_record_new (GANTRY_KIND_IMAGE, call->ns, request->name, NULL, NULL);
   g_autoptr (GantryChange) change = gantry_change_new (GANTRY_CHANGE_DELETE, record);
 
   if (!check_target (call, request, &change->if_revision, error)
@@ -278,4 +290,5 @@ static const Method methods[] = {
   { "Delete", GRPC_METHOD_NORMAL, &DESCRIPTOR (delete_image_request), delete },
 };
 
-const Service images_service = { "containerd.services.images.v1.Images", TRUE, methods, G_N_ELEMENTS (methods) };
+const Service images_service
+    = { "containerd.services.images.v1.Images", TRUE, methods, G_N_ELEMENTS (methods) };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * containerd.services.introspection.v1.Introspection. Our plugins are shown under the types and ids that containerd's clients look
- * for; the services of this frontend, which are one plugin here and many there, are shown one by one. */
+ * containerd.services.introspection.v1.Introspection. Our plugins are shown under the types and ids that
+ * containerd's clients look for; the services of this frontend, which are one plugin here and many there, are
+ * shown one by one. */
 #include "convert.h"
 #include "platform.h"
 
@@ -9,11 +10,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define PB(name) Containerd__Services__Introspection__V1__##name
+#define PB(name)         Containerd__Services__Introspection__V1__##name
 #define DESCRIPTOR(name) containerd__services__introspection__v1__##name##__descriptor
 
 /* What stands for a plugin of ours there. */
-typedef struct {
+typedef struct
+{
   const char *type;    /* ours */
   const char *id;      /* (nullable): any */
   const char *as_type; /* theirs */
@@ -36,14 +38,29 @@ static const Alias aliases[] = {
 };
 
 /* What this frontend serves: as "grpc" plugins, and those that containerd has a "service" plugin for. */
-static const char *const served[]
-    = { "containers", "content", "diff", "events", "healthcheck", "images", "introspection", "leases", "mounts", "namespaces",
-        "sandbox-controllers", "sandboxes", "snapshots", "streaming", "tasks", "transfer", "version", NULL };
-static const char *const backed[] = { "containers", "content", "diff", "images", "introspection", "leases", "namespaces",
-                                      "snapshots", "tasks", NULL };
+static const char *const served[] = { "containers",
+                                      "content",
+                                      "diff",
+                                      "events",
+                                      "healthcheck",
+                                      "images",
+                                      "introspection",
+                                      "leases",
+                                      "mounts",
+                                      "namespaces",
+                                      "sandbox-controllers",
+                                      "sandboxes",
+                                      "snapshots",
+                                      "streaming",
+                                      "tasks",
+                                      "transfer",
+                                      "version",
+                                      NULL };
+static const char *const backed[] = { "containers", "content",    "diff",      "images", "introspection",
+                                      "leases",     "namespaces", "snapshots", "tasks",  NULL };
 
 static void
-add_platform (Call *call, PB (Plugin) *plugin)
+add_platform (Call *call, PB (Plugin) * plugin)
 {
   plugin->n_platforms = 1;
   plugin->platforms = arena_new (call->arena, Containerd__Types__Platform *, 1);
@@ -51,7 +68,7 @@ add_platform (Call *call, PB (Plugin) *plugin)
 }
 
 static void
-add_error (Call *call, PB (Plugin) *plugin, GVariant *ours)
+add_error (Call *call, PB (Plugin) * plugin, GVariant *ours)
 {
   const char *state = "ok", *reason = "";
 
@@ -62,11 +79,13 @@ add_error (Call *call, PB (Plugin) *plugin, GVariant *ours)
   plugin->init_err = message_new (call, &google__rpc__status__descriptor);
   plugin->init_err->code = GRPC_STATUS_UNKNOWN;
   /* The words by which clients tell a plugin that is not wanted from one that failed. */
-  plugin->init_err->message = strcmp (state, "skipped") == 0 ? arena_printf (call->arena, "%s: skip plugin", reason) : TEXT (reason);
+  plugin->init_err->message = strcmp (state, "skipped") == 0
+                                  ? arena_printf (call->arena, "%s: skip plugin", reason)
+                                  : TEXT (reason);
 }
 
 static void
-add_export (Call *call, PB (Plugin) *plugin, const char *key, const char *value)
+add_export (Call *call, PB (Plugin) * plugin, const char *key, const char *value)
 {
   PB (Plugin__ExportsEntry) *entry = message_new (call, &DESCRIPTOR (plugin__exports_entry));
 
@@ -78,22 +97,27 @@ add_export (Call *call, PB (Plugin) *plugin, const char *key, const char *value)
 
 /* Where a plugin keeps what it has. */
 static void
-add_root (Call *call, PB (Plugin) *plugin, const char *noun, const char *own_id)
+add_root (Call *call, PB (Plugin) * plugin, const char *noun, const char *own_id)
 {
   add_export (call, plugin, "root",
-              arena_printf (call->arena, "%s/%s-%s", call->api->host->get_base_path (call->api->host, GANTRY_DIR_PERSISTENT), noun,
+              arena_printf (call->arena, "%s/%s-%s",
+                            call->api->host->get_base_path (call->api->host, GANTRY_DIR_PERSISTENT), noun,
                             own_id));
 }
 
 static void
-add_capabilities (Call *call, PB (Plugin) *plugin, const char *own_id)
+add_capabilities (Call *call, PB (Plugin) * plugin, const char *own_id)
 {
-  static const struct { unsigned bit; const char *name; } names[]
-      = { { GANTRY_SNAPSHOTTER_REMAP, "remap-ids" }, { GANTRY_SNAPSHOTTER_PARALLEL_UNPACK, "rebase" } };
+  static const struct
+  {
+    unsigned bit;
+    const char *name;
+  } names[] = { { GANTRY_SNAPSHOTTER_REMAP, "remap-ids" }, { GANTRY_SNAPSHOTTER_PARALLEL_UNPACK, "rebase" } };
   g_autoptr (GantrySnapshotter) snapshotter = NULL;
   unsigned bits;
 
-  if (!gantry_store_open_snapshotter (call->api->store, "default", NULL, own_id, &snapshotter, NULL, call->cancellable, NULL))
+  if (!gantry_store_open_snapshotter (call->api->store, "default", NULL, own_id, &snapshotter, NULL,
+                                      call->cancellable, NULL))
     return;
   bits = gantry_snapshotter_get_capabilities (snapshotter);
   plugin->capabilities = arena_new (call->arena, char *, G_N_ELEMENTS (names));
@@ -102,13 +126,14 @@ add_capabilities (Call *call, PB (Plugin) *plugin, const char *own_id)
       plugin->capabilities[plugin->n_capabilities++] = TEXT (names[i].name);
 }
 
-static PB (Plugin) *
-add_plugin (Call *call, GPtrArray *plugins, const char *type, const char *id, const char *own_id, GVariant *ours)
+static PB (Plugin)
+    * add_plugin (Call *call, GPtrArray *plugins, const char *type, const char *id, const char *own_id,
+                  GVariant *ours)
 {
   PB (Plugin) *plugin = message_new (call, &DESCRIPTOR (plugin));
 
-  plugin->type = (char *) type;
-  plugin->id = (char *) id;
+  plugin->type = (char *)type;
+  plugin->id = (char *)id;
   if (strcmp (type, "io.containerd.snapshotter.v1") == 0 || strcmp (type, "io.containerd.differ.v1") == 0
       || strcmp (type, "io.containerd.runtime.v2") == 0)
     add_platform (call, plugin);
@@ -125,7 +150,8 @@ add_plugin (Call *call, GPtrArray *plugins, const char *type, const char *id, co
   return plugin;
 }
 
-/* Where the transfer plugin @ours installs images: containerd's clients look for it as the path of the plugin "opt". */
+/* Where the transfer plugin @ours installs images: containerd's clients look for it as the path of the plugin
+ * "opt". */
 static void
 add_opt (Call *call, GPtrArray *plugins, GVariant *ours)
 {
@@ -134,7 +160,8 @@ add_opt (Call *call, GPtrArray *plugins, GVariant *ours)
 
   for (gsize i = 0; config != NULL && i < g_variant_n_children (config); i++)
     {
-      GVariant *setting = call_keep (call, g_variant_get_child_value (config, i), (GDestroyNotify) g_variant_unref);
+      GVariant *setting
+          = call_keep (call, g_variant_get_child_value (config, i), (GDestroyNotify)g_variant_unref);
       const char *key = "", *value = "";
 
       g_variant_lookup (setting, "key", "&s", &key);
@@ -160,11 +187,13 @@ add_ours (Call *call, GPtrArray *plugins, GVariant *ours)
 
       g_variant_get_child (types, i, "&s", &type);
       for (gsize j = 0; alias == NULL && j < G_N_ELEMENTS (aliases); j++)
-        if (strcmp (aliases[j].type, type) == 0 && (aliases[j].id == NULL || strcmp (aliases[j].id, own_id) == 0))
+        if (strcmp (aliases[j].type, type) == 0
+            && (aliases[j].id == NULL || strcmp (aliases[j].id, own_id) == 0))
           alias = &aliases[j];
       type = arena_strdup (call->arena, type);
       add_plugin (call, plugins, alias != NULL ? alias->as_type : type,
-                  alias != NULL && alias->as_id != NULL ? alias->as_id : arena_strdup (call->arena, own_id), own_id, ours);
+                  alias != NULL && alias->as_id != NULL ? alias->as_id : arena_strdup (call->arena, own_id),
+                  own_id, ours);
       if (strcmp (type, "io.containerd.transfer.v1") == 0 || strcmp (type, GANTRY_TRANSFER_TYPE) == 0)
         add_opt (call, plugins, ours);
     }
@@ -172,10 +201,11 @@ add_ours (Call *call, GPtrArray *plugins, GVariant *ours)
 
 /* Who asks for that one alone is about to install something, and expects the directory to be there. */
 static void
-make_opt (const PB (Plugin) *plugin)
+make_opt (const PB (Plugin) * plugin)
 {
   if (strcmp (plugin->id, "opt") == 0 && g_mkdir_with_parents (plugin->exports[0]->value, 0711) < 0)
-    g_warning ("making the directory for installed images %s: %s", plugin->exports[0]->value, g_strerror (errno));
+    g_warning ("making the directory for installed images %s: %s", plugin->exports[0]->value,
+               g_strerror (errno));
 }
 
 static const char *
@@ -191,7 +221,7 @@ plugin_field (const char *const *path, guint n_path, gpointer object)
 static int
 compare_plugins (gconstpointer a, gconstpointer b)
 {
-  const PB (Plugin) *one = *(PB (Plugin) *const *) a, *other = *(PB (Plugin) *const *) b;
+  const PB (Plugin) *one = *(PB (Plugin) *const *)a, *other = *(PB (Plugin) *const *)b;
   int order = strcmp (one->type, other->type);
 
   return order != 0 ? order : strcmp (one->id, other->id);
@@ -200,19 +230,21 @@ compare_plugins (gconstpointer a, gconstpointer b)
 static GPtrArray *
 all_plugins (Call *call)
 {
-  GPtrArray *plugins = call_keep (call, g_ptr_array_new (), (GDestroyNotify) g_ptr_array_unref);
-  GVariant *ours = call_keep (call, gantry_introspection_list_plugins (call->api->introspection), (GDestroyNotify) g_variant_unref);
+  GPtrArray *plugins = call_keep (call, g_ptr_array_new (), (GDestroyNotify)g_ptr_array_unref);
+  GVariant *ours = call_keep (call, gantry_introspection_list_plugins (call->api->introspection),
+                              (GDestroyNotify)g_variant_unref);
 
   for (gsize i = 0; i < g_variant_n_children (ours); i++)
     {
-      GVariant *one = call_keep (call, g_variant_get_child_value (ours, i), (GDestroyNotify) g_variant_unref);
+      GVariant *one = call_keep (call, g_variant_get_child_value (ours, i), (GDestroyNotify)g_variant_unref);
 
       add_ours (call, plugins, one);
     }
   for (gsize i = 0; served[i] != NULL; i++)
     add_plugin (call, plugins, "io.containerd.grpc.v1", served[i], NULL, NULL);
   for (gsize i = 0; backed[i] != NULL; i++)
-    add_plugin (call, plugins, "io.containerd.service.v1", arena_printf (call->arena, "%s-service", backed[i]), NULL, NULL);
+    add_plugin (call, plugins, "io.containerd.service.v1",
+                arena_printf (call->arena, "%s-service", backed[i]), NULL, NULL);
   g_ptr_array_sort (plugins, compare_plugins);
   return plugins;
 }
@@ -222,7 +254,8 @@ plugins (Call *call, gconstpointer data, GError **error)
 {
   const PB (PluginsRequest) *request = data;
   PB (PluginsResponse) *reply = message_new (call, &DESCRIPTOR (plugins_response));
-  g_autoptr (GantryFilter) filter = gantry_filter_new (strings (call, request->n_filters, request->filters), error);
+  g_autoptr (GantryFilter) filter
+      = gantry_filter_new (strings (call, request->n_filters, request->filters), error);
   GPtrArray *all;
 
   if (filter == NULL)
@@ -241,7 +274,8 @@ static const ProtobufCMessage *
 server (Call *call, gconstpointer data, GError **error)
 {
   PB (ServerResponse) *reply = message_new (call, &DESCRIPTOR (server_response));
-  GVariant *own = call_keep (call, gantry_introspection_get_server (call->api->introspection), (GDestroyNotify) g_variant_unref);
+  GVariant *own = call_keep (call, gantry_introspection_get_server (call->api->introspection),
+                             (GDestroyNotify)g_variant_unref);
   guint32 pid = 0;
   struct stat ns;
 
@@ -255,7 +289,8 @@ server (Call *call, gconstpointer data, GError **error)
 
 /* What options ask for: only of the runtime, with a RuntimeRequest. */
 static gboolean
-add_extra (Call *call, const PB (PluginInfoRequest) *request, PB (PluginInfoResponse) *reply, GError **error)
+add_extra (Call *call, const PB (PluginInfoRequest) * request, PB (PluginInfoResponse) * reply,
+           GError **error)
 {
   const ProtobufCMessageDescriptor *descriptor = &containerd__types__runtime_request__descriptor;
   g_autoptr (GBytes) bytes = g_bytes_new_static (request->options->value.data, request->options->value.len);
@@ -266,19 +301,21 @@ add_extra (Call *call, const PB (PluginInfoRequest) *request, PB (PluginInfoResp
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
                          "cannot get extra info, plugin not successfully loaded: failed precondition");
   if (strcmp (request->type, "io.containerd.runtime.v2") != 0)
-    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "plugin does not provided extra information: not implemented");
+    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
+                         "plugin does not provided extra information: not implemented");
   if (strcmp (request->options->type_url, descriptor->name) != 0)
-    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "unknown request type %s: not implemented", request->options->type_url);
-  wanted = (const Containerd__Types__RuntimeRequest *) message_unpack (descriptor, bytes, call->arena, error);
+    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "unknown request type %s: not implemented",
+                         request->options->type_url);
+  wanted = (const Containerd__Types__RuntimeRequest *)message_unpack (descriptor, bytes, call->arena, error);
   if (wanted == NULL
       || !gantry_tasks_runtime_info (call->api->tasks, wanted->runtime_path,
-                                     wanted->options != NULL ? any_to_variant (wanted->options) : NULL, &info, call->cancellable,
-                                     error))
+                                     wanted->options != NULL ? any_to_variant (wanted->options) : NULL, &info,
+                                     call->cancellable, error))
     return FALSE;
-  call_keep (call, info, (GDestroyNotify) g_bytes_unref);
+  call_keep (call, info, (GDestroyNotify)g_bytes_unref);
   reply->extra = message_new (call, &google__protobuf__any__descriptor);
   reply->extra->type_url = TEXT (containerd__types__runtime_info__descriptor.name);
-  reply->extra->value.data = (uint8_t *) g_bytes_get_data (info, &reply->extra->value.len);
+  reply->extra->value.data = (uint8_t *)g_bytes_get_data (info, &reply->extra->value.len);
   return TRUE;
 }
 
@@ -298,7 +335,8 @@ plugin_info (Call *call, gconstpointer data, GError **error)
     }
   if (reply->plugin == NULL)
     {
-      gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "plugin %s.%s not found: not found", request->type, request->id);
+      gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "plugin %s.%s not found: not found", request->type,
+                    request->id);
       return NULL;
     }
   return request->options == NULL || add_extra (call, request, reply, error) ? &reply->base : NULL;

@@ -6,24 +6,25 @@
 
 #include <string.h>
 
-#define PB(name) Containerd__Services__Leases__V1__##name
+#define PB(name)         Containerd__Services__Leases__V1__##name
 #define DESCRIPTOR(name) containerd__services__leases__v1__##name##__descriptor
 
-static PB (Lease) *
-to_message (Call *call, GantryRecord *record)
+static PB (Lease) * to_message (Call *call, GantryRecord *record)
 {
   PB (Lease) *message = message_new (call, &DESCRIPTOR (lease));
 
   message->id = record->id;
   message->created_at = timestamp_new (call, record->created_ns);
-  labels_to_entries (call, record->labels, &DESCRIPTOR (lease__labels_entry), &message->n_labels, &message->labels);
+  labels_to_entries (call, record->labels, &DESCRIPTOR (lease__labels_entry), &message->n_labels,
+                     &message->labels);
   return message;
 }
 
 static char *
 random_id (Call *call)
 {
-  return arena_printf (call->arena, "%09" G_GINT64_FORMAT "-%06x", gantry_now_ns () % 1000000000, g_random_int () & 0xffffff);
+  return arena_printf (call->arena, "%09" G_GINT64_FORMAT "-%06x", gantry_now_ns () % 1000000000,
+                       g_random_int () & 0xffffff);
 }
 
 static const ProtobufCMessage *
@@ -35,17 +36,17 @@ create (Call *call, gconstpointer data, GError **error)
   g_autoptr (GantryChange) change = NULL;
   GantryRecord *created = NULL;
 
-  record = gantry_record_new (GANTRY_KIND_LEASE, call->ns, request->id[0] != '\0' ? request->id : random_id (call),
+  record = gantry_record_new (GANTRY_KIND_LEASE, call->ns,
+                              request->id[0] != '\0' ? request->id : random_id (call),
                               labels_from_entries (request->n_labels, request->labels), NULL);
   change = gantry_change_new (GANTRY_CHANGE_CREATE, record);
   if (!gantry_metadata_apply_one (call->api->metadata, change, &created, call->cancellable, error))
     return NULL;
-  reply->lease = to_message (call, call_keep (call, created, (GDestroyNotify) gantry_record_unref));
+  reply->lease = to_message (call, call_keep (call, created, (GDestroyNotify)gantry_record_unref));
   return &reply->base;
 }
 
-static const ProtobufCMessage *
-delete (Call *call, gconstpointer data, GError **error)
+static const ProtobufCMessage *delete (Call *call, gconstpointer data, GError **error)
 {
   const PB (DeleteRequest) *request = data;
   g_autoptr (GantryRecord) record = gantry_record_new (GANTRY_KIND_LEASE, call->ns, request->id, NULL, NULL);
@@ -68,13 +69,13 @@ list (Call *call, gconstpointer data, GError **error)
 {
   const PB (ListRequest) *request = data;
 
-  return list_records (call, GANTRY_KIND_LEASE, call->ns, strings (call, request->n_filters, request->filters), 1, list_item, NULL,
-                       error);
+  return list_records (call, GANTRY_KIND_LEASE, call->ns,
+                       strings (call, request->n_filters, request->filters), 1, list_item, NULL, error);
 }
 
 /* The record that @resource names. Returns: (transfer full). */
 static GantryRecord *
-find_resource (Call *call, const PB (Resource) *resource, GError **error)
+find_resource (Call *call, const PB (Resource) * resource, GError **error)
 {
   const char *type = resource != NULL ? resource->type : "";
   g_autofree char *id = NULL;
@@ -91,16 +92,19 @@ find_resource (Call *call, const PB (Resource) *resource, GError **error)
       return gantry_record_new (GANTRY_KIND_SNAPSHOT, call->ns, id, NULL, NULL);
     }
   if (g_str_has_prefix (type, "snapshots"))
-    gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "invalid snapshot resource type %s: invalid argument", type);
+    gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "invalid snapshot resource type %s: invalid argument",
+                  type);
   else if (g_str_has_prefix (type, "content") || g_str_has_prefix (type, "ingests"))
     gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "invalid resource type %s: invalid argument", type);
   else
-    gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "resource type %s not supported yet: not implemented", type);
+    gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "resource type %s not supported yet: not implemented",
+                  type);
   return NULL;
 }
 
 static const ProtobufCMessage *
-change_resource (Call *call, GantryChangeKind kind, const char *lease, const PB (Resource) *resource, GError **error)
+change_resource (Call *call, GantryChangeKind kind, const char *lease, const PB (Resource) * resource,
+                 GError **error)
 {
   g_autoptr (GantryRecord) record = find_resource (call, resource, error);
   g_autoptr (GantryChange) change = NULL;
@@ -109,7 +113,9 @@ change_resource (Call *call, GantryChangeKind kind, const char *lease, const PB 
     return NULL;
   change = gantry_change_new (kind, record);
   change->lease = g_strdup (lease);
-  return gantry_metadata_apply_one (call->api->metadata, change, NULL, call->cancellable, error) ? reply_empty (call) : NULL;
+  return gantry_metadata_apply_one (call->api->metadata, change, NULL, call->cancellable, error)
+             ? reply_empty (call)
+             : NULL;
 }
 
 static const ProtobufCMessage *
@@ -128,8 +134,7 @@ delete_resource (Call *call, gconstpointer data, GError **error)
   return change_resource (call, GANTRY_CHANGE_LEASE_REMOVE, request->id, request->resource, error);
 }
 
-static PB (Resource) *
-resource_to_message (Call *call, GantryRecord *record)
+static PB (Resource) * resource_to_message (Call *call, GantryRecord *record)
 {
   PB (Resource) *message = message_new (call, &DESCRIPTOR (resource));
   const char *slash = strchr (record->id, '/');
@@ -137,9 +142,9 @@ resource_to_message (Call *call, GantryRecord *record)
   message->id = record->id;
   if (strcmp (record->kind, GANTRY_KIND_SNAPSHOT) == 0 && slash != NULL)
     {
-      g_autofree char *snapshotter = g_strndup (record->id, (gsize) (slash - record->id));
+      g_autofree char *snapshotter = g_strndup (record->id, (gsize)(slash - record->id));
 
-      message->id = (char *) slash + 1;
+      message->id = (char *)slash + 1;
       message->type = arena_printf (call->arena, "snapshots/%s", name_of_snapshotter (snapshotter));
     }
   else
@@ -156,9 +161,10 @@ list_resources (Call *call, gconstpointer data, GError **error)
   PB (ListResourcesResponse) *reply = message_new (call, &DESCRIPTOR (list_resources_response));
   GPtrArray *records = NULL;
 
-  if (!gantry_metadata_list_lease (call->api->metadata, call->ns, request->id, &records, call->cancellable, error))
+  if (!gantry_metadata_list_lease (call->api->metadata, call->ns, request->id, &records, call->cancellable,
+                                   error))
     return NULL;
-  call_keep (call, records, (GDestroyNotify) g_ptr_array_unref);
+  call_keep (call, records, (GDestroyNotify)g_ptr_array_unref);
   reply->resources = arena_new (call->arena, PB (Resource) *, records->len + 1);
   for (guint i = 0; i < records->len; i++)
     reply->resources[reply->n_resources++] = resource_to_message (call, g_ptr_array_index (records, i));
@@ -174,4 +180,5 @@ static const Method methods[] = {
   { "ListResources", GRPC_METHOD_NORMAL, &DESCRIPTOR (list_resources_request), list_resources },
 };
 
-const Service leases_service = { "containerd.services.leases.v1.Leases", TRUE, methods, G_N_ELEMENTS (methods) };
+const Service leases_service
+    = { "containerd.services.leases.v1.Leases", TRUE, methods, G_N_ELEMENTS (methods) };

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Answers with many items. They are packed as they grow: 100,000 records need neither a copy of each nor all of them at once. */
+ * Answers with many items. They are packed as they grow: 100,000 records need neither a copy of each nor all
+ * of them at once. */
 #include "convert.h"
 
-typedef struct {
+typedef struct
+{
   Call *call;
   GByteArray *packed;
   unsigned field;
@@ -18,8 +20,8 @@ put_varint (guint8 *out, guint64 value)
   gsize n = 0;
 
   for (; value >= 0x80; value >>= 7)
-    out[n++] = (guint8) (value | 0x80);
-  out[n++] = (guint8) value;
+    out[n++] = (guint8)(value | 0x80);
+  out[n++] = (guint8)value;
   return n;
 }
 
@@ -28,14 +30,14 @@ append_item (GByteArray *packed, unsigned field, const ProtobufCMessage *item)
 {
   gsize size = protobuf_c_message_get_packed_size (item);
   guint8 head[20];
-  gsize n = put_varint (head, (guint64) field << 3 | 2);
+  gsize n = put_varint (head, (guint64)field << 3 | 2);
   guint at = packed->len;
 
   n += put_varint (head + n, size);
   if (packed->len + n + size > MAX_MESSAGE)
     return FALSE;
-  g_byte_array_append (packed, head, (guint) n);
-  g_byte_array_set_size (packed, (guint) (at + n + size));
+  g_byte_array_append (packed, head, (guint)n);
+  g_byte_array_set_size (packed, (guint)(at + n + size));
   protobuf_c_message_pack (item, packed->data + at + n);
   return TRUE;
 }
@@ -57,8 +59,9 @@ gboolean
 throw_too_long (GError **error, const char *instead)
 {
   return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
-                       "the list does not fit into one message of %d MiB; ask for less by a filter%s%s", MAX_MESSAGE >> 20,
-                       instead != NULL ? ", or call " : "", instead != NULL ? instead : "");
+                       "the list does not fit into one message of %d MiB; ask for less by a filter%s%s",
+                       MAX_MESSAGE >> 20, instead != NULL ? ", or call " : "",
+                       instead != NULL ? instead : "");
 }
 
 const ProtobufCMessage *
@@ -66,7 +69,8 @@ list_records (Call *call, const char *kind, const char *ns, const char *const *f
               RecordMessage to_message, const char *instead, GError **error)
 {
   List list = { call, g_byte_array_new (), field, to_message, instead, NULL };
-  gboolean ok = gantry_metadata_list (call->api->metadata, kind, ns, filters, NULL, 0, on_record, &list, call->cancellable, error);
+  gboolean ok = gantry_metadata_list (call->api->metadata, kind, ns, filters, NULL, 0, on_record, &list,
+                                      call->cancellable, error);
 
   if (ok && list.error != NULL)
     {
@@ -82,7 +86,8 @@ list_records (Call *call, const char *kind, const char *ns, const char *const *f
   return reply_empty (call);
 }
 
-typedef struct {
+typedef struct
+{
   GPtrArray *messages;
   guint next;
 } Stream;

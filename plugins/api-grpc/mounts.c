@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * containerd.services.mounts.v1.Mounts: activations of the mounts service. Mounts that the system can make by itself, as those of our own
- * snapshotters, are answered with NOT_IMPLEMENTED, on which containerd's clients make them. */
+ * containerd.services.mounts.v1.Mounts: activations of the mounts service. Mounts that the system can make by
+ * itself, as those of our own snapshotters, are answered with NOT_IMPLEMENTED, on which containerd's clients
+ * make them. */
 #include "convert.h"
 
 #include <string.h>
 
-#define PB(name) Containerd__Services__Mounts__V1__##name
+#define PB(name)         Containerd__Services__Mounts__V1__##name
 #define DESCRIPTOR(name) containerd__services__mounts__v1__##name##__descriptor
 
 typedef Containerd__Types__ActivationInfo Info;
@@ -16,7 +17,8 @@ static GantryMounts *
 service (Call *call, GError **error)
 {
   if (call->api->mounts == NULL)
-    gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "there is no mounts service; see `gantry plugin list`");
+    gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
+                  "there is no mounts service; see `gantry plugin list`");
   return call->api->mounts;
 }
 
@@ -38,8 +40,8 @@ to_message (Call *call, GantryActivation *activation)
       message->active[message->n_active++] = active;
     }
   message->system = mounts_to_messages (call, activation->system, &message->n_system);
-  labels_to_entries (call, activation->labels, &containerd__types__activation_info__labels_entry__descriptor, &message->n_labels,
-                     &message->labels);
+  labels_to_entries (call, activation->labels, &containerd__types__activation_info__labels_entry__descriptor,
+                     &message->n_labels, &message->labels);
   return message;
 }
 
@@ -47,7 +49,7 @@ to_message (Call *call, GantryActivation *activation)
 static Info *
 keep_message (Call *call, GantryActivation *activation)
 {
-  return to_message (call, call_keep (call, activation, (GDestroyNotify) gantry_activation_unref));
+  return to_message (call, call_keep (call, activation, (GDestroyNotify)gantry_activation_unref));
 }
 
 static const ProtobufCMessage *
@@ -64,12 +66,13 @@ activate (Call *call, gconstpointer data, GError **error)
     return NULL;
   g_variant_dict_init (&options, NULL);
   if (request->n_labels > 0)
-    g_variant_dict_insert_value (&options, "labels", labels_from_entries (request->n_labels, request->labels));
+    g_variant_dict_insert_value (&options, "labels",
+                                 labels_from_entries (request->n_labels, request->labels));
   if (call->lease != NULL)
     g_variant_dict_insert (&options, "lease", "s", call->lease);
   g_variant_dict_insert (&options, "temporary", "b", request->temporary != 0);
-  if (!gantry_mounts_activate (self, call->ns, request->name, mounts, g_variant_dict_end (&options), &activation, call->cancellable,
-                               error))
+  if (!gantry_mounts_activate (self, call->ns, request->name, mounts, g_variant_dict_end (&options),
+                               &activation, call->cancellable, error))
     return NULL;
   reply->info = keep_message (call, activation);
   return &reply->base;
@@ -81,7 +84,8 @@ deactivate (Call *call, gconstpointer data, GError **error)
   GantryMounts *self = service (call, error);
 
   return self != NULL
-                 && gantry_mounts_deactivate (self, call->ns, ((const PB (DeactivateRequest) *) data)->name, call->cancellable, error)
+                 && gantry_mounts_deactivate (self, call->ns, ((const PB (DeactivateRequest) *)data)->name,
+                                              call->cancellable, error)
              ? reply_empty (call)
              : NULL;
 }
@@ -94,7 +98,8 @@ info (Call *call, gconstpointer data, GError **error)
   GantryMounts *self = service (call, error);
   GantryActivation *activation = NULL;
 
-  if (self == NULL || !gantry_mounts_get (self, call->ns, request->name, &activation, call->cancellable, error))
+  if (self == NULL
+      || !gantry_mounts_get (self, call->ns, request->name, &activation, call->cancellable, error))
     return NULL;
   reply->info = keep_message (call, activation);
   return &reply->base;
@@ -113,12 +118,13 @@ update (Call *call, gconstpointer data, GError **error)
     return NULL;
   if (request->info == NULL || request->info->name[0] == '\0')
     {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "an activation's name is required: invalid argument");
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                    "an activation's name is required: invalid argument");
       return NULL;
     }
   if (!gantry_mounts_update (self, call->ns, request->info->name,
-                             labels_from_entries (request->info->n_labels, request->info->labels), mask, &activation,
-                             call->cancellable, error))
+                             labels_from_entries (request->info->n_labels, request->info->labels), mask,
+                             &activation, call->cancellable, error))
     return NULL;
   reply->info = keep_message (call, activation);
   return &reply->base;
@@ -141,12 +147,12 @@ static gboolean
 list (Call *call, gconstpointer data, GError **error)
 {
   const PB (ListRequest) *request = data;
-  g_autoptr (GPtrArray) messages = g_ptr_array_new_with_free_func ((GDestroyNotify) g_bytes_unref);
+  g_autoptr (GPtrArray) messages = g_ptr_array_new_with_free_func ((GDestroyNotify)g_bytes_unref);
   GantryMounts *self = service (call, error);
 
   if (self == NULL
-      || !gantry_mounts_list (self, call->ns, strings (call, request->n_filters, request->filters), on_activation, messages,
-                              call->cancellable, error))
+      || !gantry_mounts_list (self, call->ns, strings (call, request->n_filters, request->filters),
+                              on_activation, messages, call->cancellable, error))
     return FALSE;
   stream_messages (call->grpc, g_steal_pointer (&messages));
   return TRUE;
@@ -160,4 +166,5 @@ static const Method methods[] = {
   { "List", GRPC_METHOD_NORMAL, &DESCRIPTOR (list_request), NULL, list },
 };
 
-const Service mounts_service = { "containerd.services.mounts.v1.Mounts", TRUE, methods, G_N_ELEMENTS (methods) };
+const Service mounts_service
+    = { "containerd.services.mounts.v1.Mounts", TRUE, methods, G_N_ELEMENTS (methods) };

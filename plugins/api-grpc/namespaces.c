@@ -5,16 +5,16 @@
 
 #include <string.h>
 
-#define PB(name) Containerd__Services__Namespaces__V1__##name
+#define PB(name)         Containerd__Services__Namespaces__V1__##name
 #define DESCRIPTOR(name) containerd__services__namespaces__v1__##name##__descriptor
 
-static PB (Namespace) *
-to_message (Call *call, GantryRecord *record)
+static PB (Namespace) * to_message (Call *call, GantryRecord *record)
 {
   PB (Namespace) *message = message_new (call, &DESCRIPTOR (namespace));
 
   message->name = record->id;
-  labels_to_entries (call, record->labels, &DESCRIPTOR (namespace__labels_entry), &message->n_labels, &message->labels);
+  labels_to_entries (call, record->labels, &DESCRIPTOR (namespace__labels_entry), &message->n_labels,
+                     &message->labels);
   return message;
 }
 
@@ -27,7 +27,8 @@ get (Call *call, gconstpointer data, GError **error)
   g_autoptr (GError) local = NULL;
 
   /* As in containerd, a namespace that nobody has made yet is one without labels. */
-  if (!gantry_metadata_get (call->api->metadata, GANTRY_KIND_NAMESPACE, "", request->name, &record, call->cancellable, &local))
+  if (!gantry_metadata_get (call->api->metadata, GANTRY_KIND_NAMESPACE, "", request->name, &record,
+                            call->cancellable, &local))
     {
       if (!gantry_error_is (local, GANTRY_ERROR_NOT_FOUND))
         {
@@ -36,7 +37,7 @@ get (Call *call, gconstpointer data, GError **error)
         }
       record = gantry_record_new (GANTRY_KIND_NAMESPACE, "", request->name, NULL, NULL);
     }
-  reply->namespace_ = to_message (call, call_keep (call, record, (GDestroyNotify) gantry_record_unref));
+  reply->namespace_ = to_message (call, call_keep (call, record, (GDestroyNotify)gantry_record_unref));
   return &reply->base;
 }
 
@@ -53,7 +54,8 @@ list (Call *call, gconstpointer data, GError **error)
 }
 
 static GantryRecord *
-apply (Call *call, GantryChangeKind kind, const PB (Namespace) *given, const char *const *mask, GError **error)
+apply (Call *call, GantryChangeKind kind, const PB (Namespace) * given, const char *const *mask,
+       GError **error)
 {
   g_autoptr (GantryRecord) record = NULL;
   g_autoptr (GantryChange) change = NULL;
@@ -64,12 +66,13 @@ apply (Call *call, GantryChangeKind kind, const PB (Namespace) *given, const cha
       gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "a namespace is required: invalid argument");
       return NULL;
     }
-  record = gantry_record_new (GANTRY_KIND_NAMESPACE, "", given->name, labels_from_entries (given->n_labels, given->labels), NULL);
+  record = gantry_record_new (GANTRY_KIND_NAMESPACE, "", given->name,
+                              labels_from_entries (given->n_labels, given->labels), NULL);
   change = gantry_change_new (kind, record);
-  change->mask = g_strdupv ((char **) mask);
+  change->mask = g_strdupv ((char **)mask);
   if (!gantry_metadata_apply_one (call->api->metadata, change, &applied, call->cancellable, error))
     return NULL;
-  return call_keep (call, applied, (GDestroyNotify) gantry_record_unref);
+  return call_keep (call, applied, (GDestroyNotify)gantry_record_unref);
 }
 
 static const ProtobufCMessage *
@@ -107,8 +110,7 @@ update (Call *call, gconstpointer data, GError **error)
   return &reply->base;
 }
 
-static const ProtobufCMessage *
-delete (Call *call, gconstpointer data, GError **error)
+static const ProtobufCMessage *delete (Call *call, gconstpointer data, GError **error)
 {
   const PB (DeleteNamespaceRequest) *request = data;
   PB (Namespace) given = CONTAINERD__SERVICES__NAMESPACES__V1__NAMESPACE__INIT;

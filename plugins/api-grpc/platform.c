@@ -9,8 +9,9 @@ Containerd__Types__Platform *
 own_platform (Call *call)
 {
   static const char *const machines[][3] = {
-    { "x86_64", "amd64", "" },    { "aarch64", "arm64", "" },  { "i686", "386", "" },         { "armv7l", "arm", "v7" },
-    { "ppc64le", "ppc64le", "" }, { "riscv64", "riscv64", "" }, { "s390x", "s390x", "" }, { "loongarch64", "loong64", "" },
+    { "x86_64", "amd64", "" }, { "aarch64", "arm64", "" },       { "i686", "386", "" },
+    { "armv7l", "arm", "v7" }, { "ppc64le", "ppc64le", "" },     { "riscv64", "riscv64", "" },
+    { "s390x", "s390x", "" },  { "loongarch64", "loong64", "" },
   };
   Containerd__Types__Platform *platform = message_new (call, &containerd__types__platform__descriptor);
   struct utsname name;
@@ -31,6 +32,6 @@ own_platform (Call *call)
 char *
 platform_to_text (const Containerd__Types__Platform *platform)
 {
-  return g_strdup_printf ("%s/%s%s%s", platform->os, platform->architecture, platform->variant[0] != '\0' ? "/" : "",
-                          platform->variant);
+  return g_strdup_printf ("%s/%s%s%s", platform->os, platform->architecture,
+                          platform->variant[0] != '\0' ? "/" : "", platform->variant);
 }

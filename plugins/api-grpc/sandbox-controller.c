@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * containerd.services.sandbox.v1.Controller: a sandbox of the store, held by a task of its id. Both names that containerd has for
- * controllers mean this one. */
+ * containerd.services.sandbox.v1.Controller: a sandbox of the store, held by a task of its id. Both names
+ * that containerd has for controllers mean this one. */
 #include "sandbox-controller.h"
 
 #include "platform.h"
@@ -12,9 +12,11 @@ gboolean
 controller_check (const char *sandboxer, GError **error)
 {
   if (sandboxer[0] == '\0')
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "sandbox controller name can not be empty: invalid argument");
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "sandbox controller name can not be empty: invalid argument");
   return strcmp (sandboxer, "shim") == 0 || strcmp (sandboxer, "podsandbox") == 0
-         || gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "failed to get sandbox controller by %s: not found", sandboxer);
+         || gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "failed to get sandbox controller by %s: not found",
+                          sandboxer);
 }
 
 static gboolean
@@ -24,7 +26,8 @@ publish (Call *call, const char *topic, const char *id, GError **error)
 
   g_variant_dict_init (&payload, NULL);
   g_variant_dict_insert (&payload, "id", "s", id);
-  return gantry_events_publish (call->api->events, call->ns, topic, g_variant_dict_end (&payload), call->cancellable, error);
+  return gantry_events_publish (call->api->events, call->ns, topic, g_variant_dict_end (&payload),
+                                call->cancellable, error);
 }
 
 static const ProtobufCMessage *
@@ -32,8 +35,10 @@ create (Call *call, gconstpointer data, GError **error)
 {
   const PB (ControllerCreateRequest) *request = data;
   PB (ControllerCreateResponse) *reply = message_new (call, &DESCRIPTOR (controller_create_response));
-  g_autoptr (GPtrArray) mounts = request->n_rootfs > 0 ? mounts_from_messages (request->n_rootfs, request->rootfs) : NULL;
-  const char *id = request->sandbox != NULL && request->sandbox_id[0] == '\0' ? request->sandbox->sandbox_id : request->sandbox_id;
+  g_autoptr (GPtrArray) mounts
+      = request->n_rootfs > 0 ? mounts_from_messages (request->n_rootfs, request->rootfs) : NULL;
+  const char *id = request->sandbox != NULL && request->sandbox_id[0] == '\0' ? request->sandbox->sandbox_id
+                                                                              : request->sandbox_id;
   GVariantDict options;
 
   if (!controller_check (request->sandboxer, error))
@@ -42,9 +47,10 @@ create (Call *call, gconstpointer data, GError **error)
   if (request->netns_path[0] != '\0')
     g_variant_dict_insert (&options, "netns", "s", request->netns_path);
   if (request->n_annotations > 0)
-    g_variant_dict_insert_value (&options, "annotations", labels_from_entries (request->n_annotations, request->annotations));
-  if (!gantry_tasks_create_sandbox (call->api->tasks, call->ns, id, g_variant_dict_end (&options), mounts, NULL, call->cancellable,
-                                    error)
+    g_variant_dict_insert_value (&options, "annotations",
+                                 labels_from_entries (request->n_annotations, request->annotations));
+  if (!gantry_tasks_create_sandbox (call->api->tasks, call->ns, id, g_variant_dict_end (&options), mounts,
+                                    NULL, call->cancellable, error)
       || !publish (call, "/sandboxes/create", id, error))
     return NULL;
   reply->sandbox_id = TEXT (id);
@@ -57,9 +63,10 @@ read_record (Call *call, const char *id, GError **error)
 {
   GantryRecord *record = NULL;
 
-  if (!gantry_metadata_get (call->api->metadata, GANTRY_KIND_SANDBOX, call->ns, id, &record, call->cancellable, error))
+  if (!gantry_metadata_get (call->api->metadata, GANTRY_KIND_SANDBOX, call->ns, id, &record,
+                            call->cancellable, error))
     return NULL;
-  return call_keep (call, record, (GDestroyNotify) gantry_record_unref);
+  return call_keep (call, record, (GDestroyNotify)gantry_record_unref);
 }
 
 gboolean
@@ -91,9 +98,12 @@ start (Call *call, gconstpointer data, GError **error)
   reply->sandbox_id = record->id;
   reply->pid = process->pid;
   reply->created_at = timestamp_new (call, record->created_ns);
-  labels_to_entries (call, record->labels, &DESCRIPTOR (controller_start_response__labels_entry), &reply->n_labels, &reply->labels);
-  reply->spec = any_from_variant (call, call_keep (call, gantry_record_get_field (record, "spec", G_VARIANT_TYPE ("(say)")),
-                                                   (GDestroyNotify) g_variant_unref));
+  labels_to_entries (call, record->labels, &DESCRIPTOR (controller_start_response__labels_entry),
+                     &reply->n_labels, &reply->labels);
+  reply->spec
+      = any_from_variant (call,
+                          call_keep (call, gantry_record_get_field (record, "spec", G_VARIANT_TYPE ("(say)")),
+                                     (GDestroyNotify)g_variant_unref));
   return &reply->base;
 }
 
@@ -107,9 +117,10 @@ platform (Call *call, gconstpointer data, GError **error)
 }
 
 static void
-add_info (Call *call, PB (ControllerStatusResponse) *reply, GantryProcess *process)
+add_info (Call *call, PB (ControllerStatusResponse) * reply, GantryProcess *process)
 {
-  PB (ControllerStatusResponse__InfoEntry) *entry = message_new (call, &DESCRIPTOR (controller_status_response__info_entry));
+  PB (ControllerStatusResponse__InfoEntry) *entry
+      = message_new (call, &DESCRIPTOR (controller_status_response__info_entry));
 
   entry->key = TEXT ("bundle");
   entry->value = process->bundle != NULL ? arena_strdup (call->arena, process->bundle) : TEXT ("");
@@ -130,14 +141,16 @@ status (Call *call, gconstpointer data, GError **error)
   record = read_record (call, request->sandbox_id, NULL);
   reply->sandbox_id = request->sandbox_id;
   /* As in containerd, a sandbox that is not there has ended. */
-  if (record == NULL || !gantry_tasks_get (call->api->tasks, call->ns, record->id, "", &process, call->cancellable, NULL))
+  if (record == NULL
+      || !gantry_tasks_get (call->api->tasks, call->ns, record->id, "", &process, call->cancellable, NULL))
     {
       reply->exited_at = timestamp_new (call, gantry_now_ns ());
       return &reply->base;
     }
   reply->pid = process->pid;
-  reply->state = TEXT (process->status == GANTRY_TASK_RUNNING || process->status == GANTRY_TASK_PAUSED ? "SANDBOX_READY"
-                                                                                                      : "SANDBOX_NOTREADY");
+  reply->state = TEXT (process->status == GANTRY_TASK_RUNNING || process->status == GANTRY_TASK_PAUSED
+                           ? "SANDBOX_READY"
+                           : "SANDBOX_NOTREADY");
   reply->created_at = timestamp_new (call, record->created_ns);
   reply->exited_at = timestamp_new (call, process->exited_ns);
   if (request->verbose)
@@ -160,7 +173,9 @@ shutdown_one (Call *call, gconstpointer data, GError **error)
 
   if (!controller_check_sandbox (call, request->sandboxer, request->sandbox_id, error))
     return NULL;
-  if (!gantry_tasks_delete_sandbox (call->api->tasks, call->ns, request->sandbox_id, call->cancellable, &local) && !is_gone (local))
+  if (!gantry_tasks_delete_sandbox (call->api->tasks, call->ns, request->sandbox_id, call->cancellable,
+                                    &local)
+      && !is_gone (local))
     {
       g_propagate_prefixed_error (error, g_steal_pointer (&local), "failed to shutdown sandbox: ");
       return NULL;
@@ -176,10 +191,12 @@ metrics (Call *call, gconstpointer data, GError **error)
   GVariant *stats = NULL, *any;
 
   if (!controller_check_sandbox (call, request->sandboxer, request->sandbox_id, error)
-      || !gantry_tasks_stats (call->api->tasks, call->ns, request->sandbox_id, &stats, call->cancellable, error))
+      || !gantry_tasks_stats (call->api->tasks, call->ns, request->sandbox_id, &stats, call->cancellable,
+                              error))
     return NULL;
-  call_keep (call, stats, (GDestroyNotify) g_variant_unref);
-  any = call_keep (call, g_variant_lookup_value (stats, "any", G_VARIANT_TYPE ("(say)")), (GDestroyNotify) g_variant_unref);
+  call_keep (call, stats, (GDestroyNotify)g_variant_unref);
+  any = call_keep (call, g_variant_lookup_value (stats, "any", G_VARIANT_TYPE ("(say)")),
+                   (GDestroyNotify)g_variant_unref);
   reply->metrics = message_new (call, &containerd__types__metric__descriptor);
   reply->metrics->timestamp = timestamp_new (call, gantry_now_ns ());
   reply->metrics->id = request->sandbox_id;

@@ -3,7 +3,7 @@
 
 #include "convert.h"
 
-#define PB(name) Containerd__Services__Sandbox__V1__##name
+#define PB(name)         Containerd__Services__Sandbox__V1__##name
 #define DESCRIPTOR(name) containerd__services__sandbox__v1__##name##__descriptor
 
 /** Whether @sandboxer names a controller. Errors: INVALID_ARGUMENT, NOT_FOUND. */

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Controller.Wait and Controller.Stop: both are answered by the end of the sandbox's process, and hold no thread until then. */
+ * Controller.Wait and Controller.Stop: both are answered by the end of the sandbox's process, and hold no
+ * thread until then. */
 #include "sandbox-controller.h"
 
 #define TERM 15
 #define KILL 9
 /* For a client that names no time. */
 #define DEFAULT_SECONDS 10
-#define MAX_SECONDS 86400
+#define MAX_SECONDS     86400
 
-typedef struct {
+typedef struct
+{
   gint refs; /* (atomic): the call, the wait, the timer, work under way */
   ApiGrpc *api;
   GrpcCall *grpc;
@@ -48,7 +50,7 @@ make_reply (Pending *self)
 {
   g_auto (Arena) arena;
   Call call = { .arena = &arena };
-  PB (ControllerWaitResponse) *reply;
+  PB (ControllerWaitResponse) * reply;
 
   arena_init (&arena);
   reply = message_new (&call, &DESCRIPTOR (controller_wait_response));
@@ -66,7 +68,8 @@ publish_exit (Pending *self, GError **error)
   g_variant_dict_insert (&payload, "id", "s", self->id);
   g_variant_dict_insert (&payload, "exit-status", "u", self->exit_status);
   g_variant_dict_insert (&payload, "exited-at", "x", self->exited_ns);
-  return gantry_events_publish (self->api->events, self->ns, "/sandboxes/exit", g_variant_dict_end (&payload), NULL, error);
+  return gantry_events_publish (self->api->events, self->ns, "/sandboxes/exit", g_variant_dict_end (&payload),
+                                NULL, error);
 }
 
 /* On a worker thread: the event is written before the answer is sent. */
@@ -106,7 +109,8 @@ on_exit_of (GantryProcess *process, const GError *failure, gpointer user_data)
   self->exit_status = process->exit_status;
   self->exited_ns = process->exited_ns;
   /* It takes over the wait's reference. */
-  if (error == NULL && gantry_host_submit (self->api->host, GANTRY_POOL_IO, answer, self, pending_unref, &error))
+  if (error == NULL
+      && gantry_host_submit (self->api->host, GANTRY_POOL_IO, answer, self, pending_unref, &error))
     return;
   gantry_error_normalize (&error);
   grpc_call_finish (self->grpc, error);
@@ -133,8 +137,8 @@ on_closed (GrpcCall *grpc, const GError *error, gpointer data)
   Pending *self = data;
 
   if (error != NULL)
-    g_main_context_invoke_full (self->api->host->get_main_context (self->api->host), G_PRIORITY_DEFAULT, give_up, pending_ref (self),
-                                pending_unref);
+    g_main_context_invoke_full (self->api->host->get_main_context (self->api->host), G_PRIORITY_DEFAULT,
+                                give_up, pending_ref (self), pending_unref);
 }
 
 static void
@@ -150,12 +154,14 @@ on_timeout (gpointer data)
 {
   Pending *self = data;
 
-  if (!gantry_host_submit (self->api->host, GANTRY_POOL_RUNTIME, force, pending_ref (self), pending_unref, NULL))
+  if (!gantry_host_submit (self->api->host, GANTRY_POOL_RUNTIME, force, pending_ref (self), pending_unref,
+                           NULL))
     pending_unref (self);
   return G_SOURCE_REMOVE;
 }
 
-typedef struct {
+typedef struct
+{
   Pending *pending;
   guint seconds;
 } Arm;
@@ -169,7 +175,8 @@ arm (gpointer data)
     {
       self->pending->timer = g_timeout_source_new (self->seconds * 1000);
       g_source_set_callback (self->pending->timer, on_timeout, pending_ref (self->pending), pending_unref);
-      g_source_attach (self->pending->timer, self->pending->api->host->get_main_context (self->pending->api->host));
+      g_source_attach (self->pending->timer,
+                       self->pending->api->host->get_main_context (self->pending->api->host));
     }
   pending_unref (self->pending);
   return G_SOURCE_REMOVE;
@@ -189,7 +196,8 @@ begin (Call *call, const char *id, gboolean stop, GError **error)
   self->id = g_strdup (id);
   self->stop = stop;
   grpc_call_set_handlers (call->grpc, &handlers, self, pending_unref);
-  if (gantry_tasks_wait (call->api->tasks, call->ns, id, "", on_exit_of, self, &self->wait, call->cancellable, error))
+  if (gantry_tasks_wait (call->api->tasks, call->ns, id, "", on_exit_of, self, &self->wait, call->cancellable,
+                         error))
     return self;
   self->ended = TRUE;
   pending_unref (self);
@@ -243,10 +251,13 @@ controller_stop (Call *call, gconstpointer data, GError **error)
   if (self == NULL)
     return FALSE;
   timer = g_new (Arm, 1);
-  *timer = (Arm){ pending_ref (self), request->timeout_secs > 0 ? MIN (request->timeout_secs, MAX_SECONDS) : DEFAULT_SECONDS };
-  g_main_context_invoke_full (call->api->host->get_main_context (call->api->host), G_PRIORITY_DEFAULT, arm, timer, g_free);
+  *timer = (Arm){ pending_ref (self),
+                  request->timeout_secs > 0 ? MIN (request->timeout_secs, MAX_SECONDS) : DEFAULT_SECONDS };
+  g_main_context_invoke_full (call->api->host->get_main_context (call->api->host), G_PRIORITY_DEFAULT, arm,
+                              timer, g_free);
   /* If it can't be told, it is ended when the time has come. */
-  if (!gantry_tasks_kill (call->api->tasks, call->ns, request->sandbox_id, "", TERM, FALSE, call->cancellable, &local))
+  if (!gantry_tasks_kill (call->api->tasks, call->ns, request->sandbox_id, "", TERM, FALSE, call->cancellable,
+                          &local))
     g_debug ("stopping sandbox %s: %s", request->sandbox_id, local->message);
   pending_unref (self);
   return TRUE;

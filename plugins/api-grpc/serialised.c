@@ -6,7 +6,8 @@
 Span
 span_of (GVariant *variant)
 {
-  return variant != NULL ? (Span){ g_variant_get_data (variant), g_variant_get_size (variant) } : (Span){ NULL, 0 };
+  return variant != NULL ? (Span){ g_variant_get_data (variant), g_variant_get_size (variant) }
+                         : (Span){ NULL, 0 };
 }
 
 /* How wide the framing offsets of a container of @size bytes are. */
@@ -23,7 +24,7 @@ read_offset (const guint8 *at, gsize width)
   guint64 value = 0;
 
   memcpy (&value, at, width);
-  return (gsize) GUINT64_FROM_LE (value);
+  return (gsize)GUINT64_FROM_LE (value);
 }
 
 static gsize
@@ -72,7 +73,7 @@ span_array_element (Span array, gsize index, gsize alignment)
 const char *
 span_string (Span span)
 {
-  return span.size > 0 && span.data[span.size - 1] == '\0' ? (const char *) span.data : NULL;
+  return span.size > 0 && span.data[span.size - 1] == '\0' ? (const char *)span.data : NULL;
 }
 
 gboolean

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Values of records read from their serialised form, in place. A list of thousands of records would otherwise make and drop dozens of
- * GVariants for each of them. Format: GLib's "GVariant Specification", sections 2.3 (serialisation) and 2.5 (framing offsets). Bytes
- * that are not well-formed give empty spans and NULL, never a read outside. */
+ * Values of records read from their serialised form, in place. A list of thousands of records would otherwise
+ * make and drop dozens of GVariants for each of them. Format: GLib's "GVariant Specification", sections 2.3
+ * (serialisation) and 2.5 (framing offsets). Bytes that are not well-formed give empty spans and NULL, never
+ * a read outside. */
 #pragma once
 
 #include <glib.h>
 
 /** The bytes of one value; they belong to the GVariant that it was taken from. */
-typedef struct {
+typedef struct
+{
   const guint8 *data;
   gsize size;
 } Span;

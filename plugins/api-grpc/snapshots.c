@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define PB(name) Containerd__Services__Snapshots__V1__##name
+#define PB(name)         Containerd__Services__Snapshots__V1__##name
 #define DESCRIPTOR(name) containerd__services__snapshots__v1__##name##__descriptor
 
 /* Infos in a message of List, as containerd has it. */
@@ -18,9 +18,9 @@ open_snapshotter (Call *call, const char *name, GError **error)
 
   if (name[0] == '\0')
     gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "snapshotter argument missing: invalid argument");
-  else if (gantry_store_open_snapshotter (call->api->store, call->ns, call->lease, name, &snapshotter, NULL, call->cancellable,
-                                          &local))
-    return call_keep (call, snapshotter, (GDestroyNotify) gantry_snapshotter_unref);
+  else if (gantry_store_open_snapshotter (call->api->store, call->ns, call->lease, name, &snapshotter, NULL,
+                                          call->cancellable, &local))
+    return call_keep (call, snapshotter, (GDestroyNotify)gantry_snapshotter_unref);
   else if (gantry_error_is (local, GANTRY_ERROR_NOT_FOUND))
     gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "snapshotter not loaded: %s: invalid argument", name);
   else
@@ -28,17 +28,17 @@ open_snapshotter (Call *call, const char *name, GError **error)
   return NULL;
 }
 
-static PB (Info) *
-info_to_message (Call *call, GantrySnapshotInfo *info)
+static PB (Info) * info_to_message (Call *call, GantrySnapshotInfo *info)
 {
   PB (Info) *message = message_new (call, &DESCRIPTOR (info));
 
   message->name = TEXT (info->name);
   message->parent = TEXT (info->parent);
-  message->kind = (PB (Kind)) info->kind;
+  message->kind = (PB (Kind))info->kind;
   message->created_at = timestamp_new (call, info->created_ns);
   message->updated_at = timestamp_new (call, info->updated_ns);
-  labels_to_entries (call, info->labels, &DESCRIPTOR (info__labels_entry), &message->n_labels, &message->labels);
+  labels_to_entries (call, info->labels, &DESCRIPTOR (info__labels_entry), &message->n_labels,
+                     &message->labels);
   return message;
 }
 
@@ -58,9 +58,10 @@ prepare (Call *call, gconstpointer data, GError **error)
 
   if (snapshotter == NULL
       || !gantry_snapshotter_prepare (snapshotter, request->key, non_empty (request->parent),
-                                      labels_or_null (request->n_labels, request->labels), &mounts, call->cancellable, error))
+                                      labels_or_null (request->n_labels, request->labels), &mounts,
+                                      call->cancellable, error))
     return NULL;
-  call_keep (call, mounts, (GDestroyNotify) g_ptr_array_unref);
+  call_keep (call, mounts, (GDestroyNotify)g_ptr_array_unref);
   reply->mounts = mounts_to_messages (call, mounts, &reply->n_mounts);
   return &reply->base;
 }
@@ -75,9 +76,10 @@ view (Call *call, gconstpointer data, GError **error)
 
   if (snapshotter == NULL
       || !gantry_snapshotter_view (snapshotter, request->key, non_empty (request->parent),
-                                   labels_or_null (request->n_labels, request->labels), &mounts, call->cancellable, error))
+                                   labels_or_null (request->n_labels, request->labels), &mounts,
+                                   call->cancellable, error))
     return NULL;
-  call_keep (call, mounts, (GDestroyNotify) g_ptr_array_unref);
+  call_keep (call, mounts, (GDestroyNotify)g_ptr_array_unref);
   reply->mounts = mounts_to_messages (call, mounts, &reply->n_mounts);
   return &reply->base;
 }
@@ -90,9 +92,10 @@ mounts (Call *call, gconstpointer data, GError **error)
   GantrySnapshotter *snapshotter = open_snapshotter (call, request->snapshotter, error);
   GPtrArray *found = NULL;
 
-  if (snapshotter == NULL || !gantry_snapshotter_mounts (snapshotter, request->key, &found, call->cancellable, error))
+  if (snapshotter == NULL
+      || !gantry_snapshotter_mounts (snapshotter, request->key, &found, call->cancellable, error))
     return NULL;
-  call_keep (call, found, (GDestroyNotify) g_ptr_array_unref);
+  call_keep (call, found, (GDestroyNotify)g_ptr_array_unref);
   reply->mounts = mounts_to_messages (call, found, &reply->n_mounts);
   return &reply->base;
 }
@@ -105,7 +108,8 @@ commit (Call *call, gconstpointer data, GError **error)
 
   if (snapshotter == NULL
       || !gantry_snapshotter_commit (snapshotter, request->name, request->key, non_empty (request->parent),
-                                     labels_or_null (request->n_labels, request->labels), call->cancellable, error))
+                                     labels_or_null (request->n_labels, request->labels), call->cancellable,
+                                     error))
     return NULL;
   return reply_empty (call);
 }
@@ -129,9 +133,10 @@ stat (Call *call, gconstpointer data, GError **error)
   GantrySnapshotter *snapshotter = open_snapshotter (call, request->snapshotter, error);
   GantrySnapshotInfo *info = NULL;
 
-  if (snapshotter == NULL || !gantry_snapshotter_stat (snapshotter, request->key, &info, call->cancellable, error))
+  if (snapshotter == NULL
+      || !gantry_snapshotter_stat (snapshotter, request->key, &info, call->cancellable, error))
     return NULL;
-  reply->info = info_to_message (call, call_keep (call, info, (GDestroyNotify) gantry_snapshot_info_unref));
+  reply->info = info_to_message (call, call_keep (call, info, (GDestroyNotify)gantry_snapshot_info_unref));
   return &reply->base;
 }
 
@@ -140,8 +145,8 @@ check_mask (const char *const *mask, const char *what, GError **error)
 {
   for (gsize i = 0; mask != NULL && mask[i] != NULL; i++)
     if (strcmp (mask[i], "labels") != 0 && !g_str_has_prefix (mask[i], "labels."))
-      return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "cannot update \"%s\" field on snapshot \"%s\": invalid argument",
-                           mask[i], what);
+      return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                           "cannot update \"%s\" field on snapshot \"%s\": invalid argument", mask[i], what);
   return TRUE;
 }
 
@@ -163,10 +168,10 @@ update (Call *call, gconstpointer data, GError **error)
     }
   if (!check_mask (mask, request->info->name, error)
       || !gantry_snapshotter_update (snapshotter, request->info->name,
-                                     labels_from_entries (request->info->n_labels, request->info->labels), mask, &info,
-                                     call->cancellable, error))
+                                     labels_from_entries (request->info->n_labels, request->info->labels),
+                                     mask, &info, call->cancellable, error))
     return NULL;
-  reply->info = info_to_message (call, call_keep (call, info, (GDestroyNotify) gantry_snapshot_info_unref));
+  reply->info = info_to_message (call, call_keep (call, info, (GDestroyNotify)gantry_snapshot_info_unref));
   return &reply->base;
 }
 
@@ -191,7 +196,8 @@ list (Call *call, gconstpointer data, GError **error)
   blocks_init (&blocks);
   return blocks_end (&blocks, call,
                      snapshotter != NULL
-                         && gantry_snapshotter_walk (snapshotter, strings (call, request->n_filters, request->filters),
+                         && gantry_snapshotter_walk (snapshotter,
+                                                     strings (call, request->n_filters, request->filters),
                                                      on_snapshot, &blocks, call->cancellable, error));
 }
 
@@ -203,10 +209,11 @@ usage (Call *call, gconstpointer data, GError **error)
   GantrySnapshotter *snapshotter = open_snapshotter (call, request->snapshotter, error);
   guint64 bytes, inodes;
 
-  if (snapshotter == NULL || !gantry_snapshotter_usage (snapshotter, request->key, &bytes, &inodes, call->cancellable, error))
+  if (snapshotter == NULL
+      || !gantry_snapshotter_usage (snapshotter, request->key, &bytes, &inodes, call->cancellable, error))
     return NULL;
-  reply->size = (gint64) bytes;
-  reply->inodes = (gint64) inodes;
+  reply->size = (gint64)bytes;
+  reply->inodes = (gint64)inodes;
   return &reply->base;
 }
 
@@ -216,7 +223,9 @@ cleanup (Call *call, gconstpointer data, GError **error)
   const PB (CleanupRequest) *request = data;
   GantrySnapshotter *snapshotter = open_snapshotter (call, request->snapshotter, error);
 
-  return snapshotter != NULL && gantry_snapshotter_cleanup (snapshotter, call->cancellable, error) ? reply_empty (call) : NULL;
+  return snapshotter != NULL && gantry_snapshotter_cleanup (snapshotter, call->cancellable, error)
+             ? reply_empty (call)
+             : NULL;
 }
 
 static const Method methods[] = {
@@ -232,4 +241,5 @@ static const Method methods[] = {
   { "Cleanup", GRPC_METHOD_LONG, &DESCRIPTOR (cleanup_request), cleanup },
 };
 
-const Service snapshots_service = { "containerd.services.snapshots.v1.Snapshots", TRUE, methods, G_N_ELEMENTS (methods) };
+const Service snapshots_service
+    = { "containerd.services.snapshots.v1.Snapshots", TRUE, methods, G_N_ELEMENTS (methods) };

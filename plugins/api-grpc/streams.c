@@ -15,10 +15,11 @@
 /* How much a writer may send before it hears from us; what it sends is at most this much in our memory. */
 #define WINDOW (256 * 1024)
 /* The most of one outgoing message. */
-#define PIECE (32 * 1024)
+#define PIECE  (32 * 1024)
 #define MAX_ID 256
 
-struct _Stream {
+struct _Stream
+{
   gint refs; /* (atomic) */
   ApiGrpc *api;
   GrpcCall *grpc;
@@ -26,15 +27,15 @@ struct _Stream {
 
   GMutex lock;
   GCond cond;
-  GQueue received; /* of GBytes: for stream_receive () */
-  gboolean ended;  /* nothing more comes */
-  int in_fd;       /* -1: none */
+  GQueue received;     /* of GBytes: for stream_receive () */
+  gboolean ended;      /* nothing more comes */
+  int in_fd;           /* -1: none */
   GByteArray *pending; /* what in_fd has not taken yet */
   gsize pending_at;
   gint64 in_window; /* what the writer may still send */
   int out_fd;
   gint64 out_window;
-  GSource *in_source; /* while in_fd is full */
+  GSource *in_source;  /* while in_fd is full */
   GSource *out_source; /* while there is room to send */
 };
 
@@ -69,7 +70,7 @@ stream_unref (Stream *self)
     return;
   close_fd (&self->in_fd);
   close_fd (&self->out_fd);
-  g_queue_clear_full (&self->received, (GDestroyNotify) g_bytes_unref);
+  g_queue_clear_full (&self->received, (GDestroyNotify)g_bytes_unref);
   g_clear_pointer (&self->pending, g_byte_array_unref);
   grpc_call_unref (self->grpc);
   g_mutex_clear (&self->lock);
@@ -152,7 +153,7 @@ open_window (Stream *self)
 
   if (self->in_window >= WINDOW / 2)
     return;
-  update.update = (gint32) (WINDOW - self->in_window);
+  update.update = (gint32)(WINDOW - self->in_window);
   if (stream_send (self, &update.base, NULL))
     self->in_window = WINDOW;
 }
@@ -171,16 +172,18 @@ write_pending (Stream *self)
 {
   while (self->in_fd >= 0 && self->pending_at < self->pending->len)
     {
-      gssize n = write (self->in_fd, self->pending->data + self->pending_at, self->pending->len - self->pending_at);
+      gssize n = write (self->in_fd, self->pending->data + self->pending_at,
+                        self->pending->len - self->pending_at);
 
       if (n >= 0)
-        self->pending_at += (gsize) n;
+        self->pending_at += (gsize)n;
       else if (errno == EAGAIN)
         {
           if (self->in_source == NULL)
             {
               self->in_source = g_unix_fd_source_new (self->in_fd, G_IO_OUT);
-              g_source_set_callback (self->in_source, G_SOURCE_FUNC (on_in_writable), stream_ref (self), stream_destroy);
+              g_source_set_callback (self->in_source, G_SOURCE_FUNC (on_in_writable), stream_ref (self),
+                                     stream_destroy);
               g_source_attach (self->in_source, self->api->host->get_main_context (self->api->host));
             }
           return;
@@ -232,14 +235,14 @@ take_data (Stream *self, GBytes *message)
   Containerd__Types__Transfer__Data *data = NULL;
 
   arena_init (&arena);
-  any = (Any *) message_unpack (&google__protobuf__any__descriptor, message, &arena, &error);
+  any = (Any *)message_unpack (&google__protobuf__any__descriptor, message, &arena, &error);
   if (any != NULL && g_str_has_suffix (any->type_url, "containerd.types.transfer.Data"))
     {
       inner = g_bytes_new_static (any->value.data, any->value.len);
-      data = (Containerd__Types__Transfer__Data *) message_unpack (&containerd__types__transfer__data__descriptor, inner, &arena,
-                                                                   &error);
+      data = (Containerd__Types__Transfer__Data *)
+          message_unpack (&containerd__types__transfer__data__descriptor, inner, &arena, &error);
     }
-  if (error == NULL && data != NULL && (gint64) data->data.len > self->in_window)
+  if (error == NULL && data != NULL && (gint64)data->data.len > self->in_window)
     gantry_throw (&error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "more data than the window of the stream allows");
   if (error != NULL)
     {
@@ -248,8 +251,8 @@ take_data (Stream *self, GBytes *message)
     }
   if (data != NULL)
     {
-      self->in_window -= (gint64) data->data.len;
-      g_byte_array_append (self->pending, data->data.data, (guint) data->data.len);
+      self->in_window -= (gint64)data->data.len;
+      g_byte_array_append (self->pending, data->data.data, (guint)data->data.len);
     }
   write_pending (self);
 }
@@ -281,10 +284,12 @@ static gboolean on_out_readable (gint fd, GIOCondition condition, gpointer data)
 static void
 watch_output (Stream *self)
 {
-  if (self->out_fd < 0 || self->out_source != NULL || self->out_window <= 0 || !grpc_call_is_writable (self->grpc))
+  if (self->out_fd < 0 || self->out_source != NULL || self->out_window <= 0
+      || !grpc_call_is_writable (self->grpc))
     return;
   self->out_source = g_unix_fd_source_new (self->out_fd, G_IO_IN | G_IO_HUP);
-  g_source_set_callback (self->out_source, G_SOURCE_FUNC (on_out_readable), stream_ref (self), stream_destroy);
+  g_source_set_callback (self->out_source, G_SOURCE_FUNC (on_out_readable), stream_ref (self),
+                         stream_destroy);
   g_source_attach (self->out_source, self->api->host->get_main_context (self->api->host));
 }
 
@@ -293,7 +298,7 @@ send_piece (Stream *self)
 {
   guint8 piece[PIECE];
   Containerd__Types__Transfer__Data data = CONTAINERD__TYPES__TRANSFER__DATA__INIT;
-  gssize n = read (self->out_fd, piece, (gsize) MIN (self->out_window, (gint64) sizeof piece));
+  gssize n = read (self->out_fd, piece, (gsize)MIN (self->out_window, (gint64)sizeof piece));
 
   if (n < 0 && (errno == EAGAIN || errno == EINTR))
     return TRUE;
@@ -304,7 +309,7 @@ send_piece (Stream *self)
       return FALSE;
     }
   data.data.data = piece;
-  data.data.len = (gsize) n;
+  data.data.len = (gsize)n;
   self->out_window -= n;
   if (stream_send (self, &data.base, NULL))
     return TRUE;
@@ -336,12 +341,12 @@ take_update (Stream *self, GBytes *message)
   Containerd__Types__Transfer__WindowUpdate *update;
 
   arena_init (&arena);
-  any = (Any *) message_unpack (&google__protobuf__any__descriptor, message, &arena, NULL);
+  any = (Any *)message_unpack (&google__protobuf__any__descriptor, message, &arena, NULL);
   if (any != NULL && g_str_has_suffix (any->type_url, "containerd.types.transfer.WindowUpdate"))
     {
       inner = g_bytes_new_static (any->value.data, any->value.len);
-      update = (Containerd__Types__Transfer__WindowUpdate *) message_unpack (
-          &containerd__types__transfer__window_update__descriptor, inner, &arena, NULL);
+      update = (Containerd__Types__Transfer__WindowUpdate *)
+          message_unpack (&containerd__types__transfer__window_update__descriptor, inner, &arena, NULL);
       if (update != NULL && update->update > 0)
         self->out_window = MIN (self->out_window + update->update, G_MAXINT32);
     }
@@ -384,14 +389,16 @@ on_cancelled (GCancellable *cancellable, gpointer data)
 GBytes *
 stream_receive (Stream *self, guint timeout_s, GCancellable *cancellable, GError **error)
 {
-  gint64 deadline = g_get_monotonic_time () + (gint64) timeout_s * G_USEC_PER_SEC;
-  gulong handler = cancellable != NULL ? g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), self, NULL) : 0;
+  gint64 deadline = g_get_monotonic_time () + (gint64)timeout_s * G_USEC_PER_SEC;
+  gulong handler
+      = cancellable != NULL ? g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), self, NULL) : 0;
   GBytes *message;
   gboolean ended, waited = TRUE;
 
   grpc_call_request (self->grpc, 1);
   g_mutex_lock (&self->lock);
-  while (waited && g_queue_is_empty (&self->received) && !self->ended && !g_cancellable_is_cancelled (cancellable))
+  while (waited && g_queue_is_empty (&self->received) && !self->ended
+         && !g_cancellable_is_cancelled (cancellable))
     waited = g_cond_wait_until (&self->cond, &self->lock, deadline);
   message = g_queue_pop_head (&self->received);
   ended = self->ended;
@@ -414,7 +421,8 @@ register_stream (Stream *self, const char *ns, const char *id, GError **error)
   guint n;
 
   if (id[0] == '\0' || strlen (id) > MAX_ID)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "a stream's id has 1 to %d characters: invalid argument", MAX_ID);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "a stream's id has 1 to %d characters: invalid argument", MAX_ID);
   self->key = key_of (ns, id);
   g_mutex_lock (&self->api->streams_lock);
   n = g_hash_table_size (self->api->streams);
@@ -426,7 +434,8 @@ register_stream (Stream *self, const char *ns, const char *id, GError **error)
     return TRUE;
   g_clear_pointer (&self->key, g_free);
   return n >= MAX_STREAMS
-             ? gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "there are %d streams already", MAX_STREAMS)
+             ? gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "there are %d streams already",
+                             MAX_STREAMS)
              : gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "stream \"%s\": already exists", id);
 }
 
@@ -441,16 +450,18 @@ begin (Stream *self, GrpcCall *grpc, GBytes *message)
   Any *any;
 
   arena_init (&arena);
-  any = (Any *) message_unpack (&google__protobuf__any__descriptor, message, &arena, &error);
+  any = (Any *)message_unpack (&google__protobuf__any__descriptor, message, &arena, &error);
   if (any != NULL && g_str_has_suffix (any->type_url, "containerd.services.streaming.v1.StreamInit"))
     {
       inner = g_bytes_new_static (any->value.data, any->value.len);
-      init = (Containerd__Services__Streaming__V1__StreamInit *) message_unpack (
+      init = (Containerd__Services__Streaming__V1__StreamInit *)message_unpack (
           &containerd__services__streaming__v1__stream_init__descriptor, inner, &arena, &error);
     }
   if (error == NULL && init == NULL)
-    gantry_throw (&error, GANTRY_ERROR_INVALID_ARGUMENT, "a stream begins with a StreamInit: invalid argument");
-  if (error != NULL || !register_stream (self, grpc_call_get_metadata (grpc, "containerd-namespace"), init->id, &error)
+    gantry_throw (&error, GANTRY_ERROR_INVALID_ARGUMENT,
+                  "a stream begins with a StreamInit: invalid argument");
+  if (error != NULL
+      || !register_stream (self, grpc_call_get_metadata (grpc, "containerd-namespace"), init->id, &error)
       || !stream_send (self, &empty.base, &error))
     stream_end (self, error);
 }
@@ -495,7 +506,8 @@ on_end (GrpcCall *grpc, gpointer data)
   Stream *self = data;
 
   note_end (self);
-  /* A client that has said all it had to say hears that it was heard; one that is being written to still listens. */
+  /* A client that has said all it had to say hears that it was heard; one that is being written to still
+   * listens. */
   if (self->out_fd < 0)
     grpc_call_finish (grpc, NULL);
 }
@@ -551,4 +563,5 @@ stream (Call *call, GError **error)
 static const Method methods[]
     = { { "Stream", GRPC_METHOD_NORMAL, &google__protobuf__any__descriptor, NULL, NULL, stream } };
 
-const Service streaming_service = { "containerd.services.streaming.v1.Streaming", TRUE, methods, G_N_ELEMENTS (methods) };
+const Service streaming_service
+    = { "containerd.services.streaming.v1.Streaming", TRUE, methods, G_N_ELEMENTS (methods) };

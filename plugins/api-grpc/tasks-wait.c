@@ -4,7 +4,8 @@
 #include "tasks.h"
 
 /* Shared by the call, which goes on a worker, and by the wait, which ends in the main context. */
-typedef struct {
+typedef struct
+{
   gint refs; /* (atomic) */
   ApiGrpc *api;
   GrpcCall *grpc;
@@ -28,7 +29,7 @@ make_reply (GantryProcess *process)
 {
   g_auto (Arena) arena;
   Call call = { .arena = &arena };
-  PB (WaitResponse) *reply;
+  PB (WaitResponse) * reply;
 
   arena_init (&arena);
   reply = message_new (&call, &DESCRIPTOR (wait_response));
@@ -84,7 +85,8 @@ on_closed (GrpcCall *grpc, const GError *error, gpointer data)
   if (error == NULL)
     return;
   g_atomic_int_inc (&self->refs);
-  g_main_context_invoke_full (self->api->host->get_main_context (self->api->host), G_PRIORITY_DEFAULT, give_up, self, wait_unref);
+  g_main_context_invoke_full (self->api->host->get_main_context (self->api->host), G_PRIORITY_DEFAULT,
+                              give_up, self, wait_unref);
 }
 
 gboolean
@@ -98,8 +100,8 @@ tasks_wait (Call *call, gconstpointer data, GError **error)
   self->api = call->api;
   self->grpc = grpc_call_ref (call->grpc);
   grpc_call_set_handlers (call->grpc, &handlers, self, wait_unref);
-  if (gantry_tasks_wait (call->api->tasks, call->ns, request->container_id, request->exec_id, on_exit_of, self, &self->id,
-                         call->cancellable, error))
+  if (gantry_tasks_wait (call->api->tasks, call->ns, request->container_id, request->exec_id, on_exit_of,
+                         self, &self->id, call->cancellable, error))
     return TRUE;
   self->ended = TRUE;
   wait_unref (self);

@@ -18,7 +18,7 @@ to_message (Call *call, GantryProcess *process)
   message->container_id = TEXT (process->id);
   message->id = init ? process->id : process->exec_id;
   message->pid = process->pid;
-  message->status = (Containerd__V1__Types__Status) process->status;
+  message->status = (Containerd__V1__Types__Status)process->status;
   if (process->stdio != NULL)
     {
       message->stdin = TEXT (process->stdio->stdin_uri);
@@ -42,8 +42,10 @@ create (Call *call, gconstpointer data, GError **error)
 {
   const PB (CreateTaskRequest) *request = data;
   PB (CreateTaskResponse) *reply = message_new (call, &DESCRIPTOR (create_task_response));
-  g_autoptr (GantryStdio) stdio = make_stdio (request->stdin, request->stdout, request->stderr, request->terminal);
-  g_autoptr (GPtrArray) mounts = request->n_rootfs > 0 ? mounts_from_messages (request->n_rootfs, request->rootfs) : NULL;
+  g_autoptr (GantryStdio) stdio
+      = make_stdio (request->stdin, request->stdout, request->stderr, request->terminal);
+  g_autoptr (GPtrArray) mounts
+      = request->n_rootfs > 0 ? mounts_from_messages (request->n_rootfs, request->rootfs) : NULL;
   g_autoptr (GVariant) options = NULL;
   g_autoptr (GantryProcess) process = NULL;
 
@@ -52,8 +54,8 @@ create (Call *call, gconstpointer data, GError **error)
   if (request->options != NULL)
     options = g_variant_ref_sink (any_to_variant (request->options));
   if (!gantry_tasks_create_task (call->api->tasks, call->ns, request->container_id, stdio, mounts, options,
-                                 request->checkpoint != NULL ? request->checkpoint->digest : NULL, &process, call->cancellable,
-                                 error))
+                                 request->checkpoint != NULL ? request->checkpoint->digest : NULL, &process,
+                                 call->cancellable, error))
     return NULL;
   reply->container_id = request->container_id;
   reply->pid = process->pid;
@@ -67,7 +69,8 @@ start (Call *call, gconstpointer data, GError **error)
   PB (StartResponse) *reply = message_new (call, &DESCRIPTOR (start_response));
   g_autoptr (GantryProcess) process = NULL;
 
-  if (!gantry_tasks_start (call->api->tasks, call->ns, request->container_id, request->exec_id, &process, call->cancellable, error))
+  if (!gantry_tasks_start (call->api->tasks, call->ns, request->container_id, request->exec_id, &process,
+                           call->cancellable, error))
     return NULL;
   reply->pid = process->pid;
   return &reply->base;
@@ -81,7 +84,7 @@ delete_process (Call *call, const char *id, const char *exec_id, GError **error)
 
   if (!gantry_tasks_delete_task (call->api->tasks, call->ns, id, exec_id, &process, call->cancellable, error))
     return NULL;
-  call_keep (call, process, (GDestroyNotify) gantry_process_unref);
+  call_keep (call, process, (GDestroyNotify)gantry_process_unref);
   reply->id = TEXT (process->exec_id);
   reply->pid = process->pid;
   reply->exit_status = process->exit_status;
@@ -89,8 +92,7 @@ delete_process (Call *call, const char *id, const char *exec_id, GError **error)
   return &reply->base;
 }
 
-static const ProtobufCMessage *
-delete (Call *call, gconstpointer data, GError **error)
+static const ProtobufCMessage *delete (Call *call, gconstpointer data, GError **error)
 {
   const PB (DeleteTaskRequest) *request = data;
 
@@ -112,9 +114,10 @@ get (Call *call, gconstpointer data, GError **error)
   PB (GetResponse) *reply = message_new (call, &DESCRIPTOR (get_response));
   GantryProcess *process = NULL;
 
-  if (!gantry_tasks_get (call->api->tasks, call->ns, request->container_id, request->exec_id, &process, call->cancellable, error))
+  if (!gantry_tasks_get (call->api->tasks, call->ns, request->container_id, request->exec_id, &process,
+                         call->cancellable, error))
     return NULL;
-  reply->process = to_message (call, call_keep (call, process, (GDestroyNotify) gantry_process_unref));
+  reply->process = to_message (call, call_keep (call, process, (GDestroyNotify)gantry_process_unref));
   return &reply->base;
 }
 
@@ -126,7 +129,7 @@ list (Call *call, gconstpointer data, GError **error)
 
   if (!gantry_tasks_list (call->api->tasks, call->ns, &processes, call->cancellable, error))
     return NULL;
-  call_keep (call, processes, (GDestroyNotify) g_ptr_array_unref);
+  call_keep (call, processes, (GDestroyNotify)g_ptr_array_unref);
   reply->tasks = arena_new (call->arena, Process *, processes->len + 1);
   for (guint i = 0; i < processes->len; i++)
     reply->tasks[reply->n_tasks++] = to_message (call, g_ptr_array_index (processes, i));
@@ -138,8 +141,8 @@ kill_one (Call *call, gconstpointer data, GError **error)
 {
   const PB (KillRequest) *request = data;
 
-  return gantry_tasks_kill (call->api->tasks, call->ns, request->container_id, request->exec_id, request->signal, request->all,
-                            call->cancellable, error)
+  return gantry_tasks_kill (call->api->tasks, call->ns, request->container_id, request->exec_id,
+                            request->signal, request->all, call->cancellable, error)
              ? reply_empty (call)
              : NULL;
 }
@@ -148,7 +151,8 @@ static const ProtobufCMessage *
 exec (Call *call, gconstpointer data, GError **error)
 {
   const PB (ExecProcessRequest) *request = data;
-  g_autoptr (GantryStdio) stdio = make_stdio (request->stdin, request->stdout, request->stderr, request->terminal);
+  g_autoptr (GantryStdio) stdio
+      = make_stdio (request->stdin, request->stdout, request->stderr, request->terminal);
   g_autoptr (GBytes) spec = NULL;
 
   if (request->exec_id[0] == '\0')
@@ -158,12 +162,13 @@ exec (Call *call, gconstpointer data, GError **error)
     }
   if (request->spec == NULL)
     {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "exec %s has no process: invalid argument", request->exec_id);
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "exec %s has no process: invalid argument",
+                    request->exec_id);
       return NULL;
     }
   spec = g_bytes_new (request->spec->value.data, request->spec->value.len);
-  return gantry_tasks_exec (call->api->tasks, call->ns, request->container_id, request->exec_id, spec, NULL, stdio,
-                            call->cancellable, error)
+  return gantry_tasks_exec (call->api->tasks, call->ns, request->container_id, request->exec_id, spec, NULL,
+                            stdio, call->cancellable, error)
              ? reply_empty (call)
              : NULL;
 }
@@ -173,8 +178,8 @@ resize (Call *call, gconstpointer data, GError **error)
 {
   const PB (ResizePtyRequest) *request = data;
 
-  return gantry_tasks_resize (call->api->tasks, call->ns, request->container_id, request->exec_id, request->width,
-                              request->height, call->cancellable, error)
+  return gantry_tasks_resize (call->api->tasks, call->ns, request->container_id, request->exec_id,
+                              request->width, request->height, call->cancellable, error)
              ? reply_empty (call)
              : NULL;
 }
@@ -185,8 +190,8 @@ close_io (Call *call, gconstpointer data, GError **error)
   const PB (CloseIORequest) *request = data;
 
   return !request->stdin
-                 || gantry_tasks_close_stdin (call->api->tasks, call->ns, request->container_id, request->exec_id,
-                                              call->cancellable, error)
+                 || gantry_tasks_close_stdin (call->api->tasks, call->ns, request->container_id,
+                                              request->exec_id, call->cancellable, error)
              ? reply_empty (call)
              : NULL;
 }
@@ -196,8 +201,9 @@ pause_task (Call *call, gconstpointer data, GError **error)
 {
   const PB (PauseTaskRequest) *request = data;
 
-  return gantry_tasks_pause (call->api->tasks, call->ns, request->container_id, call->cancellable, error) ? reply_empty (call)
-                                                                                                           : NULL;
+  return gantry_tasks_pause (call->api->tasks, call->ns, request->container_id, call->cancellable, error)
+             ? reply_empty (call)
+             : NULL;
 }
 
 static const ProtobufCMessage *
@@ -205,8 +211,9 @@ resume (Call *call, gconstpointer data, GError **error)
 {
   const PB (ResumeTaskRequest) *request = data;
 
-  return gantry_tasks_resume (call->api->tasks, call->ns, request->container_id, call->cancellable, error) ? reply_empty (call)
-                                                                                                            : NULL;
+  return gantry_tasks_resume (call->api->tasks, call->ns, request->container_id, call->cancellable, error)
+             ? reply_empty (call)
+             : NULL;
 }
 
 static Any *
@@ -217,7 +224,7 @@ process_details (Call *call, const char *exec_id)
   if (exec_id[0] == '\0')
     return NULL;
   details = message_new (call, &containerd__runc__v1__process_details__descriptor);
-  details->exec_id = (char *) exec_id;
+  details->exec_id = (char *)exec_id;
   return any_of_message (call, &details->base);
 }
 
@@ -230,11 +237,13 @@ list_pids (Call *call, gconstpointer data, GError **error)
 
   if (!gantry_tasks_pids (call->api->tasks, call->ns, request->container_id, &pids, call->cancellable, error))
     return NULL;
-  call_keep (call, pids, (GDestroyNotify) g_variant_unref);
-  reply->processes = arena_new (call->arena, Containerd__V1__Types__ProcessInfo *, g_variant_n_children (pids) + 1);
+  call_keep (call, pids, (GDestroyNotify)g_variant_unref);
+  reply->processes
+      = arena_new (call->arena, Containerd__V1__Types__ProcessInfo *, g_variant_n_children (pids) + 1);
   for (gsize i = 0; i < g_variant_n_children (pids); i++)
     {
-      Containerd__V1__Types__ProcessInfo *info = message_new (call, &containerd__v1__types__process_info__descriptor);
+      Containerd__V1__Types__ProcessInfo *info
+          = message_new (call, &containerd__v1__types__process_info__descriptor);
       const char *exec_id;
 
       g_variant_get_child (pids, i, "(u&s)", &info->pid, &exec_id);
@@ -254,16 +263,18 @@ static const ProtobufCMessage *
 update (Call *call, gconstpointer data, GError **error)
 {
   const PB (UpdateTaskRequest) *request = data;
-  g_autoptr (GVariant) resources = NULL, annotations = string_map (request->n_annotations, request->annotations);
+  g_autoptr (GVariant) resources = NULL,
+                       annotations = string_map (request->n_annotations, request->annotations);
 
   if (request->resources == NULL)
     {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "an update of task %s needs resources: invalid argument",
-                    request->container_id);
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                    "an update of task %s needs resources: invalid argument", request->container_id);
       return NULL;
     }
   resources = g_variant_ref_sink (any_to_variant (request->resources));
-  return gantry_tasks_update (call->api->tasks, call->ns, request->container_id, resources, annotations, call->cancellable, error)
+  return gantry_tasks_update (call->api->tasks, call->ns, request->container_id, resources, annotations,
+                              call->cancellable, error)
              ? reply_empty (call)
              : NULL;
 }
@@ -288,12 +299,14 @@ measure (Call *call, GantryProcess *process, GError **error)
 
   if (!gantry_tasks_stats (call->api->tasks, process->ns, process->id, &stats, call->cancellable, &local))
     {
-      if (!gantry_error_is (local, GANTRY_ERROR_NOT_FOUND) && !gantry_error_is (local, GANTRY_ERROR_FAILED_PRECONDITION))
+      if (!gantry_error_is (local, GANTRY_ERROR_NOT_FOUND)
+          && !gantry_error_is (local, GANTRY_ERROR_FAILED_PRECONDITION))
         g_propagate_error (error, g_steal_pointer (&local));
       return NULL;
     }
-  call_keep (call, stats, (GDestroyNotify) g_variant_unref);
-  any = call_keep (call, g_variant_lookup_value (stats, "any", G_VARIANT_TYPE ("(say)")), (GDestroyNotify) g_variant_unref);
+  call_keep (call, stats, (GDestroyNotify)g_variant_unref);
+  any = call_keep (call, g_variant_lookup_value (stats, "any", G_VARIANT_TYPE ("(say)")),
+                   (GDestroyNotify)g_variant_unref);
   metric->timestamp = timestamp_new (call, gantry_now_ns ());
   metric->id = process->id;
   metric->data = any_from_variant (call, any);
@@ -305,12 +318,13 @@ metrics (Call *call, gconstpointer data, GError **error)
 {
   const PB (MetricsRequest) *request = data;
   PB (MetricsResponse) *reply = message_new (call, &DESCRIPTOR (metrics_response));
-  g_autoptr (GantryFilter) filter = gantry_filter_new (strings (call, request->n_filters, request->filters), error);
+  g_autoptr (GantryFilter) filter
+      = gantry_filter_new (strings (call, request->n_filters, request->filters), error);
   GPtrArray *processes = NULL;
 
   if (filter == NULL || !gantry_tasks_list (call->api->tasks, call->ns, &processes, call->cancellable, error))
     return NULL;
-  call_keep (call, processes, (GDestroyNotify) g_ptr_array_unref);
+  call_keep (call, processes, (GDestroyNotify)g_ptr_array_unref);
   reply->metrics = arena_new (call->arena, Containerd__Types__Metric *, processes->len + 1);
   for (guint i = 0; i < processes->len; i++)
     {

@@ -3,7 +3,7 @@
 
 #include "convert.h"
 
-#define PB(name) Containerd__Services__Tasks__V1__##name
+#define PB(name)         Containerd__Services__Tasks__V1__##name
 #define DESCRIPTOR(name) containerd__services__tasks__v1__##name##__descriptor
 
 /* tasks-checkpoint.c */

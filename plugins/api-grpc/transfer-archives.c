@@ -25,7 +25,7 @@ make_pipe (int *ret_read, int *ret_write, GError **error)
 
 /* How @store names what an archive has. Returns: (transfer floating). */
 static GVariant *
-import_options (const TYPES (ImageStore) *store)
+import_options (const TYPES (ImageStore) * store)
 {
   g_auto (GStrv) platforms = transfer_platforms (store->n_platforms, store->platforms);
   GVariantDict options;
@@ -40,7 +40,7 @@ import_options (const TYPES (ImageStore) *store)
       if (!reference->is_prefix)
         continue;
       g_variant_dict_insert (&options, "prefix", "s", reference->name);
-      g_variant_dict_insert (&options, "digests", "b", (gboolean) reference->add_digest);
+      g_variant_dict_insert (&options, "digests", "b", (gboolean)reference->add_digest);
     }
   if (store->n_labels > 0)
     g_variant_dict_insert_value (&options, "labels", labels_from_entries (store->n_labels, store->labels));
@@ -50,7 +50,8 @@ import_options (const TYPES (ImageStore) *store)
 }
 
 gboolean
-transfer_import (Call *call, Progress *progress, gconstpointer source, gconstpointer destination, GError **error)
+transfer_import (Call *call, Progress *progress, gconstpointer source, gconstpointer destination,
+                 GError **error)
 {
   const TYPES (ImageImportStream) *from = source;
   const TYPES (ImageStore) *to = destination;
@@ -59,11 +60,12 @@ transfer_import (Call *call, Progress *progress, gconstpointer source, gconstpoi
   gantry_autofd int read_fd = -1;
   int write_fd = -1;
 
-  if (stream == NULL || !make_pipe (&read_fd, &write_fd, error) || !stream_read_into (stream, write_fd, error))
+  if (stream == NULL || !make_pipe (&read_fd, &write_fd, error)
+      || !stream_read_into (stream, write_fd, error))
     return FALSE;
   progress_tell (progress, "Importing", NULL);
-  if (!gantry_transfer_import (call->api->transfer, progress_job (progress), call->ns, read_fd, import_options (to), &names,
-                               call->cancellable, error))
+  if (!gantry_transfer_import (call->api->transfer, progress_job (progress), call->ns, read_fd,
+                               import_options (to), &names, call->cancellable, error))
     return FALSE;
   for (gsize i = 0; names[i] != NULL; i++)
     {
@@ -76,7 +78,8 @@ transfer_import (Call *call, Progress *progress, gconstpointer source, gconstpoi
 }
 
 gboolean
-transfer_export (Call *call, Progress *progress, gconstpointer source, gconstpointer destination, GError **error)
+transfer_export (Call *call, Progress *progress, gconstpointer source, gconstpointer destination,
+                 GError **error)
 {
   const TYPES (ImageStore) *from = source;
   const TYPES (ImageExportStream) *to = destination;
@@ -101,10 +104,11 @@ transfer_export (Call *call, Progress *progress, gconstpointer source, gconstpoi
   g_variant_dict_init (&options, NULL);
   if (platforms[0] != NULL && !to->all_platforms)
     g_variant_dict_insert (&options, "platforms", "^as", platforms);
-  g_variant_dict_insert (&options, "docker", "b", (gboolean) !to->skip_compatibility_manifest);
+  g_variant_dict_insert (&options, "docker", "b", (gboolean)!to->skip_compatibility_manifest);
   progress_tell (progress, "Exporting", NULL);
-  if (!gantry_transfer_export (call->api->transfer, progress_job (progress), call->ns, (const char *const *) names->pdata, write_fd,
-                               g_variant_dict_end (&options), call->cancellable, &local))
+  if (!gantry_transfer_export (call->api->transfer, progress_job (progress), call->ns,
+                               (const char *const *)names->pdata, write_fd, g_variant_dict_end (&options),
+                               call->cancellable, &local))
     {
       stream_end (stream, local);
       g_propagate_error (error, g_steal_pointer (&local));

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-struct _Progress {
+struct _Progress
+{
   gint refs; /* (atomic): of the call, and of the watch in the main context */
   ApiGrpc *api;
   GantryJob *job;
@@ -33,14 +34,14 @@ tell (Progress *self, const char *event, const char *name, guint64 bytes, guint6
   TYPES (Progress) message = CONTAINERD__TYPES__TRANSFER__PROGRESS__INIT;
   Containerd__Types__Descriptor descriptor = CONTAINERD__TYPES__DESCRIPTOR__INIT;
 
-  message.event = (char *) event;
+  message.event = (char *)event;
   message.name = TEXT (name);
-  message.progress = (gint64) bytes;
-  message.total = (gint64) total;
+  message.progress = (gint64)bytes;
+  message.total = (gint64)total;
   if (name != NULL && g_str_has_prefix (name, "sha"))
     {
-      descriptor.digest = (char *) name;
-      descriptor.size = (gint64) total;
+      descriptor.digest = (char *)name;
+      descriptor.size = (gint64)total;
       message.desc = &descriptor;
     }
   stream_send (self->stream, &message.base, NULL);
@@ -90,7 +91,8 @@ on_job (GantryJob *job, GantryJobSignal signal, GVariant *changes, gpointer user
 }
 
 Progress *
-progress_new (Call *call, const char *operation, const Containerd__Services__Transfer__V1__TransferOptions *options, GError **error)
+progress_new (Call *call, const char *operation,
+              const Containerd__Services__Transfer__V1__TransferOptions *options, GError **error)
 {
   g_autoptr (Stream) stream = NULL;
   GantryJob *job;
@@ -147,7 +149,7 @@ progress_end (Progress *self, const GError *failure)
 {
   gantry_job_finish (self->job, NULL, failure);
   if (self->stream != NULL)
-    g_main_context_invoke_full (self->api->host->get_main_context (self->api->host), G_PRIORITY_DEFAULT, end_watch, self,
-                                progress_unref);
+    g_main_context_invoke_full (self->api->host->get_main_context (self->api->host), G_PRIORITY_DEFAULT,
+                                end_watch, self, progress_unref);
   progress_unref (self);
 }

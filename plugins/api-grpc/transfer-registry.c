@@ -8,56 +8,60 @@
 /* How long a person may think about a password. */
 #define ANSWER_TIMEOUT 300
 
-typedef struct {
+typedef struct
+{
   Stream *stream;
 } Asker;
 
 static void
 asker_free (gpointer data)
 {
-  stream_unref (((Asker *) data)->stream);
+  stream_unref (((Asker *)data)->stream);
   g_free (data);
 }
 
 static GantryCredentials *
-credentials_of (const TYPES (AuthResponse) *answer)
+credentials_of (const TYPES (AuthResponse) * answer)
 {
-  static const GantryCredentialsKind kinds[] = { GANTRY_CREDENTIALS_NONE, GANTRY_CREDENTIALS_PASSWORD,
-                                                 GANTRY_CREDENTIALS_IDENTITY_TOKEN, GANTRY_CREDENTIALS_HEADER };
+  static const GantryCredentialsKind kinds[]
+      = { GANTRY_CREDENTIALS_NONE, GANTRY_CREDENTIALS_PASSWORD, GANTRY_CREDENTIALS_IDENTITY_TOKEN,
+          GANTRY_CREDENTIALS_HEADER };
   GantryCredentials *credentials;
 
-  if (answer->authtype == CONTAINERD__TYPES__TRANSFER__AUTH_TYPE__NONE || answer->authtype >= (int) G_N_ELEMENTS (kinds))
+  if (answer->authtype == CONTAINERD__TYPES__TRANSFER__AUTH_TYPE__NONE
+      || answer->authtype >= (int)G_N_ELEMENTS (kinds))
     return NULL;
-  credentials = gantry_credentials_new (kinds[answer->authtype], non_empty (answer->username), answer->secret, "the client's stream");
+  credentials = gantry_credentials_new (kinds[answer->authtype], non_empty (answer->username), answer->secret,
+                                        "the client's stream");
   credentials->expires_ns = timestamp_to_ns (answer->expire_at);
   return credentials;
 }
 
 static gboolean
-ask (const char *host, const char *reference, const char *const *challenges, GantryCredentials **ret_credentials, gpointer user_data,
-     GCancellable *cancellable, GError **error)
+ask (const char *host, const char *reference, const char *const *challenges,
+     GantryCredentials **ret_credentials, gpointer user_data, GCancellable *cancellable, GError **error)
 {
   Asker *asker = user_data;
   TYPES (AuthRequest) request = CONTAINERD__TYPES__TRANSFER__AUTH_REQUEST__INIT;
   g_auto (Arena) arena;
   g_autoptr (GBytes) answer = NULL, inner = NULL;
-  TYPES (AuthResponse) *response;
+  TYPES (AuthResponse) * response;
   Any *any;
 
   arena_init (&arena);
   request.host = TEXT (host);
   request.reference = TEXT (reference);
-  request.wwwauthenticate = (char **) challenges;
-  request.n_wwwauthenticate = challenges != NULL ? g_strv_length ((char **) challenges) : 0;
+  request.wwwauthenticate = (char **)challenges;
+  request.n_wwwauthenticate = challenges != NULL ? g_strv_length ((char **)challenges) : 0;
   if (!stream_send (asker->stream, &request.base, error)
       || (answer = stream_receive (asker->stream, ANSWER_TIMEOUT, cancellable, error)) == NULL
-      || (any = (Any *) message_unpack (&google__protobuf__any__descriptor, answer, &arena, error)) == NULL)
+      || (any = (Any *)message_unpack (&google__protobuf__any__descriptor, answer, &arena, error)) == NULL)
     return FALSE;
   if (!g_str_has_suffix (any->type_url, "containerd.types.transfer.AuthResponse"))
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the client answered \"%s\" when asked for credentials of %s",
-                         any->type_url, host);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "the client answered \"%s\" when asked for credentials of %s", any->type_url, host);
   inner = g_bytes_new_static (any->value.data, any->value.len);
-  response = (TYPES (AuthResponse) *) message_unpack (&TYPES_DESCRIPTOR (auth_response), inner, &arena, error);
+  response = (TYPES (AuthResponse) *)message_unpack (&TYPES_DESCRIPTOR (auth_response), inner, &arena, error);
   if (response == NULL)
     return FALSE;
   *ret_credentials = credentials_of (response);
@@ -66,7 +70,7 @@ ask (const char *host, const char *reference, const char *const *challenges, Gan
 
 /* Returns: (transfer full), or NULL with an error. */
 static GantryRegistryAccess *
-make_access (Call *call, const TYPES (RegistryResolver) *resolver, GError **error)
+make_access (Call *call, const TYPES (RegistryResolver) * resolver, GError **error)
 {
   g_autoptr (Stream) stream = NULL;
   GantryRegistryAccess *access;
@@ -75,7 +79,8 @@ make_access (Call *call, const TYPES (RegistryResolver) *resolver, GError **erro
   g_variant_dict_init (&options, NULL);
   if (resolver != NULL)
     {
-      if (resolver->auth_stream[0] != '\0' && (stream = streams_find (call->api, call->ns, resolver->auth_stream, error)) == NULL)
+      if (resolver->auth_stream[0] != '\0'
+          && (stream = streams_find (call->api, call->ns, resolver->auth_stream, error)) == NULL)
         {
           g_variant_dict_clear (&options);
           return NULL;
@@ -85,7 +90,8 @@ make_access (Call *call, const TYPES (RegistryResolver) *resolver, GError **erro
       if (resolver->host_dir[0] != '\0')
         g_variant_dict_insert (&options, "hosts-dir", "s", resolver->host_dir);
       if (resolver->n_headers > 0)
-        g_variant_dict_insert_value (&options, "headers", labels_from_entries (resolver->n_headers, resolver->headers));
+        g_variant_dict_insert_value (&options, "headers",
+                                     labels_from_entries (resolver->n_headers, resolver->headers));
     }
   access = gantry_registry_access_new (NULL, g_variant_dict_end (&options));
   if (stream != NULL)
@@ -101,7 +107,8 @@ make_access (Call *call, const TYPES (RegistryResolver) *resolver, GError **erro
 }
 
 gboolean
-transfer_pull (Call *call, Progress *progress, gconstpointer source, gconstpointer destination, GError **error)
+transfer_pull (Call *call, Progress *progress, gconstpointer source, gconstpointer destination,
+               GError **error)
 {
   const TYPES (OCIRegistry) *from = source;
   const TYPES (ImageStore) *to = destination;
@@ -120,7 +127,7 @@ transfer_pull (Call *call, Progress *progress, gconstpointer source, gconstpoint
   if (to->name[0] != '\0')
     g_variant_dict_insert (&options, "name", "s", to->name);
   g_variant_dict_insert (&options, "platforms", "^as", platforms);
-  g_variant_dict_insert (&options, "all-metadata", "b", (gboolean) to->all_metadata);
+  g_variant_dict_insert (&options, "all-metadata", "b", (gboolean)to->all_metadata);
   if (to->n_labels > 0)
     g_variant_dict_insert_value (&options, "labels", labels_from_entries (to->n_labels, to->labels));
   g_variant_dict_insert (&options, "unpack", "b", to->n_unpacks > 0);
@@ -136,7 +143,8 @@ transfer_pull (Call *call, Progress *progress, gconstpointer source, gconstpoint
 }
 
 gboolean
-transfer_push (Call *call, Progress *progress, gconstpointer source, gconstpointer destination, GError **error)
+transfer_push (Call *call, Progress *progress, gconstpointer source, gconstpointer destination,
+               GError **error)
 {
   const TYPES (ImageStore) *from = source;
   const TYPES (OCIRegistry) *to = destination;
@@ -152,8 +160,9 @@ transfer_push (Call *call, Progress *progress, gconstpointer source, gconstpoint
   g_variant_dict_init (&options, NULL);
   if (platforms[0] != NULL)
     g_variant_dict_insert (&options, "platforms", "^as", platforms);
-  if (!gantry_transfer_push (call->api->transfer, progress_job (progress), call->ns, from->name, to->reference, access,
-                             g_variant_dict_end (&options), NULL, call->cancellable, error))
+  if (!gantry_transfer_push (call->api->transfer, progress_job (progress), call->ns, from->name,
+                             to->reference, access, g_variant_dict_end (&options), NULL, call->cancellable,
+                             error))
     return FALSE;
   progress_tell (progress, end, NULL);
   return TRUE;

@@ -39,7 +39,8 @@ target_of (Call *call, const char *name, GError **error)
   g_autoptr (GantryRecord) record = NULL;
   GantryDescriptor *target;
 
-  if (!gantry_metadata_get (call->api->metadata, GANTRY_KIND_IMAGE, call->ns, name, &record, call->cancellable, error))
+  if (!gantry_metadata_get (call->api->metadata, GANTRY_KIND_IMAGE, call->ns, name, &record,
+                            call->cancellable, error))
     return NULL;
   target = gantry_record_get_target (record);
   if (target == NULL)
@@ -48,7 +49,7 @@ target_of (Call *call, const char *name, GError **error)
 }
 
 gboolean
-transfer_name_more (Call *call, const char *name, const TYPES (ImageStore) *store, GError **error)
+transfer_name_more (Call *call, const char *name, const TYPES (ImageStore) * store, GError **error)
 {
   g_autoptr (GantryDescriptor) target = target_of (call, name, error);
 
@@ -56,13 +57,15 @@ transfer_name_more (Call *call, const char *name, const TYPES (ImageStore) *stor
     return FALSE;
   for (gsize i = 0; i < store->n_extra_references; i++)
     if (!store->extra_references[i]->is_prefix
-        && !put_image (call, store->extra_references[i]->name, target, labels_from_entries (store->n_labels, store->labels), error))
+        && !put_image (call, store->extra_references[i]->name, target,
+                       labels_from_entries (store->n_labels, store->labels), error))
       return FALSE;
   return TRUE;
 }
 
 gboolean
-transfer_unpack (Call *call, Progress *progress, const char *name, const TYPES (ImageStore) *store, GError **error)
+transfer_unpack (Call *call, Progress *progress, const char *name, const TYPES (ImageStore) * store,
+                 GError **error)
 {
   for (gsize i = 0; i < store->n_unpacks; i++)
     {
@@ -73,9 +76,10 @@ transfer_unpack (Call *call, Progress *progress, const char *name, const TYPES (
       if (unpack->snapshotter[0] != '\0')
         g_variant_dict_insert (&options, "snapshotter", "s", unpack->snapshotter);
       if (unpack->platform != NULL && unpack->platform->os[0] != '\0')
-        g_variant_dict_insert_value (&options, "platform", g_variant_new_take_string (platform_to_text (unpack->platform)));
-      if (!gantry_transfer_unpack (call->api->transfer, progress_job (progress), call->ns, name, g_variant_dict_end (&options),
-                                   NULL, call->cancellable, error))
+        g_variant_dict_insert_value (&options, "platform",
+                                     g_variant_new_take_string (platform_to_text (unpack->platform)));
+      if (!gantry_transfer_unpack (call->api->transfer, progress_job (progress), call->ns, name,
+                                   g_variant_dict_end (&options), NULL, call->cancellable, error))
         return FALSE;
     }
   return TRUE;
@@ -89,12 +93,15 @@ tag (Call *call, Progress *progress, gconstpointer source, gconstpointer destina
   const TYPES (ImageStore) *to = destination;
   g_autoptr (GantryDescriptor) target = target_of (call, from->name, error);
 
-  return target != NULL && put_image (call, to->name, target, labels_from_entries (to->n_labels, to->labels), error);
+  return target != NULL
+         && put_image (call, to->name, target, labels_from_entries (to->n_labels, to->labels), error);
 }
 
-typedef gboolean (*RunFunc) (Call *call, Progress *progress, gconstpointer from, gconstpointer to, GError **error);
+typedef gboolean (*RunFunc) (Call *call, Progress *progress, gconstpointer from, gconstpointer to,
+                             GError **error);
 
-static const struct {
+static const struct
+{
   const ProtobufCMessageDescriptor *from;
   const ProtobufCMessageDescriptor *to;
   const char *operation;
@@ -133,8 +140,10 @@ transfer (Call *call, gconstpointer data, GError **error)
     if (strcmp (pairs[i].from->name, from_type) == 0 && strcmp (pairs[i].to->name, to_type) == 0)
       {
         ProtobufCMessage *from = unpack_any (call, pairs[i].from, request->source, error);
-        ProtobufCMessage *to = from != NULL ? unpack_any (call, pairs[i].to, request->destination, error) : NULL;
-        Progress *progress = to != NULL ? progress_new (call, pairs[i].operation, request->options, error) : NULL;
+        ProtobufCMessage *to
+            = from != NULL ? unpack_any (call, pairs[i].to, request->destination, error) : NULL;
+        Progress *progress
+            = to != NULL ? progress_new (call, pairs[i].operation, request->options, error) : NULL;
         g_autoptr (GError) local = NULL;
         gboolean ok;
 
@@ -146,11 +155,14 @@ transfer (Call *call, gconstpointer data, GError **error)
           g_propagate_error (error, g_steal_pointer (&local));
         return ok ? reply_empty (call) : NULL;
       }
-  gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "unable to transfer from %s to %s: not implemented", from_type, to_type);
+  gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "unable to transfer from %s to %s: not implemented",
+                from_type, to_type);
   return NULL;
 }
 
 static const Method methods[]
-    = { { "Transfer", GRPC_METHOD_LONG, &containerd__services__transfer__v1__transfer_request__descriptor, transfer } };
+    = { { "Transfer", GRPC_METHOD_LONG, &containerd__services__transfer__v1__transfer_request__descriptor,
+          transfer } };
 
-const Service transfer_service = { "containerd.services.transfer.v1.Transfer", TRUE, methods, G_N_ELEMENTS (methods) };
+const Service transfer_service
+    = { "containerd.services.transfer.v1.Transfer", TRUE, methods, G_N_ELEMENTS (methods) };

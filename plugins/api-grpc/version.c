@@ -3,7 +3,8 @@
  * containerd.services.version.v1.Version */
 #include "convert.h"
 
-/* Clients compare versions of containerd: this is the one whose API is served, and whose it is stands behind the "+". */
+/* Clients compare versions of containerd: this is the one whose API is served, and whose it is stands behind
+ * the "+". */
 #define API_VERSION "2.3.0"
 
 static const ProtobufCMessage *
@@ -17,6 +18,8 @@ version (Call *call, gconstpointer request, GError **error)
   return &reply->base;
 }
 
-static const Method methods[] = { { "Version", GRPC_METHOD_QUICK, &google__protobuf__empty__descriptor, version } };
+static const Method methods[]
+    = { { "Version", GRPC_METHOD_QUICK, &google__protobuf__empty__descriptor, version } };
 
-const Service version_service = { "containerd.services.version.v1.Version", FALSE, methods, G_N_ELEMENTS (methods) };
+const Service version_service
+    = { "containerd.services.version.v1.Version", FALSE, methods, G_N_ELEMENTS (methods) };

@@ -15,7 +15,7 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 static gpointer
 plugin_get (gpointer instance, const char *type)
 {
-  return &((ContentLocal *) instance)->content;
+  return &((ContentLocal *)instance)->content;
 }
 
 static void

@@ -9,7 +9,11 @@
 #include <fdio.h>
 #include <filter.h>
 
-static const struct { const char *name; gsize hex; } algorithms[] = {
+static const struct
+{
+  const char *name;
+  gsize hex;
+} algorithms[] = {
   { "sha256", 64 },
   { "sha384", 96 },
   { "sha512", 128 },
@@ -21,7 +25,7 @@ content_local_path (const char *digest, char **ret_path, GError **error)
   const char *colon = digest != NULL ? strchr (digest, ':') : NULL;
 
   for (gsize i = 0; colon != NULL && i < G_N_ELEMENTS (algorithms); i++)
-    if (strncmp (digest, algorithms[i].name, (gsize) (colon - digest)) == 0
+    if (strncmp (digest, algorithms[i].name, (gsize)(colon - digest)) == 0
         && algorithms[i].name[colon - digest] == '\0' && strlen (colon + 1) == algorithms[i].hex
         && strspn (colon + 1, "0123456789abcdef") == algorithms[i].hex)
       {
@@ -38,20 +42,21 @@ content_local_has (ContentLocal *self, const char *digest)
   g_autofree char *path = NULL;
   struct stat st;
 
-  return content_local_path (digest, &path, NULL) && fstatat (self->blobs_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+  return content_local_path (digest, &path, NULL)
+         && fstatat (self->blobs_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 static gint64
 time_ns (const struct timespec *time)
 {
-  return (gint64) time->tv_sec * 1000000000 + time->tv_nsec;
+  return (gint64)time->tv_sec * 1000000000 + time->tv_nsec;
 }
 
 static gboolean
-content_info (GantryContent *content, const char *digest, GantryContentInfo **ret_info, GCancellable *cancellable,
-              GError **error)
+content_info (GantryContent *content, const char *digest, GantryContentInfo **ret_info,
+              GCancellable *cancellable, GError **error)
 {
-  ContentLocal *self = (ContentLocal *) content;
+  ContentLocal *self = (ContentLocal *)content;
   g_autofree char *path = NULL;
   struct stat st;
 
@@ -63,12 +68,14 @@ content_info (GantryContent *content, const char *digest, GantryContentInfo **re
         return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "content digest %s: not found", digest);
       return gantry_throw_errno (error, errno, "content digest %s", digest);
     }
-  *ret_info = gantry_content_info_new (digest, (guint64) st.st_size, time_ns (&st.st_mtim), time_ns (&st.st_mtim), NULL);
+  *ret_info = gantry_content_info_new (digest, (guint64)st.st_size, time_ns (&st.st_mtim),
+                                       time_ns (&st.st_mtim), NULL);
   return TRUE;
 }
 
 /* A listed blob, and its size as filters compare it. */
-typedef struct {
+typedef struct
+{
   GantryContentInfo *info;
   char size[32];
 } Listed;
@@ -115,8 +122,9 @@ walk_algorithm (ContentLocal *self, const char *algorithm, GPtrArray *infos, GEr
       g_autofree char *path = NULL;
       struct stat st;
 
-      if (content_local_path (digest, &path, NULL) && fstatat (fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        g_ptr_array_add (infos, gantry_content_info_new (digest, (guint64) st.st_size, time_ns (&st.st_mtim),
+      if (content_local_path (digest, &path, NULL)
+          && fstatat (fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        g_ptr_array_add (infos, gantry_content_info_new (digest, (guint64)st.st_size, time_ns (&st.st_mtim),
                                                          time_ns (&st.st_mtim), NULL));
     }
   closedir (dir);
@@ -127,9 +135,9 @@ static gboolean
 content_walk (GantryContent *content, const char *const *filters, GantryContentFunc func, gpointer user_data,
               GCancellable *cancellable, GError **error)
 {
-  ContentLocal *self = (ContentLocal *) content;
+  ContentLocal *self = (ContentLocal *)content;
   g_autoptr (GantryFilter) filter = gantry_filter_new (filters, error);
-  g_autoptr (GPtrArray) infos = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_content_info_unref);
+  g_autoptr (GPtrArray) infos = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_content_info_unref);
 
   if (filter == NULL)
     return FALSE;
@@ -146,7 +154,7 @@ content_walk (GantryContent *content, const char *const *filters, GantryContentF
 static gboolean
 content_remove (GantryContent *content, const char *digest, GCancellable *cancellable, GError **error)
 {
-  ContentLocal *self = (ContentLocal *) content;
+  ContentLocal *self = (ContentLocal *)content;
   g_autofree char *path = NULL;
 
   if (!content_local_path (digest, &path, error))
@@ -161,10 +169,10 @@ content_remove (GantryContent *content, const char *digest, GCancellable *cancel
 }
 
 static gboolean
-content_open_blob (GantryContent *content, const char *digest, int *ret_fd, guint64 *ret_size, GCancellable *cancellable,
-                   GError **error)
+content_open_blob (GantryContent *content, const char *digest, int *ret_fd, guint64 *ret_size,
+                   GCancellable *cancellable, GError **error)
 {
-  ContentLocal *self = (ContentLocal *) content;
+  ContentLocal *self = (ContentLocal *)content;
   g_autofree char *path = NULL;
   gantry_autofd int fd = -1;
   struct stat st;
@@ -178,13 +186,14 @@ content_open_blob (GantryContent *content, const char *digest, int *ret_fd, guin
     return gantry_throw_errno (error, errno, "opening content %s", digest);
   *ret_fd = gantry_fd_steal (&fd);
   if (ret_size != NULL)
-    *ret_size = (guint64) st.st_size;
+    *ret_size = (guint64)st.st_size;
   return TRUE;
 }
 
 /* Files beside the blobs that are none. */
 static gboolean
-check_algorithm (ContentLocal *self, const char *algorithm, gboolean repair, GPtrArray *problems, GError **error)
+check_algorithm (ContentLocal *self, const char *algorithm, gboolean repair, GPtrArray *problems,
+                 GError **error)
 {
   int fd = gantry_open_beneath (self->blobs_fd, algorithm, O_RDONLY | O_DIRECTORY, 0);
   DIR *dir = fd >= 0 ? fdopendir (fd) : NULL;
@@ -200,18 +209,22 @@ check_algorithm (ContentLocal *self, const char *algorithm, gboolean repair, GPt
       g_autofree char *digest = g_strconcat (algorithm, ":", entry->d_name, NULL);
       g_autofree char *path = NULL;
 
-      if (strcmp (entry->d_name, ".") != 0 && strcmp (entry->d_name, "..") != 0 && !content_local_path (digest, &path, NULL))
+      if (strcmp (entry->d_name, ".") != 0 && strcmp (entry->d_name, "..") != 0
+          && !content_local_path (digest, &path, NULL))
         g_ptr_array_add (problems, g_strdup_printf ("blobs/%s/%s is no blob%s", algorithm, entry->d_name,
-                                                    repair && gantry_remove_tree_at (fd, entry->d_name, NULL) ? " (removed)" : ""));
+                                                    repair && gantry_remove_tree_at (fd, entry->d_name, NULL)
+                                                        ? " (removed)"
+                                                        : ""));
     }
   closedir (dir);
   return TRUE;
 }
 
 static gboolean
-content_check (GantryContent *content, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error)
+content_check (GantryContent *content, gboolean repair, char ***ret_problems, GCancellable *cancellable,
+               GError **error)
 {
-  ContentLocal *self = (ContentLocal *) content;
+  ContentLocal *self = (ContentLocal *)content;
   g_autoptr (GPtrArray) problems = g_ptr_array_new_with_free_func (g_free);
 
   for (gsize i = 0; i < G_N_ELEMENTS (algorithms); i++)
@@ -220,7 +233,7 @@ content_check (GantryContent *content, gboolean repair, char ***ret_problems, GC
   if (!ingest_sweep (self, repair, problems, error))
     return FALSE;
   g_ptr_array_add (problems, NULL);
-  *ret_problems = (char **) g_ptr_array_free (g_steal_pointer (&problems), FALSE);
+  *ret_problems = (char **)g_ptr_array_free (g_steal_pointer (&problems), FALSE);
   return TRUE;
 }
 

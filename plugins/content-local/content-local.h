@@ -9,7 +9,8 @@
 
 #include <gantry/content.h>
 
-typedef struct {
+typedef struct
+{
   GantryContent content;
   const GantryHost *host;
   int blobs_fd;
@@ -32,8 +33,8 @@ gboolean ingest_list (GantryContent *content, const char *const *filters, GPtrAr
                       GCancellable *cancellable, GError **error);
 gboolean ingest_status (GantryContent *content, const char *ref, GantryIngestStatus **ret_status,
                         GCancellable *cancellable, GError **error);
-/** Finds what a crash left of an ingest: data without notes, notes without data. @problems: (nullable): gets a line for each.
- * Does nothing while something is being written. */
+/** Finds what a crash left of an ingest: data without notes, notes without data. @problems: (nullable): gets
+ * a line for each. Does nothing while something is being written. */
 gboolean ingest_sweep (ContentLocal *self, gboolean remove, GPtrArray *problems, GError **error);
 gboolean ingest_abort (GantryContent *content, const char *ref, GCancellable *cancellable, GError **error);
 

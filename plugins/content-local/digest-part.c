@@ -10,7 +10,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (EVP_MD_CTX, EVP_MD_CTX_free)
 static void
 hash_free (Hash *self)
 {
-  EVP_MD_CTX_free ((EVP_MD_CTX *) self);
+  EVP_MD_CTX_free ((EVP_MD_CTX *)self);
 }
 
 static Hash *
@@ -19,7 +19,7 @@ hash_start (const char *algorithm, GError **error)
   g_autoptr (EVP_MD_CTX) context = EVP_MD_CTX_new ();
 
   if (context != NULL && EVP_DigestInit_ex (context, EVP_get_digestbyname (algorithm), NULL) == 1)
-    return (Hash *) g_steal_pointer (&context);
+    return (Hash *)g_steal_pointer (&context);
   gantry_throw (error, GANTRY_ERROR_INTERNAL, "hashing by %s failed", algorithm);
   return NULL;
 }
@@ -27,7 +27,7 @@ hash_start (const char *algorithm, GError **error)
 static gboolean
 hash_update (Hash *self, gconstpointer data, gsize length)
 {
-  return EVP_DigestUpdate ((EVP_MD_CTX *) self, data, length) == 1;
+  return EVP_DigestUpdate ((EVP_MD_CTX *)self, data, length) == 1;
 }
 
 static char *
@@ -38,7 +38,8 @@ hash_to_hex (Hash *self)
   unsigned length = 0;
   GString *text = g_string_new (NULL);
 
-  if (copy != NULL && EVP_MD_CTX_copy_ex (copy, (EVP_MD_CTX *) self) == 1 && EVP_DigestFinal_ex (copy, raw, &length) == 1)
+  if (copy != NULL && EVP_MD_CTX_copy_ex (copy, (EVP_MD_CTX *)self) == 1
+      && EVP_DigestFinal_ex (copy, raw, &length) == 1)
     for (unsigned i = 0; i < length; i++)
       g_string_append_printf (text, "%02x", raw[i]);
   return g_string_free (text, FALSE);
@@ -49,7 +50,8 @@ static const Hashing hashing = { hash_start, hash_update, hash_to_hex, hash_free
 gconstpointer
 gantry_part_get_table (void)
 {
-  /* Threads of pools may still end while the process does; what OpenSSL keeps for each is then freed by them, not lost by it. */
+  /* Threads of pools may still end while the process does; what OpenSSL keeps for each is then freed by them,
+   * not lost by it. */
   OPENSSL_init_crypto (OPENSSL_INIT_NO_ATEXIT, NULL);
   return &hashing;
 }

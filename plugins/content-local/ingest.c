@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Blobs that are being written. Order of a commit: the data is synced, then renamed to its digest, then the notes go, then the directory is
- * synced; a crash in between leaves an ingest that can be resumed, or a whole blob and stale notes. */
+ * Blobs that are being written. Order of a commit: the data is synced, then renamed to its digest, then the
+ * notes go, then the directory is synced; a crash in between leaves an ingest that can be resumed, or a whole
+ * blob and stale notes. */
 #include "content-local.h"
 
 #include <dirent.h>
@@ -13,13 +14,14 @@
 
 #include "digest.h"
 
-#define MAX_META 8192
+#define MAX_META     8192
 #define REHASH_CHUNK (1024 * 1024)
-#define WRITE_BACK (8 * 1024 * 1024)
+#define WRITE_BACK   (8 * 1024 * 1024)
 
 static GantryPart digest_part = GANTRY_PART ("content-local-digest");
 
-typedef struct {
+typedef struct
+{
   GantryIngest ingest;
   gint refs; /* (atomic) */
   ContentLocal *content;
@@ -74,7 +76,8 @@ static gboolean
 check_aborted (Ingest *self, GError **error)
 {
   return !g_atomic_int_get (&self->aborted)
-         || gantry_throw (error, GANTRY_ERROR_ABORTED, "ingest %s was aborted by somebody else: aborted", self->ref);
+         || gantry_throw (error, GANTRY_ERROR_ABORTED, "ingest %s was aborted by somebody else: aborted",
+                          self->ref);
 }
 
 static void
@@ -92,14 +95,14 @@ discard_files (Ingest *self)
 static GantryIngest *
 ingest_ref (GantryIngest *ingest)
 {
-  g_atomic_int_inc (&((Ingest *) ingest)->refs);
+  g_atomic_int_inc (&((Ingest *)ingest)->refs);
   return ingest;
 }
 
 static void
 ingest_unref (GantryIngest *ingest)
 {
-  Ingest *self = (Ingest *) ingest;
+  Ingest *self = (Ingest *)ingest;
 
   if (!g_atomic_int_dec_and_test (&self->refs))
     return;
@@ -121,14 +124,16 @@ write_back (Ingest *self)
 {
   if (self->offset - self->written_back < WRITE_BACK)
     return;
-  sync_file_range (self->fd, (off_t)self->written_back, (off_t)(self->offset - self->written_back), SYNC_FILE_RANGE_WRITE);
+  sync_file_range (self->fd, (off_t)self->written_back, (off_t)(self->offset - self->written_back),
+                   SYNC_FILE_RANGE_WRITE);
   self->written_back = self->offset;
 }
 
 static gboolean
-ingest_write (GantryIngest *ingest, gconstpointer data, gsize length, GCancellable *cancellable, GError **error)
+ingest_write (GantryIngest *ingest, gconstpointer data, gsize length, GCancellable *cancellable,
+              GError **error)
 {
-  Ingest *self = (Ingest *) ingest;
+  Ingest *self = (Ingest *)ingest;
 
   if (g_cancellable_set_error_if_cancelled (cancellable, error))
     return FALSE;
@@ -138,7 +143,8 @@ ingest_write (GantryIngest *ingest, gconstpointer data, gsize length, GCancellab
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "ingest %s is closed", self->ref);
   if (self->total != 0 && length > self->total - self->offset)
     return gantry_throw (error, GANTRY_ERROR_OUT_OF_RANGE,
-                         "ingest %s gets more than the %" G_GUINT64_FORMAT " bytes that were announced", self->ref, self->total);
+                         "ingest %s gets more than the %" G_GUINT64_FORMAT " bytes that were announced",
+                         self->ref, self->total);
   if (!gantry_write_all (self->fd, data, length, error))
     {
       g_prefix_error (error, "ingest %s: ", self->ref);
@@ -156,16 +162,17 @@ mtime_ns (int fd)
 {
   struct stat st;
 
-  return fd >= 0 && fstat (fd, &st) == 0 ? (gint64) st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec : 0;
+  return fd >= 0 && fstat (fd, &st) == 0 ? (gint64)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec : 0;
 }
 
 static gboolean
-ingest_get_status (GantryIngest *ingest, GantryIngestStatus **ret_status, GCancellable *cancellable, GError **error)
+ingest_get_status (GantryIngest *ingest, GantryIngestStatus **ret_status, GCancellable *cancellable,
+                   GError **error)
 {
-  Ingest *self = (Ingest *) ingest;
+  Ingest *self = (Ingest *)ingest;
 
-  *ret_status = gantry_ingest_status_new (self->ref, self->offset, self->total, self->expected, self->started_ns,
-                                          mtime_ns (self->fd));
+  *ret_status = gantry_ingest_status_new (self->ref, self->offset, self->total, self->expected,
+                                          self->started_ns, mtime_ns (self->fd));
   return TRUE;
 }
 
@@ -185,7 +192,7 @@ rehash (Ingest *self, guint64 length, GCancellable *cancellable, GError **error)
     }
   while (done < length)
     {
-      ssize_t n = pread (self->fd, buffer, (gsize) MIN (length - done, REHASH_CHUNK), (off_t) done);
+      ssize_t n = pread (self->fd, buffer, (gsize)MIN (length - done, REHASH_CHUNK), (off_t)done);
 
       if (g_cancellable_set_error_if_cancelled (cancellable, error))
         return FALSE;
@@ -193,10 +200,10 @@ rehash (Ingest *self, guint64 length, GCancellable *cancellable, GError **error)
         continue;
       if (n <= 0)
         return gantry_throw_errno (error, n < 0 ? errno : EIO, "ingest %s: reading it again", self->ref);
-      self->hashing->update (self->hash, buffer, (gsize) n);
-      done += (guint64) n;
+      self->hashing->update (self->hash, buffer, (gsize)n);
+      done += (guint64)n;
     }
-  if (lseek (self->fd, (off_t) length, SEEK_SET) < 0)
+  if (lseek (self->fd, (off_t)length, SEEK_SET) < 0)
     return gantry_throw_errno (error, errno, "ingest %s", self->ref);
   self->offset = length;
   self->written_back = length;
@@ -206,14 +213,14 @@ rehash (Ingest *self, guint64 length, GCancellable *cancellable, GError **error)
 static gboolean
 ingest_truncate (GantryIngest *ingest, guint64 offset, GCancellable *cancellable, GError **error)
 {
-  Ingest *self = (Ingest *) ingest;
+  Ingest *self = (Ingest *)ingest;
 
   if (!check_aborted (self, error))
     return FALSE;
   if (offset > self->offset)
-    return gantry_throw (error, GANTRY_ERROR_OUT_OF_RANGE, "ingest %s has only %" G_GUINT64_FORMAT " bytes", self->ref,
-                         self->offset);
-  if (ftruncate (self->fd, (off_t) offset) < 0)
+    return gantry_throw (error, GANTRY_ERROR_OUT_OF_RANGE, "ingest %s has only %" G_GUINT64_FORMAT " bytes",
+                         self->ref, self->offset);
+  if (ftruncate (self->fd, (off_t)offset) < 0)
     return gantry_throw_errno (error, errno, "ingest %s: cutting it back", self->ref);
   return rehash (self, offset, cancellable, error);
 }
@@ -229,7 +236,7 @@ current_digest (Ingest *self)
 static gboolean
 ingest_get_digest (GantryIngest *ingest, char **ret_digest, GCancellable *cancellable, GError **error)
 {
-  *ret_digest = current_digest ((Ingest *) ingest);
+  *ret_digest = current_digest ((Ingest *)ingest);
   return TRUE;
 }
 
@@ -238,17 +245,20 @@ verify (Ingest *self, guint64 expected_size, const char *expected_digest, const 
 {
   if (expected_size != 0 && expected_size != self->offset)
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
-                         "unexpected commit size %" G_GUINT64_FORMAT ", expected %" G_GUINT64_FORMAT ": failed precondition",
+                         "unexpected commit size %" G_GUINT64_FORMAT ", expected %" G_GUINT64_FORMAT
+                         ": failed precondition",
                          self->offset, expected_size);
   if (expected_digest != NULL && strcmp (expected_digest, digest) != 0)
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
-                         "unexpected commit digest %s, expected %s: failed precondition", digest, expected_digest);
+                         "unexpected commit digest %s, expected %s: failed precondition", digest,
+                         expected_digest);
   return TRUE;
 }
 
 /* What commit () was told and what open_ingest () was told both count. */
 static gboolean
-verify_all (Ingest *self, guint64 expected_size, const char *expected_digest, const char *digest, GError **error)
+verify_all (Ingest *self, guint64 expected_size, const char *expected_digest, const char *digest,
+            GError **error)
 {
   return verify (self, expected_size, expected_digest, digest, error)
          && verify (self, self->total, self->expected, digest, error);
@@ -293,7 +303,7 @@ static gboolean
 ingest_commit (GantryIngest *ingest, guint64 expected_size, const char *expected_digest, GVariant *labels,
                char **ret_digest, GCancellable *cancellable, GError **error)
 {
-  Ingest *self = (Ingest *) ingest;
+  Ingest *self = (Ingest *)ingest;
   g_autofree char *digest = NULL;
   g_autofree char *path = NULL;
   g_autoptr (GError) local = NULL;
@@ -337,7 +347,7 @@ ingest_commit (GantryIngest *ingest, guint64 expected_size, const char *expected
 static gboolean
 ingest_open_reader (GantryIngest *ingest, int *ret_fd, GCancellable *cancellable, GError **error)
 {
-  Ingest *self = (Ingest *) ingest;
+  Ingest *self = (Ingest *)ingest;
   int fd;
 
   if (self->fd < 0)
@@ -408,10 +418,11 @@ open_files (Ingest *self, GCancellable *cancellable, GError **error)
 
   if (resumed && self->total != 0 && old_total != 0 && self->total != old_total)
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
-                         "ingest %s was begun for %" G_GUINT64_FORMAT " bytes; abort it first", self->ref, old_total);
+                         "ingest %s was begun for %" G_GUINT64_FORMAT " bytes; abort it first", self->ref,
+                         old_total);
   if (resumed && self->expected != NULL && old_expected != NULL && strcmp (self->expected, old_expected) != 0)
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "ingest %s was begun for %s; abort it first", self->ref,
-                         old_expected);
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "ingest %s was begun for %s; abort it first", self->ref, old_expected);
   self->fd = openat (self->content->ingest_fd, self->data_name,
                      O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (resumed ? 0 : O_TRUNC), 0600);
   if (self->fd < 0 || fstat (self->fd, &st) < 0)
@@ -421,20 +432,21 @@ open_files (Ingest *self, GCancellable *cancellable, GError **error)
     self->total = old_total;
   if (self->expected == NULL)
     self->expected = g_steal_pointer (&old_expected);
-  return (resumed || write_meta (self, error)) && rehash (self, (guint64) st.st_size, cancellable, error);
+  return (resumed || write_meta (self, error)) && rehash (self, (guint64)st.st_size, cancellable, error);
 }
 
 gboolean
-ingest_open (GantryContent *content, const char *ref, guint64 total, const char *expected_digest, GantryIngest **ret_ingest,
-             GCancellable *cancellable, GError **error)
+ingest_open (GantryContent *content, const char *ref, guint64 total, const char *expected_digest,
+             GantryIngest **ret_ingest, GCancellable *cancellable, GError **error)
 {
-  ContentLocal *self = (ContentLocal *) content;
+  ContentLocal *self = (ContentLocal *)content;
   g_autofree char *path = NULL;
   Ingest *ingest;
 
   if (ref == NULL || ref[0] == '\0' || strlen (ref) > 2 * GANTRY_MAX_NAME || !g_utf8_validate (ref, -1, NULL))
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                         "an ingest ref must have 1 to %d characters of UTF-8: invalid argument", 2 * GANTRY_MAX_NAME);
+                         "an ingest ref must have 1 to %d characters of UTF-8: invalid argument",
+                         2 * GANTRY_MAX_NAME);
   if (expected_digest != NULL && !content_local_path (expected_digest, &path, error))
     return FALSE;
   if (expected_digest != NULL && content_local_has (self, expected_digest))
@@ -473,16 +485,16 @@ read_status (ContentLocal *self, const char *meta_name)
   data_name = name_of (ref, ".data");
   if (fstatat (self->ingest_fd, data_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
     return NULL;
-  return gantry_ingest_status_new (ref, (guint64) st.st_size, total, expected, started,
-                                   (gint64) st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec);
+  return gantry_ingest_status_new (ref, (guint64)st.st_size, total, expected, started,
+                                   (gint64)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec);
 }
 
 gboolean
-ingest_status (GantryContent *content, const char *ref, GantryIngestStatus **ret_status, GCancellable *cancellable,
-               GError **error)
+ingest_status (GantryContent *content, const char *ref, GantryIngestStatus **ret_status,
+               GCancellable *cancellable, GError **error)
 {
   g_autofree char *meta_name = name_of (ref, ".meta");
-  GantryIngestStatus *status = read_status ((ContentLocal *) content, meta_name);
+  GantryIngestStatus *status = read_status ((ContentLocal *)content, meta_name);
 
   if (status == NULL)
     return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "ingest ref \"%s\": not found", ref);
@@ -493,16 +505,17 @@ ingest_status (GantryContent *content, const char *ref, GantryIngestStatus **ret
 static const char *
 status_field (const char *const *path, guint n_path, gpointer object)
 {
-  return n_path == 1 && strcmp (path[0], "ref") == 0 ? ((GantryIngestStatus *) object)->ref : NULL;
+  return n_path == 1 && strcmp (path[0], "ref") == 0 ? ((GantryIngestStatus *)object)->ref : NULL;
 }
 
 gboolean
-ingest_list (GantryContent *content, const char *const *filters, GPtrArray **ret_statuses, GCancellable *cancellable,
-             GError **error)
+ingest_list (GantryContent *content, const char *const *filters, GPtrArray **ret_statuses,
+             GCancellable *cancellable, GError **error)
 {
-  ContentLocal *self = (ContentLocal *) content;
+  ContentLocal *self = (ContentLocal *)content;
   g_autoptr (GantryFilter) filter = gantry_filter_new (filters, error);
-  g_autoptr (GPtrArray) statuses = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_ingest_status_unref);
+  g_autoptr (GPtrArray) statuses
+      = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_ingest_status_unref);
   struct dirent *entry;
   DIR *dir;
   int fd;
@@ -535,7 +548,7 @@ ingest_list (GantryContent *content, const char *const *filters, GPtrArray **ret
 gboolean
 ingest_abort (GantryContent *content, const char *ref, GCancellable *cancellable, GError **error)
 {
-  ContentLocal *self = (ContentLocal *) content;
+  ContentLocal *self = (ContentLocal *)content;
   g_autofree char *meta_name = name_of (ref, ".meta"), *data_name = name_of (ref, ".data");
   gboolean found;
   Ingest *writer;
@@ -579,7 +592,8 @@ sweep_one (ContentLocal *self, const char *name, gboolean remove, GPtrArray *pro
     return;
   removed = remove && unlinkat (self->ingest_fd, name, 0) == 0;
   if (problems != NULL)
-    g_ptr_array_add (problems, g_strdup_printf ("ingest/%s belongs to no ingest%s", name, removed ? " (removed)" : ""));
+    g_ptr_array_add (problems,
+                     g_strdup_printf ("ingest/%s belongs to no ingest%s", name, removed ? " (removed)" : ""));
 }
 
 gboolean

@@ -4,7 +4,8 @@
 #include <gantry/content.h>
 #include <peer.h>
 
-typedef struct {
+typedef struct
+{
   GantryContent content;
   Peer *peer;
   const GantryHost *host;
@@ -14,5 +15,6 @@ ContentProxy *content_proxy_new (const GantryHost *host, GError **error);
 void content_proxy_free (ContentProxy *self);
 
 /** GantryContent.open_ingest. */
-gboolean content_proxy_open_ingest (GantryContent *content, const char *ref, guint64 total, const char *expected_digest,
-                                    GantryIngest **ret_ingest, GCancellable *cancellable, GError **error);
+gboolean content_proxy_open_ingest (GantryContent *content, const char *ref, guint64 total,
+                                    const char *expected_digest, GantryIngest **ret_ingest,
+                                    GCancellable *cancellable, GError **error);

@@ -23,7 +23,7 @@ events_local_init (const GantryHost *host, gpointer *ret_instance, GError **erro
 static gpointer
 events_local_get (gpointer instance, const char *type)
 {
-  return &((EventsLocal *) instance)->events;
+  return &((EventsLocal *)instance)->events;
 }
 
 static void

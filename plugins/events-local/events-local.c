@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Fan-out of events. Numbers come from the event log where there is one (the log's writer thread then calls sink () after each
- * commit), else from a counter that starts anew with the daemon. */
+ * Fan-out of events. Numbers come from the event log where there is one (the log's writer thread then calls
+ * sink () after each commit), else from a counter that starts anew with the daemon. */
 #include "events-local.h"
 
 #include <string.h>
@@ -9,10 +9,11 @@
 #include <filter.h>
 
 #define MAX_SUBSCRIBERS 4096
-#define MAX_PAYLOAD (1024 * 1024)
-#define REPLAY_PAGE 512
+#define MAX_PAYLOAD     (1024 * 1024)
+#define REPLAY_PAGE     512
 
-typedef struct {
+typedef struct
+{
   gint refs; /* (atomic): the table's and each scheduled dispatch's */
   EventsLocal *events;
   guint64 id;
@@ -37,7 +38,7 @@ subscriber_unref (gpointer data)
 
   if (!g_atomic_int_dec_and_test (&self->refs))
     return;
-  g_queue_clear_full (&self->queue, (GDestroyNotify) gantry_event_unref);
+  g_queue_clear_full (&self->queue, (GDestroyNotify)gantry_event_unref);
   gantry_filter_free (self->filter);
   g_main_context_unref (self->context);
   g_mutex_clear (&self->lock);
@@ -61,7 +62,8 @@ event_field (const char *const *path, guint n_path, gpointer object)
     return event->topic;
   if (n_path == 1 && strcmp (path[0], "namespace") == 0)
     return event->ns;
-  if (n_path == 2 && strcmp (path[0], "event") == 0 && g_variant_lookup (event->payload, path[1], "&s", &text))
+  if (n_path == 2 && strcmp (path[0], "event") == 0
+      && g_variant_lookup (event->payload, path[1], "&s", &text))
     return text;
   return NULL;
 }
@@ -120,18 +122,19 @@ array_unref (gpointer array)
   g_ptr_array_unref (array);
 }
 
-/* The same for many: one source a context instead of one each, which would wake it as often. Empties @woken (element-type Subscriber). */
+/* The same for many: one source a context instead of one each, which would wake it as often. Empties @woken
+ * (element-type Subscriber). */
 static void
 schedule_all (GPtrArray *woken)
 {
   while (woken->len > 0)
     {
-      GMainContext *context = ((Subscriber *) g_ptr_array_index (woken, 0))->context;
+      GMainContext *context = ((Subscriber *)g_ptr_array_index (woken, 0))->context;
       GPtrArray *together = g_ptr_array_new_with_free_func (subscriber_unref);
       g_autoptr (GSource) source = g_idle_source_new ();
 
       for (guint i = woken->len; i > 0; i--)
-        if (((Subscriber *) g_ptr_array_index (woken, i - 1))->context == context)
+        if (((Subscriber *)g_ptr_array_index (woken, i - 1))->context == context)
           g_ptr_array_add (together, g_ptr_array_remove_index_fast (woken, i - 1));
       g_source_set_priority (source, G_PRIORITY_DEFAULT);
       g_source_set_callback (source, dispatch_all, together, array_unref);
@@ -188,21 +191,21 @@ sink (GPtrArray *events, gpointer user_data)
 }
 
 static gboolean
-events_publish (GantryEvents *events, const char *ns, const char *topic, GVariant *payload, GCancellable *cancellable,
-                GError **error)
+events_publish (GantryEvents *events, const char *ns, const char *topic, GVariant *payload,
+                GCancellable *cancellable, GError **error)
 {
-  EventsLocal *self = (EventsLocal *) events;
+  EventsLocal *self = (EventsLocal *)events;
   g_autoptr (GVariant) held = g_variant_ref_sink (payload);
   g_autoptr (GantryEvent) event = NULL;
 
   if (topic == NULL || topic[0] != '/' || topic[1] == '\0' || strlen (topic) > GANTRY_MAX_NAME)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "topic \"%s\" must begin with \"/\": invalid argument",
-                         topic != NULL ? topic : "");
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "topic \"%s\" must begin with \"/\": invalid argument", topic != NULL ? topic : "");
   if (!g_variant_is_of_type (held, G_VARIANT_TYPE_VARDICT))
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the payload of %s is not a{sv}", topic);
   if (g_variant_get_size (held) > MAX_PAYLOAD)
-    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the payload of %s has more than %d bytes", topic,
-                         MAX_PAYLOAD);
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the payload of %s has more than %d bytes",
+                         topic, MAX_PAYLOAD);
   event = gantry_event_new (0, gantry_now_ns (), ns, topic, held);
   if (self->log != NULL)
     return gantry_event_log_append (self->log, event, cancellable, error);
@@ -217,7 +220,7 @@ events_publish (GantryEvents *events, const char *ns, const char *topic, GVarian
 static gboolean
 replay (EventsLocal *self, Subscriber *subscriber, guint64 cursor, guint64 until, GError **error)
 {
-  g_autoptr (GPtrArray) older = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_event_unref);
+  g_autoptr (GPtrArray) older = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_event_unref);
   guint64 lost = 0;
 
   while (self->log != NULL && cursor < until)
@@ -255,7 +258,7 @@ events_subscribe (GantryEvents *events, const char *const *filters, guint64 curs
                   GantryEventFunc func, gpointer user_data, GDestroyNotify destroy, guint64 *ret_id,
                   GCancellable *cancellable, GError **error)
 {
-  EventsLocal *self = (EventsLocal *) events;
+  EventsLocal *self = (EventsLocal *)events;
   GantryFilter *filter = gantry_filter_new (filters, error);
   Subscriber *subscriber;
   guint64 until;
@@ -266,7 +269,8 @@ events_subscribe (GantryEvents *events, const char *const *filters, guint64 curs
   subscriber->refs = 1;
   subscriber->events = self;
   subscriber->filter = filter;
-  subscriber->context = g_main_context_ref (context != NULL ? context : self->host->get_main_context (self->host));
+  subscriber->context
+      = g_main_context_ref (context != NULL ? context : self->host->get_main_context (self->host));
   subscriber->func = func;
   subscriber->user_data = user_data;
   subscriber->replaying = cursor != GANTRY_EVENTS_NOW;
@@ -278,8 +282,8 @@ events_subscribe (GantryEvents *events, const char *const *filters, guint64 curs
     {
       g_mutex_unlock (&self->lock);
       subscriber_unref (subscriber);
-      return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "there are %d subscribers to events already",
-                           MAX_SUBSCRIBERS);
+      return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                           "there are %d subscribers to events already", MAX_SUBSCRIBERS);
     }
   subscriber->id = ++self->last_id;
   until = self->last;
@@ -327,7 +331,7 @@ end_subscriber (Subscriber *self)
 static void
 events_unsubscribe (GantryEvents *events, guint64 id)
 {
-  EventsLocal *self = (EventsLocal *) events;
+  EventsLocal *self = (EventsLocal *)events;
   Subscriber *subscriber;
 
   g_mutex_lock (&self->lock);
@@ -342,7 +346,7 @@ events_unsubscribe (GantryEvents *events, guint64 id)
 static guint64
 events_get_cursor (GantryEvents *events)
 {
-  EventsLocal *self = (EventsLocal *) events;
+  EventsLocal *self = (EventsLocal *)events;
   guint64 last;
 
   g_mutex_lock (&self->lock);
@@ -367,7 +371,7 @@ events_local_new (const GantryHost *host, GantryEventLog *log, guint64 backlog)
   self->events.vtable = &vtable;
   self->host = host;
   self->log = log;
-  self->backlog = (guint) backlog;
+  self->backlog = (guint)backlog;
   g_mutex_init (&self->lock);
   g_mutex_init (&self->number_lock);
   self->subscribers = g_hash_table_new (g_int64_hash, g_int64_equal);

@@ -3,7 +3,8 @@
 
 #include <gantry/events.h>
 
-typedef struct {
+typedef struct
+{
   GantryEvents events;
   const GantryHost *host;
   GantryEventLog *log; /* (nullable) */

@@ -11,7 +11,7 @@ jobs_local_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 static gpointer
 jobs_local_get (gpointer instance, const char *type)
 {
-  return &((JobsLocal *) instance)->jobs;
+  return &((JobsLocal *)instance)->jobs;
 }
 
 static void

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Jobs in memory. Updates come from any thread and are merged; watchers hear of them in the main context, at most ten times a
- * second for each job. */
+ * Jobs in memory. Updates come from any thread and are merged; watchers hear of them in the main context, at
+ * most ten times a second for each job. */
 #include "jobs-local.h"
 
 #include <string.h>
 
 #define UPDATE_INTERVAL_MS 100
-#define KEEP_SECONDS 60
-#define MAX_JOBS 1024
-#define MAX_TOKEN 64
+#define KEEP_SECONDS       60
+#define MAX_JOBS           1024
+#define MAX_TOKEN          64
 
-typedef struct {
+typedef struct
+{
   GantryJob job;
   gint refs;   /* (atomic) */
   gint owners; /* (atomic): references outside the table */
@@ -20,8 +21,8 @@ typedef struct {
   guint32 uid;
   char *token;
   GCancellable *cancellable;
-  gulong chained;        /* handler on parent */
-  GCancellable *parent;  /* (nullable) */
+  gulong chained;       /* handler on parent */
+  GCancellable *parent; /* (nullable) */
 
   GMutex lock;
   GVariantDict *properties;
@@ -34,7 +35,8 @@ typedef struct {
   GSource *removal; /* (nullable); main context */
 } Job;
 
-typedef struct {
+typedef struct
+{
   guint64 id;
   GantryJobFunc func;
   gpointer user_data;
@@ -86,7 +88,7 @@ is_finished (Job *self)
 static GantryJob *
 job_ref (GantryJob *job)
 {
-  Job *self = (Job *) job;
+  Job *self = (Job *)job;
 
   g_atomic_int_inc (&self->owners);
   return &job_acquire (self)->job;
@@ -95,7 +97,7 @@ job_ref (GantryJob *job)
 static void
 job_unref (GantryJob *job)
 {
-  Job *self = (Job *) job;
+  Job *self = (Job *)job;
 
   if (g_atomic_int_dec_and_test (&self->owners) && !is_finished (self))
     {
@@ -109,7 +111,7 @@ job_unref (GantryJob *job)
 static guint64
 job_get_id (GantryJob *job)
 {
-  return ((Job *) job)->id;
+  return ((Job *)job)->id;
 }
 
 static guint64
@@ -128,11 +130,11 @@ estimate (Job *self)
   gint64 elapsed = MAX (g_get_monotonic_time () - self->started_us, 1);
   guint64 bytes = lookup_uint64 (self, "bytes");
   guint64 total = lookup_uint64 (self, "total-bytes");
-  guint64 rate = (guint64) ((double) bytes * G_USEC_PER_SEC / (double) elapsed);
+  guint64 rate = (guint64)((double)bytes * G_USEC_PER_SEC / (double)elapsed);
   gint64 end = 0;
 
   if (rate > 0 && total > bytes)
-    end = gantry_now_ns () + (gint64) ((double) (total - bytes) / (double) rate * 1e9);
+    end = gantry_now_ns () + (gint64)((double)(total - bytes) / (double)rate * 1e9);
   g_variant_dict_insert (self->properties, "rate", "t", rate);
   g_variant_dict_insert (self->properties, "expected-end-time", "x", end);
   g_hash_table_add (self->changed, g_strdup ("rate"));
@@ -142,7 +144,7 @@ estimate (Job *self)
 static GVariant *
 job_get_properties (GantryJob *job)
 {
-  Job *self = (Job *) job;
+  Job *self = (Job *)job;
   GVariant *copy;
 
   g_mutex_lock (&self->lock);
@@ -156,7 +158,7 @@ job_get_properties (GantryJob *job)
 static GCancellable *
 job_get_cancellable (GantryJob *job)
 {
-  return ((Job *) job)->cancellable;
+  return ((Job *)job)->cancellable;
 }
 
 static gboolean
@@ -289,7 +291,8 @@ merge (Job *self, const char *name, GVariant *value)
 {
   if (strcmp (name, "items") == 0 && g_variant_is_of_type (value, G_VARIANT_TYPE ("a{sa{sv}}")))
     {
-      g_autoptr (GVariant) old = g_variant_dict_lookup_value (self->properties, "items", G_VARIANT_TYPE ("a{sa{sv}}"));
+      g_autoptr (GVariant) old
+          = g_variant_dict_lookup_value (self->properties, "items", G_VARIANT_TYPE ("a{sa{sv}}"));
       g_auto (GVariantBuilder) builder = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE ("a{sa{sv}}"));
       g_autoptr (GHashTable) given = g_hash_table_new (g_str_hash, g_str_equal);
       GVariantIter iter;
@@ -299,7 +302,7 @@ merge (Job *self, const char *name, GVariant *value)
       g_variant_iter_init (&iter, value);
       while (g_variant_iter_loop (&iter, "{&s@a{sv}}", &key, &item))
         {
-          g_hash_table_add (given, (gpointer) key);
+          g_hash_table_add (given, (gpointer)key);
           g_variant_builder_add (&builder, "{s@a{sv}}", key, item);
         }
       if (old != NULL)
@@ -319,7 +322,7 @@ merge (Job *self, const char *name, GVariant *value)
 static void
 job_update (GantryJob *job, GVariant *changes)
 {
-  Job *self = (Job *) job;
+  Job *self = (Job *)job;
   g_autoptr (GVariant) held = g_variant_ref_sink (changes);
   gboolean wake = FALSE;
   GVariantIter iter;
@@ -343,7 +346,7 @@ job_update (GantryJob *job, GVariant *changes)
 static void
 job_finish (GantryJob *job, GVariant *result, const GError *failure)
 {
-  Job *self = (Job *) job;
+  Job *self = (Job *)job;
   g_autoptr (GVariant) held = result != NULL ? g_variant_ref_sink (result) : NULL;
   g_autoptr (GError) copy = failure != NULL ? g_error_copy (failure) : NULL;
 
@@ -389,7 +392,8 @@ validate_token (const char *token, GError **error)
       && (length == 0 || length > MAX_TOKEN
           || strspn (token, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_") != length))
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                         "job token \"%s\" must have 1 to %d characters of A-Z, a-z, 0-9 and _", token, MAX_TOKEN);
+                         "job token \"%s\" must have 1 to %d characters of A-Z, a-z, 0-9 and _", token,
+                         MAX_TOKEN);
   return TRUE;
 }
 
@@ -419,7 +423,8 @@ on_parent_cancelled (GCancellable *parent, gpointer data)
 }
 
 static Job *
-job_new (JobsLocal *self, const char *operation, const char *ns, const char *token, guint32 uid, GCancellable *cancellable)
+job_new (JobsLocal *self, const char *operation, const char *ns, const char *token, guint32 uid,
+         GCancellable *cancellable)
 {
   Job *job = g_new0 (Job, 1);
 
@@ -442,10 +447,10 @@ job_new (JobsLocal *self, const char *operation, const char *ns, const char *tok
   g_variant_dict_insert (job->properties, "started-at", "x", gantry_now_ns ());
   g_variant_dict_insert (job->properties, "cancelable", "b", TRUE);
   g_variant_dict_insert (job->properties, "phase", "s", "waiting");
-  g_variant_dict_insert (job->properties, "bytes", "t", (guint64) 0);
-  g_variant_dict_insert (job->properties, "total-bytes", "t", (guint64) 0);
-  g_variant_dict_insert (job->properties, "steps", "u", (guint32) 0);
-  g_variant_dict_insert (job->properties, "total-steps", "u", (guint32) 0);
+  g_variant_dict_insert (job->properties, "bytes", "t", (guint64)0);
+  g_variant_dict_insert (job->properties, "total-bytes", "t", (guint64)0);
+  g_variant_dict_insert (job->properties, "steps", "u", (guint32)0);
+  g_variant_dict_insert (job->properties, "total-steps", "u", (guint32)0);
   g_variant_dict_insert (job->properties, "finished", "b", FALSE);
   if (cancellable != NULL)
     {
@@ -457,10 +462,10 @@ job_new (JobsLocal *self, const char *operation, const char *ns, const char *tok
 }
 
 static gboolean
-jobs_create (GantryJobs *jobs, const char *operation, const char *ns, const char *token, guint32 uid, GantryJob **ret_job,
-             GCancellable *cancellable, GError **error)
+jobs_create (GantryJobs *jobs, const char *operation, const char *ns, const char *token, guint32 uid,
+             GantryJob **ret_job, GCancellable *cancellable, GError **error)
 {
-  JobsLocal *self = (JobsLocal *) jobs;
+  JobsLocal *self = (JobsLocal *)jobs;
   Job *job;
 
   if (!validate_token (token, error))
@@ -469,13 +474,14 @@ jobs_create (GantryJobs *jobs, const char *operation, const char *ns, const char
   if (token_taken (self, token, uid))
     {
       g_mutex_unlock (&self->lock);
-      return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "a job with the token \"%s\" is running", token);
+      return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "a job with the token \"%s\" is running",
+                           token);
     }
   if (g_hash_table_size (self->by_id) >= MAX_JOBS)
     {
       g_mutex_unlock (&self->lock);
-      return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "there are %d jobs already; wait for some to end",
-                           MAX_JOBS);
+      return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                           "there are %d jobs already; wait for some to end", MAX_JOBS);
     }
   job = job_new (self, operation, ns, token, uid, cancellable);
   job->id = ++self->last_id;
@@ -490,7 +496,7 @@ jobs_create (GantryJobs *jobs, const char *operation, const char *ns, const char
 static gboolean
 jobs_get (GantryJobs *jobs, guint64 id, GantryJob **ret_job, GCancellable *cancellable, GError **error)
 {
-  JobsLocal *self = (JobsLocal *) jobs;
+  JobsLocal *self = (JobsLocal *)jobs;
   Job *job;
 
   g_mutex_lock (&self->lock);
@@ -507,7 +513,7 @@ jobs_get (GantryJobs *jobs, guint64 id, GantryJob **ret_job, GCancellable *cance
 static int
 compare_ids (gconstpointer a, gconstpointer b)
 {
-  guint64 x = (*(Job *const *) a)->id, y = (*(Job *const *) b)->id;
+  guint64 x = (*(Job *const *)a)->id, y = (*(Job *const *)b)->id;
 
   return (x > y) - (x < y);
 }
@@ -515,8 +521,8 @@ compare_ids (gconstpointer a, gconstpointer b)
 static GPtrArray *
 jobs_list (GantryJobs *jobs)
 {
-  JobsLocal *self = (JobsLocal *) jobs;
-  GPtrArray *list = g_ptr_array_new_with_free_func ((GDestroyNotify) job_unref);
+  JobsLocal *self = (JobsLocal *)jobs;
+  GPtrArray *list = g_ptr_array_new_with_free_func ((GDestroyNotify)job_unref);
   GHashTableIter iter;
   gpointer job;
 
@@ -538,11 +544,12 @@ jobs_cancel (GantryJobs *jobs, guint64 id, GCancellable *cancellable, GError **e
 
   if (!jobs_get (jobs, id, &job, cancellable, error))
     return FALSE;
-  if (is_finished ((Job *) job))
+  if (is_finished ((Job *)job))
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "job %" G_GUINT64_FORMAT " has ended", id);
   properties = gantry_job_get_properties (job);
   if (g_variant_lookup (properties, "cancelable", "b", &cancelable) && !cancelable)
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "job %" G_GUINT64_FORMAT " can't be cancelled", id);
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "job %" G_GUINT64_FORMAT " can't be cancelled", id);
   g_cancellable_cancel (gantry_job_get_cancellable (job));
   return TRUE;
 }
@@ -550,7 +557,7 @@ jobs_cancel (GantryJobs *jobs, guint64 id, GCancellable *cancellable, GError **e
 static guint64
 jobs_watch (GantryJobs *jobs, GantryJobFunc func, gpointer user_data)
 {
-  JobsLocal *self = (JobsLocal *) jobs;
+  JobsLocal *self = (JobsLocal *)jobs;
   Watch watch = { 0, func, user_data };
 
   g_mutex_lock (&self->lock);
@@ -563,7 +570,7 @@ jobs_watch (GantryJobs *jobs, GantryJobFunc func, gpointer user_data)
 static void
 jobs_unwatch (GantryJobs *jobs, guint64 id)
 {
-  JobsLocal *self = (JobsLocal *) jobs;
+  JobsLocal *self = (JobsLocal *)jobs;
 
   g_mutex_lock (&self->lock);
   for (guint i = 0; i < self->watches->len; i++)
@@ -594,7 +601,7 @@ jobs_local_new (const GantryHost *host)
   self->host = host;
   g_mutex_init (&self->lock);
   self->by_id = g_hash_table_new_full (g_int64_hash, g_int64_equal, NULL, job_release);
-  self->tells = g_hash_table_new_full (NULL, NULL, (GDestroyNotify) g_source_unref, NULL);
+  self->tells = g_hash_table_new_full (NULL, NULL, (GDestroyNotify)g_source_unref, NULL);
   self->watches = g_array_new (FALSE, FALSE, sizeof (Watch));
   return self;
 }

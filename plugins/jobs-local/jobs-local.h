@@ -3,7 +3,8 @@
 
 #include <gantry/jobs.h>
 
-typedef struct {
+typedef struct
+{
   GantryJobs jobs;
   const GantryHost *host;
 

@@ -5,11 +5,12 @@
 
 #include <string.h>
 
-#define MAX_CHANGES 4096
+#define MAX_CHANGES    4096
 #define MAX_IDENTIFIER 76
-#define MAX_FIELDS (16 * 1024 * 1024)
+#define MAX_FIELDS     (16 * 1024 * 1024)
 
-typedef struct {
+typedef struct
+{
   MetadataSqlite *self;
   GPtrArray *changes;
   GPtrArray *records; /* what each became */
@@ -37,19 +38,23 @@ is_identifier (const char *id)
 static gboolean
 validate_id (const char *kind, const char *id, GError **error)
 {
-  gboolean identifier = g_strcmp0 (kind, GANTRY_KIND_NAMESPACE) == 0 || g_strcmp0 (kind, GANTRY_KIND_CONTAINER) == 0
+  gboolean identifier = g_strcmp0 (kind, GANTRY_KIND_NAMESPACE) == 0
+                        || g_strcmp0 (kind, GANTRY_KIND_CONTAINER) == 0
                         || g_strcmp0 (kind, GANTRY_KIND_SANDBOX) == 0;
   gsize max = identifier ? MAX_IDENTIFIER : 2 * GANTRY_MAX_NAME;
 
   if (id == NULL || id[0] == '\0')
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "identifier must not be empty: invalid argument");
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "identifier must not be empty: invalid argument");
   if (strlen (id) > max)
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                         "identifier \"%s\" greater than maximum length (%" G_GSIZE_FORMAT " characters): invalid argument", id,
-                         max);
+                         "identifier \"%s\" greater than maximum length (%" G_GSIZE_FORMAT
+                         " characters): invalid argument",
+                         id, max);
   if (identifier && !is_identifier (id))
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                         "identifier \"%s\" must match ^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$: invalid argument", id);
+    return gantry_throw (
+        error, GANTRY_ERROR_INVALID_ARGUMENT,
+        "identifier \"%s\" must match ^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$: invalid argument", id);
   if (!g_utf8_validate (id, -1, NULL))
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "an identifier of kind %s is not UTF-8", kind);
   return TRUE;
@@ -67,7 +72,8 @@ changes_validate_labels (GVariant *labels, GError **error)
   while (g_variant_iter_next (&iter, "{&s&s}", &key, &value))
     if (strlen (key) + strlen (value) > GANTRY_MAX_LABEL)
       return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                           "label key and value length (%" G_GSIZE_FORMAT " bytes) greater than maximum size (%d bytes), key: %.10s:"
+                           "label key and value length (%" G_GSIZE_FORMAT
+                           " bytes) greater than maximum size (%d bytes), key: %.10s:"
                            " invalid argument",
                            strlen (key) + strlen (value), GANTRY_MAX_LABEL, key);
   return TRUE;
@@ -82,9 +88,10 @@ validate_mask (GantryChange *change, GError **error)
 
       if (strcmp (path, "labels") != 0 && strcmp (path, "fields") != 0 && !g_str_has_prefix (path, "labels.")
           && !g_str_has_prefix (path, "fields."))
-        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                             "cannot update \"%s\" field of %s \"%s\", only labels and fields: invalid argument", path,
-                             change->record->kind, change->record->id);
+        return gantry_throw (
+            error, GANTRY_ERROR_INVALID_ARGUMENT,
+            "cannot update \"%s\" field of %s \"%s\", only labels and fields: invalid argument", path,
+            change->record->kind, change->record->id);
     }
   return TRUE;
 }
@@ -106,8 +113,8 @@ validate_change (GantryChange *change, GError **error)
       return FALSE;
     }
   if (record->fields != NULL && g_variant_get_size (record->fields) > MAX_FIELDS)
-    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "%s \"%s\" has more than %d bytes of fields", record->kind,
-                         record->id, MAX_FIELDS);
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "%s \"%s\" has more than %d bytes of fields",
+                         record->kind, record->id, MAX_FIELDS);
   return validate_mask (change, error) && changes_validate_labels (record->labels, error);
 }
 
@@ -117,9 +124,11 @@ mask_has (const char *const *mask, const char *path)
   return mask == NULL || g_strv_contains (mask, path);
 }
 
-/* Takes those entries of @mask that begin with @prefix from @new_dict (or removes them) and keeps the others of @old. */
+/* Takes those entries of @mask that begin with @prefix from @new_dict (or removes them) and keeps the others
+ * of @old. */
 static GVariant *
-merge_dict (GVariant *old, GVariant *new_dict, const GVariantType *type, const char *const *mask, const char *prefix)
+merge_dict (GVariant *old, GVariant *new_dict, const GVariantType *type, const char *const *mask,
+            const char *prefix)
 {
   g_autoptr (GVariantBuilder) builder = g_variant_builder_new (type);
   GVariantIter iter;
@@ -208,7 +217,8 @@ write_labels (Connection *connection, GantryRecord *record, GError **error)
 }
 
 static gboolean
-run_keyed (Connection *connection, const char *sql, const char *a, const char *b, const char *c, GError **error)
+run_keyed (Connection *connection, const char *sql, const char *a, const char *b, const char *c,
+           GError **error)
 {
   sqlite3_stmt *stmt = connection_prepare (connection, sql, error);
 
@@ -221,7 +231,8 @@ run_keyed (Connection *connection, const char *sql, const char *a, const char *b
   return connection_run (connection, stmt, error);
 }
 
-/* A blob, snapshot or activation may have nobody who holds it, from the beginning or since its labels changed; a lease may hold less than before. */
+/* A blob, snapshot or activation may have nobody who holds it, from the beginning or since its labels
+ * changed; a lease may hold less than before. */
 static gboolean
 note_candidates (Connection *connection, GantryRecord *record, GError **error)
 {
@@ -236,12 +247,13 @@ note_candidates (Connection *connection, GantryRecord *record, GError **error)
 static gboolean
 write_record (Connection *connection, GantryRecord *record, GError **error)
 {
-  sqlite3_stmt *stmt = connection_prepare (connection,
-                                           "INSERT INTO record (kind, ns, id, labels, fields, created, updated, revision)"
-                                           " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, ns, id) DO UPDATE SET"
-                                           " labels=excluded.labels, fields=excluded.fields, created=excluded.created,"
-                                           " updated=excluded.updated, revision=excluded.revision",
-                                           error);
+  sqlite3_stmt *stmt
+      = connection_prepare (connection,
+                            "INSERT INTO record (kind, ns, id, labels, fields, created, updated, revision)"
+                            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, ns, id) DO UPDATE SET"
+                            " labels=excluded.labels, fields=excluded.fields, created=excluded.created,"
+                            " updated=excluded.updated, revision=excluded.revision",
+                            error);
 
   if (stmt == NULL)
     return FALSE;
@@ -252,11 +264,11 @@ write_record (Connection *connection, GantryRecord *record, GError **error)
   bind_variant (stmt, 5, record->fields);
   sqlite3_bind_int64 (stmt, 6, record->created_ns);
   sqlite3_bind_int64 (stmt, 7, record->updated_ns);
-  sqlite3_bind_int64 (stmt, 8, (sqlite3_int64) record->revision);
+  sqlite3_bind_int64 (stmt, 8, (sqlite3_int64)record->revision);
   return connection_run (connection, stmt, error)
          && (record->revision == 1
-             || (run_keyed (connection, "DELETE FROM label WHERE kind=? AND ns=? AND id=?", record->kind, record->ns,
-                            record->id, error)
+             || (run_keyed (connection, "DELETE FROM label WHERE kind=? AND ns=? AND id=?", record->kind,
+                            record->ns, record->id, error)
                  && expiry_remove (connection, record->ns, record->kind, record->id, error)))
          && write_labels (connection, record, error) && expiry_write (connection, record, error)
          && edges_write (connection, record, error) && note_candidates (connection, record, error);
@@ -266,24 +278,25 @@ static gboolean
 erase_record (Connection *connection, GantryRecord *record, GError **error)
 {
   return candidates_add_held (connection, record->ns, record->kind, record->id, error)
-         && run_keyed (connection, "DELETE FROM record WHERE kind=? AND ns=? AND id=?", record->kind, record->ns, record->id,
-                       error)
-         && run_keyed (connection, "DELETE FROM label WHERE kind=? AND ns=? AND id=?", record->kind, record->ns, record->id,
-                       error)
+         && run_keyed (connection, "DELETE FROM record WHERE kind=? AND ns=? AND id=?", record->kind,
+                       record->ns, record->id, error)
+         && run_keyed (connection, "DELETE FROM label WHERE kind=? AND ns=? AND id=?", record->kind,
+                       record->ns, record->id, error)
          && edges_remove (connection, record->ns, record->kind, record->id, error)
          && expiry_remove (connection, record->ns, record->kind, record->id, error)
          && (strcmp (record->kind, GANTRY_KIND_LEASE) != 0
-             || run_keyed (connection, "DELETE FROM lease_item WHERE ns=? AND lease=?", record->ns, record->id, NULL,
-                           error));
+             || run_keyed (connection, "DELETE FROM lease_item WHERE ns=? AND lease=?", record->ns,
+                           record->id, NULL, error));
 }
 
 static gboolean
 ensure_namespace (Connection *connection, const char *ns, GError **error)
 {
-  sqlite3_stmt *stmt = connection_prepare (connection,
-                                           "INSERT OR IGNORE INTO record (kind, ns, id, created, updated, revision)"
-                                           " VALUES ('namespace', '', ?1, ?2, ?2, 1)",
-                                           error);
+  sqlite3_stmt *stmt
+      = connection_prepare (connection,
+                            "INSERT OR IGNORE INTO record (kind, ns, id, created, updated, revision)"
+                            " VALUES ('namespace', '', ?1, ?2, ?2, 1)",
+                            error);
 
   if (stmt == NULL)
     return FALSE;
@@ -295,10 +308,11 @@ ensure_namespace (Connection *connection, const char *ns, GError **error)
 static gboolean
 check_namespace_empty (Connection *connection, const char *ns, GError **error)
 {
-  sqlite3_stmt *stmt = connection_prepare (connection,
-                                           "SELECT DISTINCT kind FROM record WHERE kind IN ('image', 'content', 'snapshot',"
-                                           " 'container', 'sandbox') AND ns=? ORDER BY kind",
-                                           error);
+  sqlite3_stmt *stmt
+      = connection_prepare (connection,
+                            "SELECT DISTINCT kind FROM record WHERE kind IN ('image', 'content', 'snapshot',"
+                            " 'container', 'sandbox') AND ns=? ORDER BY kind",
+                            error);
   /* What an empty namespace may still have. */
   static const char *const leftovers[] = {
     "DELETE FROM lease_item WHERE ns=?1 AND ?2=''",
@@ -319,7 +333,8 @@ check_namespace_empty (Connection *connection, const char *ns, GError **error)
   sqlite3_reset (stmt);
   if (kinds->len > 0)
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
-                         "namespace \"%s\" must be empty, but it still has %s: failed precondition", ns, kinds->str);
+                         "namespace \"%s\" must be empty, but it still has %s: failed precondition", ns,
+                         kinds->str);
   for (gsize i = 0; i < G_N_ELEMENTS (leftovers); i++)
     if (!run_keyed (connection, leftovers[i], ns, "", NULL, error))
       return FALSE;
@@ -342,29 +357,32 @@ check_no_children (Connection *connection, GantryRecord *record, GError **error)
   children = sqlite3_step (stmt) == SQLITE_ROW;
   sqlite3_reset (stmt);
   return !children
-         || gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "cannot remove snapshot with child: failed precondition");
+         || gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                          "cannot remove snapshot with child: failed precondition");
 }
 
 static gboolean
-lease_change (Connection *connection, const char *ns, const char *lease, const char *kind, const char *id, gboolean add,
-              GError **error)
+lease_change (Connection *connection, const char *ns, const char *lease, const char *kind, const char *id,
+              gboolean add, GError **error)
 {
   g_autoptr (GantryRecord) record = records_read (connection, GANTRY_KIND_LEASE, ns, lease, error);
   sqlite3_stmt *stmt;
 
   if (record == NULL)
     return FALSE;
-  stmt = connection_prepare (connection,
-                             add ? "INSERT OR IGNORE INTO lease_item (ns, lease, kind, id) VALUES (?, ?, ?, ?)"
-                                 : "DELETE FROM lease_item WHERE ns=? AND lease=? AND kind=? AND id=?",
-                             error);
+  stmt
+      = connection_prepare (connection,
+                            add ? "INSERT OR IGNORE INTO lease_item (ns, lease, kind, id) VALUES (?, ?, ?, ?)"
+                                : "DELETE FROM lease_item WHERE ns=? AND lease=? AND kind=? AND id=?",
+                            error);
   if (stmt == NULL)
     return FALSE;
   bind_text (stmt, 1, ns);
   bind_text (stmt, 2, lease);
   bind_text (stmt, 3, kind);
   bind_text (stmt, 4, id);
-  return connection_run (connection, stmt, error) && (add || candidates_add (connection, ns, kind, id, error));
+  return connection_run (connection, stmt, error)
+         && (add || candidates_add (connection, ns, kind, id, error));
 }
 
 static void
@@ -389,7 +407,8 @@ static GVariant *
 make_payload (GantryRecord *record)
 {
   g_auto (GVariantBuilder) builder = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE_VARDICT);
-  gboolean named = strcmp (record->kind, GANTRY_KIND_IMAGE) == 0 || strcmp (record->kind, GANTRY_KIND_NAMESPACE) == 0;
+  gboolean named
+      = strcmp (record->kind, GANTRY_KIND_IMAGE) == 0 || strcmp (record->kind, GANTRY_KIND_NAMESPACE) == 0;
   const char *key = strcmp (record->kind, GANTRY_KIND_CONTENT) == 0 ? "digest" : named ? "name" : "id";
 
   g_variant_builder_add (&builder, "{sv}", key, g_variant_new_string (record->id));
@@ -413,10 +432,13 @@ make_payload (GantryRecord *record)
 }
 
 static gboolean
-announce (Connection *connection, GantryChange *change, GantryRecord *record, gboolean existed, GError **error)
+announce (Connection *connection, GantryChange *change, GantryRecord *record, gboolean existed,
+          GError **error)
 {
   static const char *const plurals[][2] = {
-    { GANTRY_KIND_NAMESPACE, "namespaces" }, { GANTRY_KIND_IMAGE, "images" },     { GANTRY_KIND_CONTAINER, "containers" },
+    { GANTRY_KIND_NAMESPACE, "namespaces" },
+    { GANTRY_KIND_IMAGE, "images" },
+    { GANTRY_KIND_CONTAINER, "containers" },
     { GANTRY_KIND_CONTENT, "content" },
   };
   g_autoptr (GantryEvent) event = NULL;
@@ -429,7 +451,8 @@ announce (Connection *connection, GantryChange *change, GantryRecord *record, gb
       topic = g_strconcat ("/", plurals[i][1], "/", verb, NULL);
   if (topic == NULL || topic[0] == '\0')
     return TRUE;
-  event = gantry_event_new (0, gantry_now_ns (), strcmp (record->kind, GANTRY_KIND_NAMESPACE) == 0 ? record->id : record->ns,
+  event = gantry_event_new (0, gantry_now_ns (),
+                            strcmp (record->kind, GANTRY_KIND_NAMESPACE) == 0 ? record->id : record->ns,
                             topic, change->payload != NULL ? change->payload : make_payload (record));
   return connection_announce (connection, event, error);
 }
@@ -438,8 +461,9 @@ static GantryRecord *
 merged_record (GantryChange *change, GantryRecord *old)
 {
   GantryRecord *given = change->record;
-  const char *const *mask = (const char *const *) change->mask;
-  gboolean whole = old == NULL || change->change == GANTRY_CHANGE_PUT || change->change == GANTRY_CHANGE_RENAME;
+  const char *const *mask = (const char *const *)change->mask;
+  gboolean whole
+      = old == NULL || change->change == GANTRY_CHANGE_PUT || change->change == GANTRY_CHANGE_RENAME;
   GVariant *labels = given->labels, *fields = given->fields;
   GantryRecord *record;
 
@@ -454,10 +478,13 @@ merged_record (GantryChange *change, GantryRecord *old)
       labels = changes_merge_labels (old->labels, given->labels, mask);
       fields = merge_fields (old->fields, given->fields, mask);
     }
-  record = gantry_record_new (given->kind, given->ns, change->change == GANTRY_CHANGE_RENAME ? change->new_id : given->id,
-                              labels, fields);
+  record = gantry_record_new (given->kind, given->ns,
+                              change->change == GANTRY_CHANGE_RENAME ? change->new_id : given->id, labels,
+                              fields);
   record->updated_ns = gantry_now_ns ();
-  record->created_ns = old != NULL ? old->created_ns : given->created_ns != 0 ? given->created_ns : record->updated_ns;
+  record->created_ns = old != NULL              ? old->created_ns
+                       : given->created_ns != 0 ? given->created_ns
+                                                : record->updated_ns;
   record->revision = old != NULL ? old->revision + 1 : 1;
   return record;
 }
@@ -472,11 +499,12 @@ check_preconditions (Connection *connection, GantryChange *change, GantryRecord 
   if (old != NULL && change->change == GANTRY_CHANGE_CREATE)
     return records_throw_exists (given->kind, given->ns, given->id, error);
   if (change->if_revision != 0 && (old == NULL || old->revision != change->if_revision))
-    return gantry_throw (error, GANTRY_ERROR_ABORTED, "%s \"%s\" was changed by somebody else; read it again", given->kind,
-                         given->id);
+    return gantry_throw (error, GANTRY_ERROR_ABORTED, "%s \"%s\" was changed by somebody else; read it again",
+                         given->kind, given->id);
   if (change->change == GANTRY_CHANGE_RENAME && strcmp (change->new_id, given->id) != 0)
     {
-      g_autoptr (GantryRecord) taken = records_read (connection, given->kind, given->ns, change->new_id, NULL);
+      g_autoptr (GantryRecord) taken
+          = records_read (connection, given->kind, given->ns, change->new_id, NULL);
 
       if (taken != NULL)
         return records_throw_exists (given->kind, given->ns, change->new_id, error);
@@ -508,7 +536,8 @@ apply_one (Connection *connection, Apply *apply, GantryChange *change, GError **
   if (change->change == GANTRY_CHANGE_DELETE)
     {
       apply->garbage |= strcmp (given->kind, GANTRY_KIND_INTENT) != 0;
-      if ((strcmp (given->kind, GANTRY_KIND_NAMESPACE) == 0 && !check_namespace_empty (connection, given->id, error))
+      if ((strcmp (given->kind, GANTRY_KIND_NAMESPACE) == 0
+           && !check_namespace_empty (connection, given->id, error))
           || (strcmp (given->kind, GANTRY_KIND_SNAPSHOT) == 0 && !check_no_children (connection, old, error))
           || !erase_record (connection, old, error) || !garbage_remember_record (connection, old, error)
           || !announce (connection, change, old, TRUE, error))
@@ -557,21 +586,24 @@ needs_sync (GPtrArray *changes)
     {
       GantryChange *change = g_ptr_array_index (changes, i);
 
-      if (!is_relaxed (change) && (change->record == NULL || g_strcmp0 (change->record->kind, GANTRY_KIND_INTENT) != 0))
+      if (!is_relaxed (change)
+          && (change->record == NULL || g_strcmp0 (change->record->kind, GANTRY_KIND_INTENT) != 0))
         return TRUE;
     }
   return FALSE;
 }
 
 gboolean
-changes_apply (GantryMetadata *self, GPtrArray *changes, GPtrArray **ret_records, GCancellable *cancellable, GError **error)
+changes_apply (GantryMetadata *self, GPtrArray *changes, GPtrArray **ret_records, GCancellable *cancellable,
+               GError **error)
 {
   MetadataSqlite *instance = METADATA_SQLITE_FROM (self, metadata);
-  g_autoptr (GPtrArray) records = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_record_unref);
+  g_autoptr (GPtrArray) records = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_record_unref);
   Apply apply = { .self = instance, .changes = changes, .records = records };
 
   if (changes->len > MAX_CHANGES)
-    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "more than %d changes in one transaction", MAX_CHANGES);
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "more than %d changes in one transaction",
+                         MAX_CHANGES);
   if (!database_write (instance->database, needs_sync (changes), apply_all, &apply, cancellable, error))
     return FALSE;
   if (apply.garbage)

@@ -11,25 +11,29 @@
 
 #define MAX_QUEUE 65536
 #define MAX_BATCH 512
-/* For how long at most a batch waits for writers that were there a moment ago, and how many batches do not after one waited for nobody. */
-#define MAX_PAUSE_US 2000
+/* For how long at most a batch waits for writers that were there a moment ago, and how many batches do not
+ * after one waited for nobody. */
+#define MAX_PAUSE_US      2000
 #define IMPATIENT_BATCHES 16
-#define MAX_READERS 4
+#define MAX_READERS       4
 /* Events are trimmed in strides, so that most commits do not touch the old end of the table. */
 #define TRIM_STRIDE 512
 /* How long a read transaction may last: what another process changes (a repair by hand) is seen after it. */
 #define MAX_READ_US 10000
 
-struct _Connection {
+struct _Connection
+{
   Database *database;
   sqlite3 *handle;
   GHashTable *statements; /* of SQL literal (by address) to sqlite3_stmt */
-  gboolean roomy;         /* the reader that is taken first keeps more pages, so that lists asked for again and again are not read again */
-  gint seen;              /* a reader's: the number of commits when its transaction began */
-  gint64 begun;           /* and the time */
+  gboolean roomy; /* the reader that is taken first keeps more pages, so that lists asked for again and again
+                     are not read again */
+  gint seen;      /* a reader's: the number of commits when its transaction began */
+  gint64 begun;   /* and the time */
 };
 
-typedef struct {
+typedef struct
+{
   WriteFunc func;
   gpointer data;
   GDestroyNotify destroy; /* set for queued writes that nobody waits for */
@@ -41,7 +45,8 @@ typedef struct {
   GError *error;
 } Write;
 
-struct _Database {
+struct _Database
+{
   char *path;
   guint64 max_events;
 
@@ -97,9 +102,10 @@ column_variant (sqlite3_stmt *stmt, int at, const GVariantType *type)
 
   if (sqlite3_column_type (stmt, at) == SQLITE_NULL)
     return NULL;
-  /* Trusted: we wrote it, and looking whether every byte of every spec is normal costs more than reading it. Should the file be damaged,
-   * GVariant still checks its frame, and the byte behind the end stops a string that has lost its own. */
-  size = (gsize) sqlite3_column_bytes (stmt, at);
+  /* Trusted: we wrote it, and looking whether every byte of every spec is normal costs more than reading it.
+   * Should the file be damaged, GVariant still checks its frame, and the byte behind the end stops a string
+   * that has lost its own. */
+  size = (gsize)sqlite3_column_bytes (stmt, at);
   copy = g_malloc (size + 1);
   if (size > 0)
     memcpy (copy, sqlite3_column_blob (stmt, at), size);
@@ -110,7 +116,7 @@ column_variant (sqlite3_stmt *stmt, int at, const GVariantType *type)
 const char *
 column_text (sqlite3_stmt *stmt, int at)
 {
-  return (const char *) sqlite3_column_text (stmt, at);
+  return (const char *)sqlite3_column_text (stmt, at);
 }
 
 gboolean
@@ -125,8 +131,11 @@ connection_throw (Connection *self, const char *what, GError **error)
     class = GANTRY_ERROR_DATA_LOSS;
   else if (code == SQLITE_BUSY || code == SQLITE_LOCKED)
     class = GANTRY_ERROR_ABORTED;
-  return gantry_throw (error, class, "metadata database %s: %s: %s%s", self->database->path, what, sqlite3_errmsg (self->handle),
-                       class == GANTRY_ERROR_DATA_LOSS ? "; restore it from a backup, or move it away and begin anew" : "");
+  return gantry_throw (error, class, "metadata database %s: %s: %s%s", self->database->path, what,
+                       sqlite3_errmsg (self->handle),
+                       class == GANTRY_ERROR_DATA_LOSS
+                           ? "; restore it from a backup, or move it away and begin anew"
+                           : "");
 }
 
 sqlite3_stmt *
@@ -145,7 +154,7 @@ connection_prepare (Connection *self, const char *sql, GError **error)
       connection_throw (self, "preparing a statement", error);
       return NULL;
     }
-  g_hash_table_insert (self->statements, (gpointer) sql, stmt);
+  g_hash_table_insert (self->statements, (gpointer)sql, stmt);
   return stmt;
 }
 
@@ -217,7 +226,8 @@ finalize_statement (gpointer stmt)
 static const char for_reading[] = "PRAGMA cache_size=-1024";
 static const char for_writing[] = "PRAGMA synchronous=FULL; PRAGMA journal_mode=WAL; PRAGMA cache_size=-4096;"
                                   " PRAGMA wal_autocheckpoint=8192";
-static const char for_drafting[] = "PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL";
+static const char for_drafting[]
+    = "PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL";
 
 /* @settings: one of the above. */
 static Connection *
@@ -225,7 +235,8 @@ connection_new (Database *database, const char *path, const char *settings, GErr
 {
   g_autoptr (Connection) self = g_new0 (Connection, 1);
   gboolean reader = settings == for_reading;
-  int flags = SQLITE_OPEN_NOMUTEX | (reader ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+  int flags
+      = SQLITE_OPEN_NOMUTEX | (reader ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
 
   self->database = database;
   self->statements = g_hash_table_new_full (NULL, NULL, NULL, finalize_statement);
@@ -247,12 +258,13 @@ connection_announce (Connection *self, GantryEvent *event, GError **error)
 {
   Database *database = self->database;
   sqlite3_stmt *stmt
-      = connection_prepare (self, "INSERT INTO event (seq, time, ns, topic, payload) VALUES (?, ?, ?, ?, ?)", error);
+      = connection_prepare (self, "INSERT INTO event (seq, time, ns, topic, payload) VALUES (?, ?, ?, ?, ?)",
+                            error);
 
   if (stmt == NULL)
     return FALSE;
   event->seq = database->next_event;
-  sqlite3_bind_int64 (stmt, 1, (sqlite3_int64) event->seq);
+  sqlite3_bind_int64 (stmt, 1, (sqlite3_int64)event->seq);
   sqlite3_bind_int64 (stmt, 2, event->time_ns);
   bind_text (stmt, 3, event->ns);
   bind_text (stmt, 4, event->topic);
@@ -273,7 +285,8 @@ end_read (Connection *self)
     g_warning ("%s", error->message);
 }
 
-/* A read transaction lasts over many reads, until something has been committed since: to begin and end one costs more than a look-up. */
+/* A read transaction lasts over many reads, until something has been committed since: to begin and end one
+ * costs more than a look-up. */
 static gboolean
 begin_read (Connection *self, GError **error)
 {
@@ -295,12 +308,13 @@ trim_events (Connection *self, GError **error)
   Database *database = self->database;
   sqlite3_stmt *stmt;
 
-  if (database->next_event <= database->max_events || database->next_event % TRIM_STRIDE >= database->announced->len)
+  if (database->next_event <= database->max_events
+      || database->next_event % TRIM_STRIDE >= database->announced->len)
     return TRUE;
   stmt = connection_prepare (self, "DELETE FROM event WHERE seq < ?", error);
   if (stmt == NULL)
     return FALSE;
-  sqlite3_bind_int64 (stmt, 1, (sqlite3_int64) (database->next_event - database->max_events));
+  sqlite3_bind_int64 (stmt, 1, (sqlite3_int64)(database->next_event - database->max_events));
   return connection_run (self, stmt, error);
 }
 
@@ -317,10 +331,11 @@ run_one (Connection *self, Write *write)
     {
       g_autoptr (GError) rollback = NULL;
 
-      /* A failed statement may have ended the whole transaction (disk full): then there is nothing to roll back to. */
+      /* A failed statement may have ended the whole transaction (disk full): then there is nothing to roll
+       * back to. */
       if (!run_literal (self, "ROLLBACK TO one", &rollback))
         g_warning ("%s", rollback->message);
-      g_ptr_array_set_size (self->database->announced, (gint) announced);
+      g_ptr_array_set_size (self->database->announced, (gint)announced);
       self->database->next_event = next_event;
     }
   if (!run_literal (self, "RELEASE one", write->ok ? &write->error : NULL))
@@ -344,7 +359,8 @@ run_batch (Database *self, GPtrArray *batch, gboolean durable, GError **error)
 
   if (durable != self->synced)
     {
-      if (!connection_exec (connection, durable ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", error))
+      if (!connection_exec (connection, durable ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL",
+                            error))
         return FALSE;
       self->synced = durable;
     }
@@ -432,11 +448,13 @@ wait_for_writes (Database *self, guint n, gint64 until)
   self->wanted = 1;
 }
 
-/* What the writer has learned of those who write: when many wait for one commit they come back together a moment after it, and a batch
- * that waits for all of them saves the sync of another. */
-typedef struct {
-  guint expected; /* writes that are under way, by the last batch: those in it and those that came meanwhile */
-  gint64 pause;   /* half of what the last commit took, µs */
+/* What the writer has learned of those who write: when many wait for one commit they come back together a
+ * moment after it, and a batch that waits for all of them saves the sync of another. */
+typedef struct
+{
+  guint
+      expected; /* writes that are under way, by the last batch: those in it and those that came meanwhile */
+  gint64 pause; /* half of what the last commit took, µs */
   guint impatient;
 } Rhythm;
 
@@ -516,8 +534,8 @@ enqueue (Database *self, Write *write, GError **error)
   if (self->closing)
     return gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "the metadata database is closing");
   if (g_queue_get_length (&self->queue) >= MAX_QUEUE)
-    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "more than %d writes are waiting for the metadata database",
-                         MAX_QUEUE);
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                         "more than %d writes are waiting for the metadata database", MAX_QUEUE);
   g_queue_push_tail (&self->queue, write);
   if (g_queue_get_length (&self->queue) >= self->wanted)
     g_cond_signal (&self->cond);
@@ -525,7 +543,8 @@ enqueue (Database *self, Write *write, GError **error)
 }
 
 gboolean
-database_write (Database *self, gboolean durable, WriteFunc func, gpointer data, GCancellable *cancellable, GError **error)
+database_write (Database *self, gboolean durable, WriteFunc func, gpointer data, GCancellable *cancellable,
+                GError **error)
 {
   Write write = { .func = func, .data = data, .durable = durable, .waited = TRUE };
 
@@ -576,7 +595,7 @@ take_idle (Database *self)
   if (self->idle->len == 0)
     return NULL;
   for (guint i = 0; i < self->idle->len; i++)
-    if (((Connection *) g_ptr_array_index (self->idle, i))->roomy)
+    if (((Connection *)g_ptr_array_index (self->idle, i))->roomy)
       index = i;
   return g_ptr_array_steal_index_fast (self->idle, index);
 }
@@ -667,15 +686,18 @@ migrate (Connection *self, GError **error)
 {
   gint64 version = query_int (self, "PRAGMA user_version", 0);
 
-  if (version > (gint64) SCHEMA_VERSION)
+  if (version > (gint64)SCHEMA_VERSION)
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
-                         "%s has schema version %" G_GINT64_FORMAT ", newer than this Gantry's %d; install the newer Gantry again",
-                         self->database->path, version, (int) SCHEMA_VERSION);
-  for (; version < (gint64) SCHEMA_VERSION; version++)
+                         "%s has schema version %" G_GINT64_FORMAT
+                         ", newer than this Gantry's %d; install the newer Gantry again",
+                         self->database->path, version, (int)SCHEMA_VERSION);
+  for (; version < (gint64)SCHEMA_VERSION; version++)
     {
-      g_autofree char *done = g_strdup_printf ("PRAGMA user_version=%" G_GINT64_FORMAT "; COMMIT", version + 1);
+      g_autofree char *done
+          = g_strdup_printf ("PRAGMA user_version=%" G_GINT64_FORMAT "; COMMIT", version + 1);
 
-      if (!connection_exec (self, "BEGIN EXCLUSIVE", error) || !connection_exec (self, schema_migrations[version], error)
+      if (!connection_exec (self, "BEGIN EXCLUSIVE", error)
+          || !connection_exec (self, schema_migrations[version], error)
           || !connection_exec (self, done, error))
         {
           connection_exec (self, "ROLLBACK", NULL);
@@ -689,7 +711,7 @@ migrate (Connection *self, GError **error)
 static gboolean
 write_schema (Database *self, const char *path, GError **error)
 {
-  g_autofree char *version = g_strdup_printf ("PRAGMA user_version=%d; COMMIT", (int) SCHEMA_VERSION);
+  g_autofree char *version = g_strdup_printf ("PRAGMA user_version=%d; COMMIT", (int)SCHEMA_VERSION);
   g_autoptr (Connection) connection = connection_new (self, path, for_drafting, error);
   gboolean ok = connection != NULL && connection_exec (connection, "BEGIN EXCLUSIVE", error);
 
@@ -724,8 +746,8 @@ remove_files (const char *path)
     }
 }
 
-/* If there is no database yet: makes one under another name, syncs that once (SQLite would, nine times) and names it. The name is durable with
- * the first durable write, which makes the log, whose name is synced. */
+/* If there is no database yet: makes one under another name, syncs that once (SQLite would, nine times) and
+ * names it. The name is durable with the first durable write, which makes the log, whose name is synced. */
 static gboolean
 make_if_absent (Database *self, GError **error)
 {
@@ -742,8 +764,9 @@ make_if_absent (Database *self, GError **error)
   return rename (draft, self->path) == 0 || gantry_throw_errno (error, errno, "naming %s", self->path);
 }
 
-/* Once, before the first connection. By default each has 87 KiB of pages and 48 KiB of small blocks at once and uses a tenth of it: pages come
- * one by one now, up to cache_size, and statements, which are prepared once, get along with fewer small blocks. */
+/* Once, before the first connection. By default each has 87 KiB of pages and 48 KiB of small blocks at once
+ * and uses a tenth of it: pages come one by one now, up to cache_size, and statements, which are prepared
+ * once, get along with fewer small blocks. */
 static void
 configure (void)
 {
@@ -772,8 +795,8 @@ database_open (const char *path, guint64 max_events, GError **error)
   g_mutex_init (&self->readers_lock);
   g_cond_init (&self->readers_cond);
   g_queue_init (&self->queue);
-  self->announced = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_event_unref);
-  self->idle = g_ptr_array_new_with_free_func ((GDestroyNotify) connection_free);
+  self->announced = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_event_unref);
+  self->idle = g_ptr_array_new_with_free_func ((GDestroyNotify)connection_free);
   configure ();
   if (!make_if_absent (self, error))
     return NULL;
@@ -781,7 +804,8 @@ database_open (const char *path, guint64 max_events, GError **error)
   if (self->writer == NULL || !migrate (self->writer, error))
     return NULL;
   /* sqlite_sequence remembers the highest number even if all events were trimmed. */
-  self->last_event = (guint64) query_int (self->writer, "SELECT seq FROM sqlite_sequence WHERE name='event'", 0);
+  self->last_event
+      = (guint64)query_int (self->writer, "SELECT seq FROM sqlite_sequence WHERE name='event'", 0);
   self->next_event = self->last_event + 1;
   self->thread = g_thread_new ("metadata", writer_main, self);
   return g_steal_pointer (&self);

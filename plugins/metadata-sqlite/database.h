@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The SQLite file: one connection that writes, on a thread of its own, and a few that read, each used by one thread at a time.
+ * The SQLite file: one connection that writes, on a thread of its own, and a few that read, each used by one
+ * thread at a time.
  *
- * Writes are functions run inside one transaction that many callers share (group commit): each has a savepoint of its own, so
- * one that fails takes nothing else with it, and all return after the commit they were part of. A batch with no durable
- * write in it is committed without a sync; the next durable batch makes it durable, too, since the log is written in order.
+ * Writes are functions run inside one transaction that many callers share (group commit): each has a
+ * savepoint of its own, so one that fails takes nothing else with it, and all return after the commit they
+ * were part of. A batch with no durable write in it is committed without a sync; the next durable batch makes
+ * it durable, too, since the log is written in order.
  */
 #pragma once
 
@@ -17,23 +19,26 @@ typedef struct _Connection Connection;
 /** A write: runs on the writer thread, inside a transaction. */
 typedef gboolean (*WriteFunc) (Connection *connection, gpointer data, GError **error);
 
-/** Opens (or makes) "<dir>/metadata.db" and migrates it. Errors: DATA_LOSS (corrupt), FAILED_PRECONDITION (written by a newer version). */
+/** Opens (or makes) "<dir>/metadata.db" and migrates it. Errors: DATA_LOSS (corrupt), FAILED_PRECONDITION
+ * (written by a newer version). */
 Database *database_open (const char *path, guint64 max_events, GError **error);
 void database_close (Database *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Database, database_close)
 
 /** Runs @func in a transaction and waits for its commit; with @durable, for its sync. */
-gboolean database_write (Database *self, gboolean durable, WriteFunc func, gpointer data, GCancellable *cancellable,
-                         GError **error);
+gboolean database_write (Database *self, gboolean durable, WriteFunc func, gpointer data,
+                         GCancellable *cancellable, GError **error);
 
 /** Queues @func and does not wait; failures are logged. Errors: RESOURCE_EXHAUSTED. */
-gboolean database_write_later (Database *self, WriteFunc func, gpointer data, GDestroyNotify destroy, GError **error);
+gboolean database_write_later (Database *self, WriteFunc func, gpointer data, GDestroyNotify destroy,
+                               GError **error);
 
 /** Borrows a reading connection. */
 Connection *database_borrow (Database *self, GError **error);
 void database_return (Database *self, Connection *connection);
 
-/** The prepared statement of @sql, reset and without bindings; @sql must be a string literal. Owned by the connection. */
+/** The prepared statement of @sql, reset and without bindings; @sql must be a string literal. Owned by the
+ * connection. */
 sqlite3_stmt *connection_prepare (Connection *self, const char *sql, GError **error);
 
 /** Sets @error from the connection's last failure. Returns: FALSE. */

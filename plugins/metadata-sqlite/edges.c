@@ -1,32 +1,35 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Who holds whom. The edges of a record are derived from its labels and fields whenever it is written, so that garbage
- * collection need not read records. Label names: containerd docs/garbage-collection.md. */
+ * Who holds whom. The edges of a record are derived from its labels and fields whenever it is written, so
+ * that garbage collection need not read records. Label names: containerd docs/garbage-collection.md. */
 #include "metadata-sqlite.h"
 
 #include <string.h>
 
-#define REF_CONTENT "containerd.io/gc.ref.content"
-#define REF_SNAPSHOT "containerd.io/gc.ref.snapshot."
-#define REF_IMAGE "containerd.io/gc.ref.image"
-#define REF_MOUNT "containerd.io/gc.ref.mount"
-#define BREF_CONTENT "containerd.io/gc.bref.content"
-#define BREF_IMAGE "containerd.io/gc.bref.image"
+#define REF_CONTENT    "containerd.io/gc.ref.content"
+#define REF_SNAPSHOT   "containerd.io/gc.ref.snapshot."
+#define REF_IMAGE      "containerd.io/gc.ref.image"
+#define REF_MOUNT      "containerd.io/gc.ref.mount"
+#define BREF_CONTENT   "containerd.io/gc.bref.content"
+#define BREF_IMAGE     "containerd.io/gc.bref.image"
 #define BREF_CONTAINER "containerd.io/gc.bref.container"
-#define BREF_SNAPSHOT "containerd.io/gc.bref.snapshot."
+#define BREF_SNAPSHOT  "containerd.io/gc.bref.snapshot."
 
-typedef struct {
+typedef struct
+{
   Connection *connection;
   GantryRecord *owner;
 } Edges;
 
 static gboolean
-add_edge (Edges *edges, const char *from_kind, const char *from_id, const char *to_kind, const char *to_id, GError **error)
+add_edge (Edges *edges, const char *from_kind, const char *from_id, const char *to_kind, const char *to_id,
+          GError **error)
 {
-  sqlite3_stmt *stmt = connection_prepare (edges->connection,
-                                           "INSERT OR IGNORE INTO edge (ns, from_kind, from_id, to_kind, to_id, owner_kind,"
-                                           " owner_id) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                                           error);
+  sqlite3_stmt *stmt
+      = connection_prepare (edges->connection,
+                            "INSERT OR IGNORE INTO edge (ns, from_kind, from_id, to_kind, to_id, owner_kind,"
+                            " owner_id) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                            error);
 
   if (stmt == NULL)
     return FALSE;
@@ -58,10 +61,12 @@ key_is (const char *key, const char *name)
 {
   gsize length = strlen (name);
 
-  return strncmp (key, name, length) == 0 && (key[length] == '\0' || key[length] == '.' || key[length] == '/');
+  return strncmp (key, name, length) == 0
+         && (key[length] == '\0' || key[length] == '.' || key[length] == '/');
 }
 
-/* The record id of the snapshot @name of the snapshotter that a label names: "overlayfs[/x]" is our "overlay". */
+/* The record id of the snapshot @name of the snapshotter that a label names: "overlayfs[/x]" is our
+ * "overlay". */
 static char *
 snapshot_id (const char *snapshotter, const char *name)
 {
@@ -127,7 +132,7 @@ field_edges (Edges *edges, GantryRecord *record, GError **error)
 
       if (parent == NULL || parent[0] == '\0')
         return TRUE;
-      id = g_strdup_printf ("%.*s/%s", (int) strcspn (record->id, "/"), record->id, parent);
+      id = g_strdup_printf ("%.*s/%s", (int)strcspn (record->id, "/"), record->id, parent);
       return add_reference (edges, GANTRY_KIND_SNAPSHOT, id, error);
     }
   return TRUE;

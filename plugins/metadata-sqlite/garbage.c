@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Garbage collection. Candidates (candidates.c) that no root reaches (reach.c) are erased, what they held become candidates in turn,
- * and what the backends have to remove is remembered. So it costs what changed, not what exists. Long collections are
- * done in batches, between which writers have their turn. */
+ * Garbage collection. Candidates (candidates.c) that no root reaches (reach.c) are erased, what they held
+ * become candidates in turn, and what the backends have to remove is remembered. So it costs what changed,
+ * not what exists. Long collections are done in batches, between which writers have their turn. */
 #include "metadata-sqlite.h"
 
 #include "reach.h"
@@ -11,9 +11,10 @@
 
 /* Candidates looked at in one transaction. */
 #define BATCH 512
-#define PAGE 64
+#define PAGE  64
 
-typedef struct {
+typedef struct
+{
   gboolean dry_run;
   GPtrArray *garbage; /* what came of it */
   gboolean more;      /* there are candidates left */
@@ -22,7 +23,8 @@ typedef struct {
 static gboolean
 content_elsewhere (Connection *connection, const char *digest)
 {
-  sqlite3_stmt *stmt = connection_prepare (connection, "SELECT 1 FROM record WHERE kind='content' AND id=? LIMIT 1", NULL);
+  sqlite3_stmt *stmt
+      = connection_prepare (connection, "SELECT 1 FROM record WHERE kind='content' AND id=? LIMIT 1", NULL);
   gboolean found;
 
   if (stmt == NULL)
@@ -71,7 +73,8 @@ garbage_of (GantryRecord *record)
       g_autofree char *snapshotter = g_strndup (record->id, strcspn (record->id, "/"));
       const char *backend = gantry_record_get_string (record, "backend");
 
-      return gantry_garbage_new (record->kind, backend != NULL ? backend : "", snapshotter, record->ns, record->id, 0);
+      return gantry_garbage_new (record->kind, backend != NULL ? backend : "", snapshotter, record->ns,
+                                 record->id, 0);
     }
   if (strcmp (record->kind, GANTRY_KIND_CONTENT) == 0)
     {
@@ -81,17 +84,19 @@ garbage_of (GantryRecord *record)
                                  size != NULL ? g_variant_get_uint64 (size) : 0);
     }
   if (strcmp (record->kind, GANTRY_KIND_MOUNT) == 0 && gantry_record_get_string (record, "backend") != NULL)
-    return gantry_garbage_new (record->kind, gantry_record_get_string (record, "backend"), NULL, record->ns, record->id, 0);
+    return gantry_garbage_new (record->kind, gantry_record_get_string (record, "backend"), NULL, record->ns,
+                               record->id, 0);
   return NULL;
 }
 
 static gboolean
 remember (Connection *connection, GantryGarbage *garbage, GError **error)
 {
-  sqlite3_stmt *stmt = connection_prepare (connection,
-                                           "INSERT OR REPLACE INTO garbage (kind, backend, snapshotter, ns, id, bytes, position)"
-                                           " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                                           error);
+  sqlite3_stmt *stmt = connection_prepare (
+      connection,
+      "INSERT OR REPLACE INTO garbage (kind, backend, snapshotter, ns, id, bytes, position)"
+      " VALUES (?, ?, ?, ?, ?, ?, ?)",
+      error);
 
   if (stmt == NULL)
     return FALSE;
@@ -100,7 +105,7 @@ remember (Connection *connection, GantryGarbage *garbage, GError **error)
   bind_text (stmt, 3, garbage->snapshotter != NULL ? garbage->snapshotter : "");
   bind_text (stmt, 4, garbage->ns);
   bind_text (stmt, 5, garbage->id);
-  sqlite3_bind_int64 (stmt, 6, (sqlite3_int64) garbage->bytes);
+  sqlite3_bind_int64 (stmt, 6, (sqlite3_int64)garbage->bytes);
   /* In this order they go: children were erased before their parents. */
   sqlite3_bind_int64 (stmt, 7, connection_next_position (connection));
   return connection_run (connection, stmt, error);
@@ -111,7 +116,8 @@ garbage_remember_record (Connection *connection, GantryRecord *record, GError **
 {
   g_autoptr (GantryGarbage) garbage = garbage_of (record);
 
-  if (garbage == NULL || (strcmp (garbage->kind, GANTRY_KIND_CONTENT) == 0 && content_elsewhere (connection, record->id)))
+  if (garbage == NULL
+      || (strcmp (garbage->kind, GANTRY_KIND_CONTENT) == 0 && content_elsewhere (connection, record->id)))
     return TRUE;
   return remember (connection, garbage, error);
 }
@@ -153,10 +159,12 @@ erase_dead (Connection *connection, Collect *state, GantryRecord *record, GError
 {
   g_autoptr (GantryGarbage) garbage = garbage_of (record);
 
-  if (!erase (connection, record, error) || (!state->dry_run && !announce_removal (connection, record, error)))
+  if (!erase (connection, record, error)
+      || (!state->dry_run && !announce_removal (connection, record, error)))
     return FALSE;
   /* A blob that another namespace has stays where it is. */
-  if (garbage == NULL || (strcmp (garbage->kind, GANTRY_KIND_CONTENT) == 0 && content_elsewhere (connection, record->id)))
+  if (garbage == NULL
+      || (strcmp (garbage->kind, GANTRY_KIND_CONTENT) == 0 && content_elsewhere (connection, record->id)))
     return TRUE;
   g_ptr_array_add (state->garbage, gantry_garbage_ref (garbage));
   return state->dry_run || remember (connection, garbage, error);
@@ -166,10 +174,11 @@ erase_dead (Connection *connection, Collect *state, GantryRecord *record, GError
 static gboolean
 find_child (Connection *connection, const char *ns, const char *id, char **ret_child, GError **error)
 {
-  sqlite3_stmt *stmt = connection_prepare (connection,
-                                           "SELECT owner_id FROM edge WHERE ns=?1 AND to_kind='snapshot' AND to_id=?2"
-                                           " AND owner_kind='snapshot' AND from_kind='snapshot' AND from_id=owner_id LIMIT 1",
-                                           error);
+  sqlite3_stmt *stmt = connection_prepare (
+      connection,
+      "SELECT owner_id FROM edge WHERE ns=?1 AND to_kind='snapshot' AND to_id=?2"
+      " AND owner_kind='snapshot' AND from_kind='snapshot' AND from_id=owner_id LIMIT 1",
+      error);
   int code;
 
   if (stmt == NULL)
@@ -209,7 +218,7 @@ erase_snapshots (Connection *connection, Collect *state, const char *ns, const c
       if (child != NULL)
         g_ptr_array_add (stack, child);
       else if (erase_snapshot (connection, state, ns, top, error))
-        g_ptr_array_set_size (stack, (gint) stack->len - 1);
+        g_ptr_array_set_size (stack, (gint)stack->len - 1);
       else
         return FALSE;
     }
@@ -217,7 +226,8 @@ erase_snapshots (Connection *connection, Collect *state, const char *ns, const c
 }
 
 static gboolean
-judge (Connection *connection, Collect *state, Reach *reach, GHashTable *done, GantryRecord *candidate, GError **error)
+judge (Connection *connection, Collect *state, Reach *reach, GHashTable *done, GantryRecord *candidate,
+       GError **error)
 {
   g_autofree char *key = g_strjoin (" ", candidate->ns, candidate->kind, candidate->id, NULL);
   g_autoptr (GantryRecord) record = NULL;
@@ -244,7 +254,7 @@ judge (Connection *connection, Collect *state, Reach *reach, GHashTable *done, G
 static GPtrArray *
 read_page (Connection *connection, const char *sql, GError **error)
 {
-  g_autoptr (GPtrArray) page = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_record_unref);
+  g_autoptr (GPtrArray) page = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_record_unref);
   sqlite3_stmt *stmt = connection_prepare (connection, sql, error);
   int code;
 
@@ -254,7 +264,8 @@ read_page (Connection *connection, const char *sql, GError **error)
   if (sqlite3_bind_parameter_count (stmt) >= 2)
     sqlite3_bind_int64 (stmt, 2, g_get_real_time ());
   while ((code = sqlite3_step (stmt)) == SQLITE_ROW)
-    g_ptr_array_add (page, gantry_record_new (column_text (stmt, 0), column_text (stmt, 1), column_text (stmt, 2), NULL, NULL));
+    g_ptr_array_add (page, gantry_record_new (column_text (stmt, 0), column_text (stmt, 1),
+                                              column_text (stmt, 2), NULL, NULL));
   sqlite3_reset (stmt);
   if (code == SQLITE_DONE)
     return g_steal_pointer (&page);
@@ -275,14 +286,16 @@ run_on (Connection *connection, const char *sql, GantryRecord *record, GError **
   return connection_run (connection, stmt, error);
 }
 
-/* Leases whose time has come go, and what they held is looked at; so is everything else whose time has come. */
+/* Leases whose time has come go, and what they held is looked at; so is everything else whose time has come.
+ */
 static gboolean
 expire (Connection *connection, GError **error)
 {
   for (;;)
     {
       g_autoptr (GPtrArray) page
-          = read_page (connection, "SELECT kind, ns, id FROM expiry WHERE due=0 AND time<=?2 LIMIT ?1", error);
+          = read_page (connection, "SELECT kind, ns, id FROM expiry WHERE due=0 AND time<=?2 LIMIT ?1",
+                       error);
 
       if (page == NULL)
         return FALSE;
@@ -311,7 +324,8 @@ collect_batch (Connection *connection, Collect *state, gboolean whole, GError **
   state->more = TRUE;
   for (guint n = 0; state->more && (whole || n < BATCH); n += PAGE)
     {
-      g_autoptr (GPtrArray) page = read_page (connection, "SELECT kind, ns, id FROM candidate LIMIT ?1", error);
+      g_autoptr (GPtrArray) page
+          = read_page (connection, "SELECT kind, ns, id FROM candidate LIMIT ?1", error);
 
       if (page == NULL)
         return FALSE;
@@ -319,7 +333,8 @@ collect_batch (Connection *connection, Collect *state, gboolean whole, GError **
         {
           GantryRecord *candidate = g_ptr_array_index (page, i);
 
-          if (!run_on (connection, "DELETE FROM candidate WHERE kind=?1 AND ns=?2 AND id=?3", candidate, error)
+          if (!run_on (connection, "DELETE FROM candidate WHERE kind=?1 AND ns=?2 AND id=?3", candidate,
+                       error)
               || !judge (connection, state, reach, done, candidate, error))
             return FALSE;
         }
@@ -344,10 +359,11 @@ collect (Connection *connection, gpointer data, GError **error)
 }
 
 gboolean
-garbage_collect (GantryMetadata *self, gboolean dry_run, GPtrArray **ret_garbage, GCancellable *cancellable, GError **error)
+garbage_collect (GantryMetadata *self, gboolean dry_run, GPtrArray **ret_garbage, GCancellable *cancellable,
+                 GError **error)
 {
   MetadataSqlite *instance = METADATA_SQLITE_FROM (self, metadata);
-  g_autoptr (GPtrArray) garbage = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_garbage_unref);
+  g_autoptr (GPtrArray) garbage = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_garbage_unref);
   Collect state = { .dry_run = dry_run, .garbage = garbage, .more = TRUE };
 
   while (state.more)
@@ -358,7 +374,7 @@ garbage_collect (GantryMetadata *self, gboolean dry_run, GPtrArray **ret_garbage
       /* Synced before the backends remove anything: a blob must not go before its record. */
       if (!database_write (instance->database, !dry_run, collect, &state, cancellable, error))
         {
-          g_ptr_array_set_size (garbage, (gint) before);
+          g_ptr_array_set_size (garbage, (gint)before);
           return FALSE;
         }
     }
@@ -370,7 +386,7 @@ gboolean
 garbage_pending (GantryMetadata *self, GPtrArray **ret_garbage, GCancellable *cancellable, GError **error)
 {
   Database *database = METADATA_SQLITE_FROM (self, metadata)->database;
-  g_autoptr (GPtrArray) garbage = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_garbage_unref);
+  g_autoptr (GPtrArray) garbage = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_garbage_unref);
   Connection *connection = database_borrow (database, error);
   sqlite3_stmt *stmt;
   int code = SQLITE_ERROR;
@@ -378,10 +394,11 @@ garbage_pending (GantryMetadata *self, GPtrArray **ret_garbage, GCancellable *ca
   if (connection == NULL)
     return FALSE;
   /* A blob that came back since it was condemned is not garbage any more. */
-  stmt = connection_prepare (connection,
-                             "SELECT kind, backend, snapshotter, ns, id, bytes FROM garbage g WHERE NOT (kind='content' AND EXISTS"
-                             " (SELECT 1 FROM record r WHERE r.kind='content' AND r.id=g.backend)) ORDER BY position",
-                             error);
+  stmt = connection_prepare (
+      connection,
+      "SELECT kind, backend, snapshotter, ns, id, bytes FROM garbage g WHERE NOT (kind='content' AND EXISTS"
+      " (SELECT 1 FROM record r WHERE r.kind='content' AND r.id=g.backend)) ORDER BY position",
+      error);
   if (stmt != NULL)
     {
       while ((code = sqlite3_step (stmt)) == SQLITE_ROW)
@@ -389,8 +406,9 @@ garbage_pending (GantryMetadata *self, GPtrArray **ret_garbage, GCancellable *ca
           const char *snapshotter = column_text (stmt, 2);
 
           g_ptr_array_add (garbage, gantry_garbage_new (column_text (stmt, 0), column_text (stmt, 1),
-                                                        snapshotter[0] != '\0' ? snapshotter : NULL, column_text (stmt, 3),
-                                                        column_text (stmt, 4), (guint64) sqlite3_column_int64 (stmt, 5)));
+                                                        snapshotter[0] != '\0' ? snapshotter : NULL,
+                                                        column_text (stmt, 3), column_text (stmt, 4),
+                                                        (guint64)sqlite3_column_int64 (stmt, 5)));
         }
       sqlite3_reset (stmt);
       if (code != SQLITE_DONE)
@@ -412,7 +430,8 @@ forget (Connection *connection, gpointer data, GError **error)
     {
       GantryGarbage *item = g_ptr_array_index (garbage, i);
       sqlite3_stmt *stmt
-          = connection_prepare (connection, "DELETE FROM garbage WHERE kind=? AND snapshotter=? AND backend=?", error);
+          = connection_prepare (connection,
+                                "DELETE FROM garbage WHERE kind=? AND snapshotter=? AND backend=?", error);
 
       if (stmt == NULL)
         return FALSE;
@@ -428,7 +447,8 @@ forget (Connection *connection, gpointer data, GError **error)
 gboolean
 garbage_collected (GantryMetadata *self, GPtrArray *garbage, GCancellable *cancellable, GError **error)
 {
-  return database_write (METADATA_SQLITE_FROM (self, metadata)->database, FALSE, forget, garbage, cancellable, error);
+  return database_write (METADATA_SQLITE_FROM (self, metadata)->database, FALSE, forget, garbage, cancellable,
+                         error);
 }
 
 gboolean
@@ -452,6 +472,6 @@ garbage_why (GantryMetadata *self, const char *kind, const char *ns, const char 
   if (!ok)
     return FALSE;
   g_ptr_array_add (lines, NULL);
-  *ret_path = (char **) g_ptr_array_free (g_steal_pointer (&lines), FALSE);
+  *ret_path = (char **)g_ptr_array_free (g_steal_pointer (&lines), FALSE);
   return TRUE;
 }

@@ -6,7 +6,7 @@
 static guint64
 get_garbage_hint (GantryMetadata *self)
 {
-  return (guint64) g_atomic_int_get (&METADATA_SQLITE_FROM (self, metadata)->garbage_hint);
+  return (guint64)g_atomic_int_get (&METADATA_SQLITE_FROM (self, metadata)->garbage_hint);
 }
 
 const GantryMetadataVtable metadata_sqlite_metadata_vtable = {

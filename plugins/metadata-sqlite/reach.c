@@ -6,41 +6,55 @@
 #define MAX_PATH_STEPS 64
 
 /* Of a lease "i.lease" in the statements below. ?4: now. */
-#define LEASE_LIVES                                                                                                \
-  "EXISTS (SELECT 1 FROM record l WHERE l.kind='lease' AND l.ns=i.ns AND l.id=i.lease)"                            \
-  " AND NOT EXISTS (SELECT 1 FROM expiry e WHERE e.kind='lease' AND e.ns=i.ns AND e.id=i.lease AND e.time<=?4)"
-#define LEASE_IS_FLAT                                                                                              \
-  "EXISTS (SELECT 1 FROM label f WHERE f.kind='lease' AND f.ns=i.ns AND f.id=i.lease AND f.key='containerd.io/gc.flat')"
+#define LEASE_LIVES                                                                                          \
+  "EXISTS (SELECT 1 FROM record l WHERE l.kind='lease' AND l.ns=i.ns AND l.id=i.lease)"                      \
+  " AND NOT EXISTS (SELECT 1 FROM expiry e WHERE e.kind='lease' AND e.ns=i.ns AND e.id=i.lease AND "         \
+  "e.time<=?4)"
+#define LEASE_IS_FLAT                                                                                        \
+  "EXISTS (SELECT 1 FROM label f WHERE f.kind='lease' AND f.ns=i.ns AND f.id=i.lease AND "                   \
+  "f.key='containerd.io/gc.flat')"
 
 /* Why (?1 ns, ?2 kind, ?3 id) is a root; no row: it is none. */
-#define ROOT_REASON                                                                                                \
-  "SELECT ?2 || ' ' || ?3 WHERE ?2 IN ('container', 'sandbox')"                                                    \
-  " AND EXISTS (SELECT 1 FROM record WHERE kind=?2 AND ns=?1 AND id=?3)"                                           \
-  " UNION ALL SELECT 'image ' || ?3 WHERE ?2='image' AND EXISTS (SELECT 1 FROM record WHERE kind='image' AND ns=?1 AND id=?3)" \
-  " AND NOT EXISTS (SELECT 1 FROM expiry WHERE kind='image' AND ns=?1 AND id=?3 AND time<=?4)"                     \
-  " UNION ALL SELECT 'lease ' || i.lease FROM lease_item i WHERE i.ns=?1 AND i.kind=?2 AND i.id=?3 AND " LEASE_LIVES \
-  " AND NOT " LEASE_IS_FLAT                                                                                        \
-  " UNION ALL SELECT 'label ' || key FROM label WHERE ?2 IN ('content', 'snapshot') AND kind=?2 AND ns=?1 AND id=?3" \
-  " AND key='containerd.io/gc.root'"                                                                               \
-  " UNION ALL SELECT 'label containerd.io/gc.expire' FROM expiry WHERE ?2 IN ('content', 'snapshot') AND kind=?2 AND ns=?1" \
+#define ROOT_REASON                                                                                          \
+  "SELECT ?2 || ' ' || ?3 WHERE ?2 IN ('container', 'sandbox')"                                              \
+  " AND EXISTS (SELECT 1 FROM record WHERE kind=?2 AND ns=?1 AND id=?3)"                                     \
+  " UNION ALL SELECT 'image ' || ?3 WHERE ?2='image' AND EXISTS (SELECT 1 FROM record WHERE kind='image' "   \
+  "AND ns=?1 AND id=?3)"                                                                                     \
+  " AND NOT EXISTS (SELECT 1 FROM expiry WHERE kind='image' AND ns=?1 AND id=?3 AND time<=?4)"               \
+  " UNION ALL SELECT 'lease ' || i.lease FROM lease_item i WHERE i.ns=?1 AND i.kind=?2 AND i.id=?3 "         \
+  "AND " LEASE_LIVES " AND NOT " LEASE_IS_FLAT " UNION ALL SELECT 'label ' || key FROM label WHERE ?2 IN "   \
+  "('content', 'snapshot') AND kind=?2 AND ns=?1 AND id=?3"                                                  \
+  " AND key='containerd.io/gc.root'"                                                                         \
+  " UNION ALL SELECT 'label containerd.io/gc.expire' FROM expiry WHERE ?2 IN ('content', 'snapshot') AND "   \
+  "kind=?2 AND ns=?1"                                                                                        \
   " AND id=?3 AND time>?4 LIMIT 1"
 
-#define FLAT_HOLD                                                                                                  \
-  "SELECT i.lease FROM lease_item i WHERE i.ns=?1 AND i.kind=?2 AND i.id=?3 AND " LEASE_LIVES " AND " LEASE_IS_FLAT " LIMIT 1"
+#define FLAT_HOLD                                                                                            \
+  "SELECT i.lease FROM lease_item i WHERE i.ns=?1 AND i.kind=?2 AND i.id=?3 AND " LEASE_LIVES                \
+  " AND " LEASE_IS_FLAT " LIMIT 1"
 
-/* Any snapshot that holds another one is taken as its child: a label that says so may keep too much, never too little. */
-#define CHILDREN "SELECT from_kind, from_id FROM edge WHERE ns=?1 AND to_kind=?2 AND to_id=?3 AND from_kind='snapshot'"
+/* Any snapshot that holds another one is taken as its child: a label that says so may keep too much, never
+ * too little. */
+#define CHILDREN                                                                                             \
+  "SELECT from_kind, from_id FROM edge WHERE ns=?1 AND to_kind=?2 AND to_id=?3 AND from_kind='snapshot'"
 #define HOLDERS "SELECT from_kind, from_id FROM edge WHERE ns=?1 AND to_kind=?2 AND to_id=?3"
 
-typedef enum { UNKNOWN = 0, DEAD, LIVE } Verdict;
+typedef enum
+{
+  UNKNOWN = 0,
+  DEAD,
+  LIVE
+} Verdict;
 
-struct _Reach {
+struct _Reach
+{
   Connection *connection;
   gint64 now;
   GHashTable *verdicts; /* node key -> Verdict */
 };
 
-typedef struct {
+typedef struct
+{
   char *kind;
   char *id;
   char *key;
@@ -107,7 +121,8 @@ prepare (Reach *self, const char *sql, const char *ns, const char *kind, const c
 
 /* The first column of the first row of @sql. *@ret_text: (transfer full) (nullable): there is no row. */
 static gboolean
-look_up (Reach *self, const char *sql, const char *ns, const char *kind, const char *id, char **ret_text, GError **error)
+look_up (Reach *self, const char *sql, const char *ns, const char *kind, const char *id, char **ret_text,
+         GError **error)
 {
   sqlite3_stmt *stmt = prepare (self, sql, ns, kind, id, error);
   int code;
@@ -124,7 +139,8 @@ look_up (Reach *self, const char *sql, const char *ns, const char *kind, const c
 
 /* Appends to @queue what @sql finds for node @at and what is not in @seen yet. */
 static gboolean
-follow (Reach *self, const char *sql, const char *ns, GPtrArray *queue, guint at, GHashTable *seen, GError **error)
+follow (Reach *self, const char *sql, const char *ns, GPtrArray *queue, guint at, GHashTable *seen,
+        GError **error)
 {
   Node *node = g_ptr_array_index (queue, at);
   sqlite3_stmt *stmt = prepare (self, sql, ns, node->kind, node->id, error);
@@ -150,16 +166,17 @@ follow (Reach *self, const char *sql, const char *ns, GPtrArray *queue, guint at
   return code == SQLITE_DONE;
 }
 
-/* Walks up from the thing, breadth first. *@ret_found: the index in @queue of a root or of what is known to be live; -1: none.
+/* Walks up from the thing, breadth first. *@ret_found: the index in @queue of a root or of what is known to
+ * be live; -1: none.
  * *@ret_reason: (nullable) (optional): the root's, if it is one. */
 static gboolean
-walk_up (Reach *self, const char *ns, const char *kind, const char *id, GPtrArray *queue, int *ret_found, char **ret_reason,
-         GError **error)
+walk_up (Reach *self, const char *ns, const char *kind, const char *id, GPtrArray *queue, int *ret_found,
+         char **ret_reason, GError **error)
 {
   g_autoptr (GHashTable) seen = g_hash_table_new (g_str_hash, g_str_equal);
 
   g_ptr_array_add (queue, node_new (ns, kind, id, G_MAXUINT));
-  g_hash_table_add (seen, ((Node *) g_ptr_array_index (queue, 0))->key);
+  g_hash_table_add (seen, ((Node *)g_ptr_array_index (queue, 0))->key);
   *ret_found = -1;
   for (guint i = 0; i < queue->len; i++)
     {
@@ -173,7 +190,7 @@ walk_up (Reach *self, const char *ns, const char *kind, const char *id, GPtrArra
         return FALSE;
       if (known == LIVE || reason != NULL)
         {
-          *ret_found = (int) i;
+          *ret_found = (int)i;
           if (ret_reason != NULL)
             *ret_reason = g_steal_pointer (&reason);
           return TRUE;
@@ -191,7 +208,8 @@ note (Reach *self, Node *node, Verdict verdict)
 }
 
 gboolean
-reach_is_live (Reach *self, const char *ns, const char *kind, const char *id, gboolean *ret_live, GError **error)
+reach_is_live (Reach *self, const char *ns, const char *kind, const char *id, gboolean *ret_live,
+               GError **error)
 {
   g_autoptr (GPtrArray) queue = g_ptr_array_new_with_free_func (node_free);
   int found;
@@ -206,19 +224,20 @@ reach_is_live (Reach *self, const char *ns, const char *kind, const char *id, gb
         note (self, g_ptr_array_index (queue, i), DEAD);
       return TRUE;
     }
-  for (guint at = (guint) found; at != G_MAXUINT; at = ((Node *) g_ptr_array_index (queue, at))->from)
+  for (guint at = (guint)found; at != G_MAXUINT; at = ((Node *)g_ptr_array_index (queue, at))->from)
     note (self, g_ptr_array_index (queue, at), LIVE);
   return TRUE;
 }
 
 gboolean
-reach_is_held_flat (Reach *self, const char *ns, const char *kind, const char *id, gboolean *ret_held, GError **error)
+reach_is_held_flat (Reach *self, const char *ns, const char *kind, const char *id, gboolean *ret_held,
+                    GError **error)
 {
   g_autoptr (GPtrArray) queue = g_ptr_array_new_with_free_func (node_free);
   g_autoptr (GHashTable) seen = g_hash_table_new (g_str_hash, g_str_equal);
 
   g_ptr_array_add (queue, node_new (ns, kind, id, G_MAXUINT));
-  g_hash_table_add (seen, ((Node *) g_ptr_array_index (queue, 0))->key);
+  g_hash_table_add (seen, ((Node *)g_ptr_array_index (queue, 0))->key);
   *ret_held = FALSE;
   for (guint i = 0; i < queue->len && !*ret_held; i++)
     {
@@ -226,7 +245,8 @@ reach_is_held_flat (Reach *self, const char *ns, const char *kind, const char *i
       g_autofree char *lease = NULL;
 
       if (!look_up (self, FLAT_HOLD, ns, node->kind, node->id, &lease, error)
-          || (strcmp (node->kind, GANTRY_KIND_SNAPSHOT) == 0 && !follow (self, CHILDREN, ns, queue, i, seen, error)))
+          || (strcmp (node->kind, GANTRY_KIND_SNAPSHOT) == 0
+              && !follow (self, CHILDREN, ns, queue, i, seen, error)))
         return FALSE;
       *ret_held = lease != NULL;
     }
@@ -234,7 +254,8 @@ reach_is_held_flat (Reach *self, const char *ns, const char *kind, const char *i
 }
 
 gboolean
-reach_explain (Reach *self, const char *ns, const char *kind, const char *id, GPtrArray *lines, GError **error)
+reach_explain (Reach *self, const char *ns, const char *kind, const char *id, GPtrArray *lines,
+               GError **error)
 {
   g_autoptr (GPtrArray) queue = g_ptr_array_new_with_free_func (node_free);
   g_autofree char *reason = NULL;
@@ -255,7 +276,8 @@ reach_explain (Reach *self, const char *ns, const char *kind, const char *id, GP
       return TRUE;
     }
   g_ptr_array_add (lines, g_strdup_printf ("%s (root)", reason != NULL ? reason : "something live"));
-  for (guint at = (guint) found; at != G_MAXUINT && steps++ < MAX_PATH_STEPS; at = ((Node *) g_ptr_array_index (queue, at))->from)
+  for (guint at = (guint)found; at != G_MAXUINT && steps++ < MAX_PATH_STEPS;
+       at = ((Node *)g_ptr_array_index (queue, at))->from)
     {
       Node *node = g_ptr_array_index (queue, at);
 

@@ -20,7 +20,8 @@ records_throw_not_found (const char *kind, const char *ns, const char *id, GErro
   if (strcmp (kind, GANTRY_KIND_SNAPSHOT) == 0 && (slash = strchr (id, '/')) != NULL)
     return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "snapshot %s does not exist: not found", slash + 1);
   if (strcmp (kind, GANTRY_KIND_CONTAINER) == 0)
-    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "container \"%s\" in namespace \"%s\": not found", id, ns);
+    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "container \"%s\" in namespace \"%s\": not found", id,
+                         ns);
   return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "%s \"%s\": not found", kind, id);
 }
 
@@ -41,21 +42,23 @@ record_from_row (sqlite3_stmt *stmt, const char *kind)
 {
   g_autoptr (GVariant) labels = column_variant (stmt, 2, G_VARIANT_TYPE ("a{ss}"));
   g_autoptr (GVariant) fields = column_variant (stmt, 3, G_VARIANT_TYPE_VARDICT);
-  GantryRecord *record = gantry_record_new (kind, column_text (stmt, 0), column_text (stmt, 1), labels, fields);
+  GantryRecord *record
+      = gantry_record_new (kind, column_text (stmt, 0), column_text (stmt, 1), labels, fields);
 
   record->created_ns = sqlite3_column_int64 (stmt, 4);
   record->updated_ns = sqlite3_column_int64 (stmt, 5);
-  record->revision = (guint64) sqlite3_column_int64 (stmt, 6);
+  record->revision = (guint64)sqlite3_column_int64 (stmt, 6);
   return record;
 }
 
 GantryRecord *
 records_read (Connection *connection, const char *kind, const char *ns, const char *id, GError **error)
 {
-  sqlite3_stmt *stmt = connection_prepare (connection,
-                                           "SELECT ns, id, labels, fields, created, updated, revision FROM record"
-                                           " WHERE kind=? AND ns=? AND id=?",
-                                           error);
+  sqlite3_stmt *stmt
+      = connection_prepare (connection,
+                            "SELECT ns, id, labels, fields, created, updated, revision FROM record"
+                            " WHERE kind=? AND ns=? AND id=?",
+                            error);
   GantryRecord *record = NULL;
   int code;
 
@@ -76,8 +79,8 @@ records_read (Connection *connection, const char *kind, const char *ns, const ch
 }
 
 gboolean
-records_get (GantryMetadata *self, const char *kind, const char *ns, const char *id, GantryRecord **ret_record,
-             GCancellable *cancellable, GError **error)
+records_get (GantryMetadata *self, const char *kind, const char *ns, const char *id,
+             GantryRecord **ret_record, GCancellable *cancellable, GError **error)
 {
   Database *database = METADATA_SQLITE_FROM (self, metadata)->database;
   Connection *connection = database_borrow (database, error);
@@ -142,7 +145,8 @@ record_field (const char *const *path, guint n_path, gpointer object)
   return gantry_record_get_string (record, path[0]);
 }
 
-typedef struct {
+typedef struct
+{
   Database *database;
   const char *kind;
   const char *ns; /* (nullable) */
@@ -223,7 +227,7 @@ list_scan (List *list, GError **error)
 
   for (;;)
     {
-      g_autoptr (GPtrArray) records = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_record_unref);
+      g_autoptr (GPtrArray) records = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_record_unref);
       GantryRecord *last;
 
       if (g_cancellable_set_error_if_cancelled (list->cancellable, error)
@@ -247,7 +251,8 @@ is_indexed (const char *const *path, guint n_path)
 }
 
 /* A record that the indexes found. */
-typedef struct {
+typedef struct
+{
   char *ns;
   char *id;
 } Found;
@@ -265,7 +270,7 @@ found_free (gpointer data)
 static int
 compare_found (gconstpointer a, gconstpointer b)
 {
-  const Found *one = *(const Found *const *) a, *two = *(const Found *const *) b;
+  const Found *one = *(const Found *const *)a, *two = *(const Found *const *)b;
   int order = strcmp (one->ns, two->ns);
 
   return order != 0 ? order : strcmp (one->id, two->id);
@@ -285,13 +290,17 @@ static sqlite3_stmt *
 prepare_find (List *list, Connection *connection, gboolean label, GError **error)
 {
   if (label && list->ns != NULL)
-    return connection_prepare (connection,
-                               "SELECT ns, id FROM label WHERE kind=?1 AND key=?4 AND value=?3 AND ns=?2 AND id>?5", error);
+    return connection_prepare (
+        connection, "SELECT ns, id FROM label WHERE kind=?1 AND key=?4 AND value=?3 AND ns=?2 AND id>?5",
+        error);
   if (label)
-    return connection_prepare (connection, "SELECT ns, id FROM label WHERE kind=?1 AND key=?4 AND value=?3 AND id>?5",
+    return connection_prepare (connection,
+                               "SELECT ns, id FROM label WHERE kind=?1 AND key=?4 AND value=?3 AND id>?5",
                                error);
   if (list->ns != NULL)
-    return connection_prepare (connection, "SELECT ns, id FROM record WHERE kind=?1 AND ns=?2 AND id=?3 AND id>?5", error);
+    return connection_prepare (connection,
+                               "SELECT ns, id FROM record WHERE kind=?1 AND ns=?2 AND id=?3 AND id>?5",
+                               error);
   return connection_prepare (connection,
                              "SELECT ns, id FROM record WHERE kind=?1 AND id=?3 AND id>?5 AND ns IN"
                              " (SELECT '' UNION SELECT id FROM record WHERE kind='namespace' AND ns='')",
@@ -300,7 +309,8 @@ prepare_find (List *list, Connection *connection, gboolean label, GError **error
 
 /* Asks the index for @equal. */
 static gboolean
-find_equal (List *list, Connection *connection, const GantryFilterEqual *equal, GPtrArray *found, GError **error)
+find_equal (List *list, Connection *connection, const GantryFilterEqual *equal, GPtrArray *found,
+            GError **error)
 {
   gboolean label = equal->n_path == 2;
   sqlite3_stmt *stmt = prepare_find (list, connection, label, error);
@@ -362,9 +372,10 @@ list_lookup (List *list, GArray *equals, GError **error)
   g_ptr_array_sort (found, compare_found);
   for (guint i = 0; i < found->len; i += PAGE)
     {
-      g_autoptr (GPtrArray) records = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_record_unref);
+      g_autoptr (GPtrArray) records = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_record_unref);
 
-      if (g_cancellable_set_error_if_cancelled (list->cancellable, error) || !read_found (list, found, i, records, error))
+      if (g_cancellable_set_error_if_cancelled (list->cancellable, error)
+          || !read_found (list, found, i, records, error))
         return FALSE;
       if (!list_emit (list, records))
         return TRUE;
@@ -373,8 +384,9 @@ list_lookup (List *list, GArray *equals, GError **error)
 }
 
 gboolean
-records_list (GantryMetadata *self, const char *kind, const char *ns, const char *const *filters, const char *after,
-              guint limit, GantryRecordFunc func, gpointer user_data, GCancellable *cancellable, GError **error)
+records_list (GantryMetadata *self, const char *kind, const char *ns, const char *const *filters,
+              const char *after, guint limit, GantryRecordFunc func, gpointer user_data,
+              GCancellable *cancellable, GError **error)
 {
   g_autoptr (GantryFilter) filter = gantry_filter_new (filters, error);
   g_autoptr (GArray) equals = NULL;
@@ -401,7 +413,7 @@ records_list_lease (GantryMetadata *self, const char *ns, const char *lease, GPt
                     GCancellable *cancellable, GError **error)
 {
   Database *database = METADATA_SQLITE_FROM (self, metadata)->database;
-  g_autoptr (GPtrArray) records = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_record_unref);
+  g_autoptr (GPtrArray) records = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_record_unref);
   g_autoptr (GantryRecord) record = NULL;
   Connection *connection;
   sqlite3_stmt *stmt = NULL;
@@ -412,13 +424,16 @@ records_list_lease (GantryMetadata *self, const char *ns, const char *lease, GPt
   connection = database_borrow (database, error);
   if (connection == NULL)
     return FALSE;
-  stmt = connection_prepare (connection, "SELECT kind, id FROM lease_item WHERE ns=? AND lease=? ORDER BY kind, id", error);
+  stmt = connection_prepare (connection,
+                             "SELECT kind, id FROM lease_item WHERE ns=? AND lease=? ORDER BY kind, id",
+                             error);
   if (stmt != NULL)
     {
       bind_text (stmt, 1, ns);
       bind_text (stmt, 2, lease);
       while ((code = sqlite3_step (stmt)) == SQLITE_ROW)
-        g_ptr_array_add (records, gantry_record_new (column_text (stmt, 0), ns, column_text (stmt, 1), NULL, NULL));
+        g_ptr_array_add (records,
+                         gantry_record_new (column_text (stmt, 0), ns, column_text (stmt, 1), NULL, NULL));
       sqlite3_reset (stmt);
       if (code != SQLITE_DONE)
         connection_throw (connection, "listing a lease", error);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The snapshot index over the same database: its writes are ordered with those of metadata and synced with them. */
+ * The snapshot index over the same database: its writes are ordered with those of metadata and synced with
+ * them. */
 #include "metadata-sqlite.h"
 
 #include <string.h>
@@ -9,7 +10,8 @@
 
 #define MAX_ANCESTORS 512
 
-typedef struct {
+typedef struct
+{
   const char *snapshotter;
   const char *key;
   const char *name;
@@ -34,22 +36,25 @@ entry_from_row (sqlite3_stmt *stmt)
 {
   g_autoptr (GVariant) labels = column_variant (stmt, 4, G_VARIANT_TYPE ("a{ss}"));
   g_autoptr (GantrySnapshotInfo) info
-      = gantry_snapshot_info_new ((GantrySnapshotKind) sqlite3_column_int (stmt, 3), column_text (stmt, 0),
+      = gantry_snapshot_info_new ((GantrySnapshotKind)sqlite3_column_int (stmt, 3), column_text (stmt, 0),
                                   column_text (stmt, 2), labels, sqlite3_column_int64 (stmt, 5),
                                   sqlite3_column_int64 (stmt, 6));
 
-  return gantry_snapshot_entry_new ((guint64) sqlite3_column_int64 (stmt, 1), info, NULL,
-                                    (guint64) sqlite3_column_int64 (stmt, 7), (guint64) sqlite3_column_int64 (stmt, 8));
+  return gantry_snapshot_entry_new ((guint64)sqlite3_column_int64 (stmt, 1), info, NULL,
+                                    (guint64)sqlite3_column_int64 (stmt, 7),
+                                    (guint64)sqlite3_column_int64 (stmt, 8));
 }
 
 /* The entry without its ancestors; NULL without an error if there is none. */
 static gboolean
-find_row (Connection *connection, const char *snapshotter, const char *key, GantrySnapshotEntry **ret_entry, GError **error)
+find_row (Connection *connection, const char *snapshotter, const char *key, GantrySnapshotEntry **ret_entry,
+          GError **error)
 {
-  sqlite3_stmt *stmt = connection_prepare (connection,
-                                           "SELECT key, number, parent, kind, labels, created, updated, bytes, inodes"
-                                           " FROM snapshot WHERE snapshotter=? AND key=?",
-                                           error);
+  sqlite3_stmt *stmt
+      = connection_prepare (connection,
+                            "SELECT key, number, parent, kind, labels, created, updated, bytes, inodes"
+                            " FROM snapshot WHERE snapshotter=? AND key=?",
+                            error);
   int code;
 
   if (stmt == NULL)
@@ -59,7 +64,8 @@ find_row (Connection *connection, const char *snapshotter, const char *key, Gant
   code = sqlite3_step (stmt);
   *ret_entry = code == SQLITE_ROW ? entry_from_row (stmt) : NULL;
   sqlite3_reset (stmt);
-  return code == SQLITE_ROW || code == SQLITE_DONE || connection_throw (connection, "reading the snapshot index", error);
+  return code == SQLITE_ROW || code == SQLITE_DONE
+         || connection_throw (connection, "reading the snapshot index", error);
 }
 
 static gboolean
@@ -84,7 +90,7 @@ read_ancestors (Connection *connection, const char *snapshotter, GantrySnapshotE
   sqlite3_bind_int (stmt, 3, MAX_ANCESTORS);
   while ((code = sqlite3_step (stmt)) == SQLITE_ROW)
     {
-      guint64 number = (guint64) sqlite3_column_int64 (stmt, 0);
+      guint64 number = (guint64)sqlite3_column_int64 (stmt, 0);
 
       g_array_append_val (entry->ancestors, number);
     }
@@ -111,10 +117,11 @@ static gboolean
 do_allocate (Connection *connection, gpointer data, GError **error)
 {
   Request *request = data;
-  sqlite3_stmt *stmt = connection_prepare (connection,
-                                           "INSERT INTO number (snapshotter, last) VALUES (?, 1)"
-                                           " ON CONFLICT (snapshotter) DO UPDATE SET last=last+1 RETURNING last",
-                                           error);
+  sqlite3_stmt *stmt
+      = connection_prepare (connection,
+                            "INSERT INTO number (snapshotter, last) VALUES (?, 1)"
+                            " ON CONFLICT (snapshotter) DO UPDATE SET last=last+1 RETURNING last",
+                            error);
 
   if (stmt == NULL)
     return FALSE;
@@ -125,18 +132,19 @@ do_allocate (Connection *connection, gpointer data, GError **error)
       sqlite3_reset (stmt);
       return FALSE;
     }
-  request->number = (guint64) sqlite3_column_int64 (stmt, 0);
+  request->number = (guint64)sqlite3_column_int64 (stmt, 0);
   sqlite3_reset (stmt);
   return TRUE;
 }
 
 static gboolean
-index_allocate (GantrySnapshotIndex *self, const char *snapshotter, guint64 *ret_number, GCancellable *cancellable,
-                GError **error)
+index_allocate (GantrySnapshotIndex *self, const char *snapshotter, guint64 *ret_number,
+                GCancellable *cancellable, GError **error)
 {
   Request request = { .snapshotter = snapshotter };
 
-  if (!database_write (METADATA_SQLITE_FROM (self, index)->database, FALSE, do_allocate, &request, cancellable, error))
+  if (!database_write (METADATA_SQLITE_FROM (self, index)->database, FALSE, do_allocate, &request,
+                       cancellable, error))
     return FALSE;
   *ret_number = request.number;
   return TRUE;
@@ -153,9 +161,11 @@ check_parent (Connection *connection, const char *snapshotter, const char *paren
   if (!find_row (connection, snapshotter, parent, &entry, error))
     return FALSE;
   if (entry == NULL)
-    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "parent snapshot %s does not exist: not found", parent);
+    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "parent snapshot %s does not exist: not found",
+                         parent);
   if (entry->info->kind != GANTRY_SNAPSHOT_COMMITTED)
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "parent snapshot %s is not committed", parent);
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "parent snapshot %s is not committed",
+                         parent);
   return TRUE;
 }
 
@@ -172,15 +182,16 @@ do_insert (Connection *connection, gpointer data, GError **error)
     return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "snapshot \"%s\": already exists", request->key);
   if (!check_parent (connection, request->snapshotter, request->parent, error))
     return FALSE;
-  stmt = connection_prepare (connection,
-                             "INSERT INTO snapshot (snapshotter, key, number, parent, kind, labels, created, updated, bytes,"
-                             " inodes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 0, 0)",
-                             error);
+  stmt = connection_prepare (
+      connection,
+      "INSERT INTO snapshot (snapshotter, key, number, parent, kind, labels, created, updated, bytes,"
+      " inodes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 0, 0)",
+      error);
   if (stmt == NULL)
     return FALSE;
   bind_text (stmt, 1, request->snapshotter);
   bind_text (stmt, 2, request->key);
-  sqlite3_bind_int64 (stmt, 3, (sqlite3_int64) request->number);
+  sqlite3_bind_int64 (stmt, 3, (sqlite3_int64)request->number);
   bind_text (stmt, 4, request->parent);
   sqlite3_bind_int (stmt, 5, request->kind);
   bind_variant (stmt, 6, request->labels);
@@ -196,7 +207,8 @@ static gboolean
 write_entry (GantrySnapshotIndex *self, WriteFunc func, Request *request, GantrySnapshotEntry **ret_entry,
              GCancellable *cancellable, GError **error)
 {
-  if (!database_write (METADATA_SQLITE_FROM (self, index)->database, FALSE, func, request, cancellable, error))
+  if (!database_write (METADATA_SQLITE_FROM (self, index)->database, FALSE, func, request, cancellable,
+                       error))
     {
       g_clear_pointer (&request->entry, gantry_snapshot_entry_unref);
       return FALSE;
@@ -212,28 +224,35 @@ validate_key (const char *key, GError **error)
 {
   if (key == NULL || key[0] == '\0' || strlen (key) > 2 * GANTRY_MAX_NAME || !g_utf8_validate (key, -1, NULL))
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                         "a snapshot key must have 1 to %d characters of UTF-8: invalid argument", 2 * GANTRY_MAX_NAME);
+                         "a snapshot key must have 1 to %d characters of UTF-8: invalid argument",
+                         2 * GANTRY_MAX_NAME);
   return TRUE;
 }
 
 static gboolean
-index_insert (GantrySnapshotIndex *self, const char *snapshotter, guint64 number, GantrySnapshotKind kind, const char *key,
-              const char *parent, GVariant *labels, GantrySnapshotEntry **ret_entry, GCancellable *cancellable,
-              GError **error)
+index_insert (GantrySnapshotIndex *self, const char *snapshotter, guint64 number, GantrySnapshotKind kind,
+              const char *key, const char *parent, GVariant *labels, GantrySnapshotEntry **ret_entry,
+              GCancellable *cancellable, GError **error)
 {
   Request request = {
-    .snapshotter = snapshotter, .key = key, .parent = parent, .number = number, .kind = kind, .labels = labels,
+    .snapshotter = snapshotter,
+    .key = key,
+    .parent = parent,
+    .number = number,
+    .kind = kind,
+    .labels = labels,
   };
 
   if (kind != GANTRY_SNAPSHOT_ACTIVE && kind != GANTRY_SNAPSHOT_VIEW)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "snapshot %s can be inserted as active or view only", key);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "snapshot %s can be inserted as active or view only", key);
   return validate_key (key, error) && changes_validate_labels (labels, error)
          && write_entry (self, do_insert, &request, ret_entry, cancellable, error);
 }
 
 static gboolean
-index_get (GantrySnapshotIndex *self, const char *snapshotter, const char *key, GantrySnapshotEntry **ret_entry,
-           GCancellable *cancellable, GError **error)
+index_get (GantrySnapshotIndex *self, const char *snapshotter, const char *key,
+           GantrySnapshotEntry **ret_entry, GCancellable *cancellable, GError **error)
 {
   Database *database = METADATA_SQLITE_FROM (self, index)->database;
   Connection *connection = database_borrow (database, error);
@@ -262,7 +281,8 @@ do_update (Connection *connection, gpointer data, GError **error)
   if (entry == NULL)
     return throw_not_found (request->key, error);
   labels = g_variant_ref_sink (changes_merge_labels (entry->info->labels, request->labels, request->mask));
-  stmt = connection_prepare (connection, "UPDATE snapshot SET labels=?, updated=? WHERE snapshotter=? AND key=?", error);
+  stmt = connection_prepare (connection,
+                             "UPDATE snapshot SET labels=?, updated=? WHERE snapshotter=? AND key=?", error);
   if (stmt == NULL)
     return FALSE;
   bind_variant (stmt, 1, labels);
@@ -286,8 +306,9 @@ validate_mask (const char *const *mask, GError **error)
 }
 
 static gboolean
-index_update (GantrySnapshotIndex *self, const char *snapshotter, const char *key, GVariant *labels, const char *const *mask,
-              GantrySnapshotEntry **ret_entry, GCancellable *cancellable, GError **error)
+index_update (GantrySnapshotIndex *self, const char *snapshotter, const char *key, GVariant *labels,
+              const char *const *mask, GantrySnapshotEntry **ret_entry, GCancellable *cancellable,
+              GError **error)
 {
   Request request = { .snapshotter = snapshotter, .key = key, .labels = labels, .mask = mask };
 
@@ -309,13 +330,15 @@ do_commit (Connection *connection, gpointer data, GError **error)
   if (entry == NULL)
     return throw_not_found (request->key, error);
   if (taken != NULL)
-    return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "snapshot \"%s\": already exists", request->name);
+    return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "snapshot \"%s\": already exists",
+                         request->name);
   if (entry->info->kind != GANTRY_SNAPSHOT_ACTIVE)
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "snapshot %s is not active: failed precondition",
-                         request->key);
-  if (request->parent != NULL && entry->info->parent != NULL && strcmp (request->parent, entry->info->parent) != 0)
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "snapshot %s has the parent %s already", request->key,
-                         entry->info->parent);
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "snapshot %s is not active: failed precondition", request->key);
+  if (request->parent != NULL && entry->info->parent != NULL
+      && strcmp (request->parent, entry->info->parent) != 0)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "snapshot %s has the parent %s already",
+                         request->key, entry->info->parent);
   if (!check_parent (connection, request->snapshotter, request->parent, error))
     return FALSE;
   stmt = connection_prepare (connection,
@@ -327,8 +350,8 @@ do_commit (Connection *connection, gpointer data, GError **error)
   bind_text (stmt, 1, request->name);
   bind_variant (stmt, 2, request->labels);
   sqlite3_bind_int64 (stmt, 3, gantry_now_ns ());
-  sqlite3_bind_int64 (stmt, 4, (sqlite3_int64) request->bytes);
-  sqlite3_bind_int64 (stmt, 5, (sqlite3_int64) request->inodes);
+  sqlite3_bind_int64 (stmt, 4, (sqlite3_int64)request->bytes);
+  sqlite3_bind_int64 (stmt, 5, (sqlite3_int64)request->inodes);
   bind_text (stmt, 6, request->parent);
   bind_text (stmt, 7, request->snapshotter);
   bind_text (stmt, 8, request->key);
@@ -336,16 +359,23 @@ do_commit (Connection *connection, gpointer data, GError **error)
 }
 
 static gboolean
-index_commit (GantrySnapshotIndex *self, const char *snapshotter, const char *name, const char *key, const char *parent,
-              GVariant *labels, guint64 usage_bytes, guint64 usage_inodes, GCancellable *cancellable, GError **error)
+index_commit (GantrySnapshotIndex *self, const char *snapshotter, const char *name, const char *key,
+              const char *parent, GVariant *labels, guint64 usage_bytes, guint64 usage_inodes,
+              GCancellable *cancellable, GError **error)
 {
   Request request = {
-    .snapshotter = snapshotter, .name = name,         .key = key,          .parent = parent,
-    .labels = labels,           .bytes = usage_bytes, .inodes = usage_inodes,
+    .snapshotter = snapshotter,
+    .name = name,
+    .key = key,
+    .parent = parent,
+    .labels = labels,
+    .bytes = usage_bytes,
+    .inodes = usage_inodes,
   };
 
   return validate_key (name, error) && changes_validate_labels (labels, error)
-         && database_write (METADATA_SQLITE_FROM (self, index)->database, FALSE, do_commit, &request, cancellable, error);
+         && database_write (METADATA_SQLITE_FROM (self, index)->database, FALSE, do_commit, &request,
+                            cancellable, error);
 }
 
 static gboolean
@@ -360,7 +390,8 @@ do_remove (Connection *connection, gpointer data, GError **error)
     return FALSE;
   if (entry == NULL)
     return throw_not_found (request->key, error);
-  stmt = connection_prepare (connection, "SELECT 1 FROM snapshot WHERE snapshotter=? AND parent=? LIMIT 1", error);
+  stmt = connection_prepare (connection, "SELECT 1 FROM snapshot WHERE snapshotter=? AND parent=? LIMIT 1",
+                             error);
   if (stmt == NULL)
     return FALSE;
   bind_text (stmt, 1, request->snapshotter);
@@ -368,7 +399,8 @@ do_remove (Connection *connection, gpointer data, GError **error)
   children = sqlite3_step (stmt) == SQLITE_ROW;
   sqlite3_reset (stmt);
   if (children)
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "cannot remove snapshot with child: failed precondition");
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "cannot remove snapshot with child: failed precondition");
   stmt = connection_prepare (connection, "DELETE FROM snapshot WHERE snapshotter=? AND key=?", error);
   if (stmt == NULL)
     return FALSE;
@@ -384,7 +416,8 @@ index_remove (GantrySnapshotIndex *self, const char *snapshotter, const char *ke
 {
   Request request = { .snapshotter = snapshotter, .key = key };
 
-  if (!database_write (METADATA_SQLITE_FROM (self, index)->database, FALSE, do_remove, &request, cancellable, error))
+  if (!database_write (METADATA_SQLITE_FROM (self, index)->database, FALSE, do_remove, &request, cancellable,
+                       error))
     return FALSE;
   *ret_number = request.number;
   return TRUE;
@@ -394,7 +427,7 @@ static const char *
 entry_field (const char *const *path, guint n_path, gpointer object)
 {
   static const char *const kinds[] = { "unknown", "view", "active", "committed" };
-  GantrySnapshotInfo *info = ((GantrySnapshotEntry *) object)->info;
+  GantrySnapshotInfo *info = ((GantrySnapshotEntry *)object)->info;
 
   if (n_path == 2 && strcmp (path[0], "labels") == 0)
     return gantry_labels_lookup (info->labels, path[1]);
@@ -412,10 +445,11 @@ entry_field (const char *const *path, guint n_path, gpointer object)
 static gboolean
 read_all (Connection *connection, const char *snapshotter, GPtrArray *entries, GError **error)
 {
-  sqlite3_stmt *stmt = connection_prepare (connection,
-                                           "SELECT key, number, parent, kind, labels, created, updated, bytes, inodes"
-                                           " FROM snapshot WHERE snapshotter=? ORDER BY key",
-                                           error);
+  sqlite3_stmt *stmt
+      = connection_prepare (connection,
+                            "SELECT key, number, parent, kind, labels, created, updated, bytes, inodes"
+                            " FROM snapshot WHERE snapshotter=? ORDER BY key",
+                            error);
   int code;
 
   if (stmt == NULL)
@@ -428,12 +462,13 @@ read_all (Connection *connection, const char *snapshotter, GPtrArray *entries, G
 }
 
 static gboolean
-index_walk (GantrySnapshotIndex *self, const char *snapshotter, const char *const *filters, GantrySnapshotEntryFunc func,
-            gpointer user_data, GCancellable *cancellable, GError **error)
+index_walk (GantrySnapshotIndex *self, const char *snapshotter, const char *const *filters,
+            GantrySnapshotEntryFunc func, gpointer user_data, GCancellable *cancellable, GError **error)
 {
   Database *database = METADATA_SQLITE_FROM (self, index)->database;
   g_autoptr (GantryFilter) filter = gantry_filter_new (filters, error);
-  g_autoptr (GPtrArray) entries = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_snapshot_entry_unref);
+  g_autoptr (GPtrArray) entries
+      = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_snapshot_entry_unref);
   Connection *connection;
   gboolean ok;
 
@@ -460,7 +495,8 @@ index_sync (GantrySnapshotIndex *self, GCancellable *cancellable, GError **error
   Request request = { .snapshotter = "" };
 
   /* A commit that writes nothing syncs nothing, so the sync rides on a number that nobody uses. */
-  return database_write (METADATA_SQLITE_FROM (self, index)->database, TRUE, do_allocate, &request, cancellable, error);
+  return database_write (METADATA_SQLITE_FROM (self, index)->database, TRUE, do_allocate, &request,
+                         cancellable, error);
 }
 
 const GantrySnapshotIndexVtable metadata_sqlite_index_vtable = {

@@ -18,20 +18,20 @@
 static gboolean
 has_option (GantryMount *mount, const char *option)
 {
-  return mount->options != NULL && g_strv_contains ((const char *const *) mount->options, option);
+  return mount->options != NULL && g_strv_contains ((const char *const *)mount->options, option);
 }
 
 /* Returns: an fd of the device, or -1 with errno. */
 static int
 try_loop (int control, int image, const char *tag, gboolean read_only, char device[64])
 {
-  struct loop_config config = { .fd = (__u32) image, .info.lo_flags = read_only ? LO_FLAGS_READ_ONLY : 0 };
+  struct loop_config config = { .fd = (__u32)image, .info.lo_flags = read_only ? LO_FLAGS_READ_ONLY : 0 };
   int number = ioctl (control, LOOP_CTL_GET_FREE), fd;
 
   if (number < 0)
     return -1;
   g_snprintf (device, 64, "/dev/loop%d", number);
-  g_strlcpy ((char *) config.info.lo_file_name, tag, LO_NAME_SIZE);
+  g_strlcpy ((char *)config.info.lo_file_name, tag, LO_NAME_SIZE);
   fd = open (device, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
   if (fd >= 0 && ioctl (fd, LOOP_CONFIGURE, &config) < 0)
     gantry_fd_clear (&fd);
@@ -84,7 +84,8 @@ detach_loop (const char *path, const char *device)
   char tag[LO_NAME_SIZE];
 
   loop_tag (path, tag);
-  if (fd >= 0 && ioctl (fd, LOOP_GET_STATUS64, &info) == 0 && strcmp ((const char *) info.lo_file_name, tag) == 0)
+  if (fd >= 0 && ioctl (fd, LOOP_GET_STATUS64, &info) == 0
+      && strcmp ((const char *)info.lo_file_name, tag) == 0)
     ioctl (fd, LOOP_CLR_FD);
 }
 
@@ -111,9 +112,11 @@ mount_it (struct libmnt_context *context, GantryMount *mount, const char *path, 
   if (code == 0 && mnt_context_get_status (context) == 1)
     return TRUE;
   if (mnt_context_syscall_called (context))
-    return gantry_throw_errno (error, mnt_context_get_syscall_errno (context), "mounting %s of %s", mount->type, mount->source);
-  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "mounting %s of %s: the options \"%s\" are not mount's: invalid argument",
-                       mount->type, mount->source, all != NULL ? all : "");
+    return gantry_throw_errno (error, mnt_context_get_syscall_errno (context), "mounting %s of %s",
+                               mount->type, mount->source);
+  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                       "mounting %s of %s: the options \"%s\" are not mount's: invalid argument", mount->type,
+                       mount->source, all != NULL ? all : "");
 }
 
 gboolean
@@ -143,19 +146,21 @@ undo_one (int dfd, const char *dir_path, const char *name, GError **error)
     {
       device[n] = '\0';
       detach_loop (path, device);
-      return unlinkat (dfd, name, 0) == 0 || errno == ENOENT || gantry_throw_errno (error, errno, "removing %s", path);
+      return unlinkat (dfd, name, 0) == 0 || errno == ENOENT
+             || gantry_throw_errno (error, errno, "removing %s", path);
     }
   while (umount2 (path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
     ;
   if (errno != EINVAL && errno != ENOENT)
     return gantry_throw_errno (error, errno, "unmounting %s", path);
-  return unlinkat (dfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT || gantry_throw_errno (error, errno, "removing %s", path);
+  return unlinkat (dfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT
+         || gantry_throw_errno (error, errno, "removing %s", path);
 }
 
 static int
 last_first (gconstpointer a, gconstpointer b)
 {
-  return strcmp (*(const char *const *) b, *(const char *const *) a);
+  return strcmp (*(const char *const *)b, *(const char *const *)a);
 }
 
 gboolean
@@ -177,5 +182,7 @@ attach_undo (int dfd, const char *dir_path, const char *name, GError **error)
   for (guint i = 0; ok && i < names->len; i++)
     ok = undo_one (fd, path, g_ptr_array_index (names, i), error);
   closedir (dir);
-  return ok && (unlinkat (dfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT || gantry_throw_errno (error, errno, "removing %s", path));
+  return ok
+         && (unlinkat (dfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT
+             || gantry_throw_errno (error, errno, "removing %s", path));
 }

@@ -15,7 +15,7 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 static gpointer
 plugin_get (gpointer instance, const char *type)
 {
-  return &((MountsLocal *) instance)->mounts;
+  return &((MountsLocal *)instance)->mounts;
 }
 
 static void

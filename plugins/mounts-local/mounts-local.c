@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Activations: a record (kind "mount") and a directory <state>/mounts-local/<backend>/<000…>. The record comes before the first mount, with
- * the state "activating", and goes before the last unmount, so that a crash leaves nothing without a name: what is not "active", or of
- * another boot, goes at the next start. */
+ * Activations: a record (kind "mount") and a directory <state>/mounts-local/<backend>/<000…>. The record
+ * comes before the first mount, with the state "activating", and goes before the last unmount, so that a
+ * crash leaves nothing without a name: what is not "active", or of another boot, goes at the next start. */
 #include "mounts-local.h"
 
 #include <dirent.h>
@@ -11,9 +11,9 @@
 #include <fdio.h>
 #include <filter.h>
 
-#define BOOT_ID "/proc/sys/kernel/random/boot_id"
+#define BOOT_ID        "/proc/sys/kernel/random/boot_id"
 #define MAX_NAME_BYTES 512
-#define MOUNT_TYPE "(sssas)"
+#define MOUNT_TYPE     "(sssas)"
 
 static GVariant *
 mount_to_variant (GantryMount *mount)
@@ -21,7 +21,8 @@ mount_to_variant (GantryMount *mount)
   static const char *const none[] = { NULL };
 
   return g_variant_new ("(sss^as)", mount->type, mount->source != NULL ? mount->source : "",
-                        mount->target != NULL ? mount->target : "", mount->options != NULL ? (const char *const *) mount->options : none);
+                        mount->target != NULL ? mount->target : "",
+                        mount->options != NULL ? (const char *const *)mount->options : none);
 }
 
 static GantryMount *
@@ -51,7 +52,8 @@ fields_of (MountsLocal *self, const char *backend, GantryActivation *activation)
     {
       GantryActiveMount *one = g_ptr_array_index (activation->active, i);
 
-      g_variant_builder_add (&active, "(@" MOUNT_TYPE "sx)", mount_to_variant (one->mount), one->mount_point, one->mounted_ns);
+      g_variant_builder_add (&active, "(@" MOUNT_TYPE "sx)", mount_to_variant (one->mount), one->mount_point,
+                             one->mounted_ns);
     }
   g_variant_builder_init (&system, G_VARIANT_TYPE ("a" MOUNT_TYPE));
   for (guint i = 0; i < activation->system->len; i++)
@@ -64,13 +66,15 @@ fields_of (MountsLocal *self, const char *backend, GantryActivation *activation)
 static GantryActivation *
 activation_from_record (GantryRecord *record)
 {
-  g_autoptr (GVariant) active = gantry_record_get_field (record, "active", G_VARIANT_TYPE ("a(" MOUNT_TYPE "sx)"));
+  g_autoptr (GVariant) active
+      = gantry_record_get_field (record, "active", G_VARIANT_TYPE ("a(" MOUNT_TYPE "sx)"));
   g_autoptr (GVariant) system = gantry_record_get_field (record, "system", G_VARIANT_TYPE ("a" MOUNT_TYPE));
   GantryActivation *activation = gantry_activation_new (record->id, record->labels);
 
   for (gsize i = 0; active != NULL && i < g_variant_n_children (active); i++)
     {
-      g_autoptr (GVariant) one = g_variant_get_child_value (active, i), inner = g_variant_get_child_value (one, 0);
+      g_autoptr (GVariant) one = g_variant_get_child_value (active, i),
+                           inner = g_variant_get_child_value (one, 0);
       g_autoptr (GantryMount) mount = mount_from_variant (inner);
       const char *point;
       gint64 at;
@@ -114,14 +118,17 @@ leave (MountsLocal *self, char *key)
 static gboolean
 check_name (const char *name, GError **error)
 {
-  return (name != NULL && name[0] != '\0' && strlen (name) <= MAX_NAME_BYTES && g_utf8_validate (name, -1, NULL))
-         || gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "an activation's name has 1 to %d bytes of UTF-8: invalid argument",
+  return (name != NULL && name[0] != '\0' && strlen (name) <= MAX_NAME_BYTES
+          && g_utf8_validate (name, -1, NULL))
+         || gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                          "an activation's name has 1 to %d bytes of UTF-8: invalid argument",
                           MAX_NAME_BYTES);
 }
 
 /* Mounts what is ours of @mounts, in order. */
 static gboolean
-perform (MountsLocal *self, const char *backend, GPtrArray *mounts, guint n_ours, GantryActivation *activation, GError **error)
+perform (MountsLocal *self, const char *backend, GPtrArray *mounts, guint n_ours,
+         GantryActivation *activation, GError **error)
 {
   g_autofree char *directory = g_build_filename (self->path, backend, NULL);
 
@@ -132,7 +139,8 @@ perform (MountsLocal *self, const char *backend, GPtrArray *mounts, guint n_ours
       g_autoptr (GantryMount) mount = NULL;
       g_autofree char *path = g_strdup_printf ("%s/%03u", directory, i);
 
-      /* The first that is left may have a reference to ours; those behind it may not have any, or it would be ours, too. */
+      /* The first that is left may have a reference to ours; those behind it may not have any, or it would be
+       * ours, too. */
       mount = plan_transform (self, g_ptr_array_index (mounts, i), activation->active, error);
       if (mount == NULL || (i < n_ours && !attach_mount (mount, path, error)))
         return FALSE;
@@ -154,15 +162,16 @@ add_bind (GantryActivation *activation)
 }
 
 static gboolean
-change_record (MountsLocal *self, GantryChangeKind kind, const char *ns, const char *name, GVariant *labels, GVariant *fields,
-               const char *lease, const char *const *mask, GantryRecord **ret_record, GCancellable *cancellable, GError **error)
+change_record (MountsLocal *self, GantryChangeKind kind, const char *ns, const char *name, GVariant *labels,
+               GVariant *fields, const char *lease, const char *const *mask, GantryRecord **ret_record,
+               GCancellable *cancellable, GError **error)
 {
   g_autoptr (GantryRecord) record = gantry_record_new (GANTRY_KIND_MOUNT, ns, name, labels, fields);
   g_autoptr (GantryChange) change = gantry_change_new (kind, record);
   g_autoptr (GantryRecord) applied = NULL;
 
   change->lease = g_strdup (lease);
-  change->mask = g_strdupv ((char **) mask);
+  change->mask = g_strdupv ((char **)mask);
   if (!gantry_metadata_apply_one (self->metadata, change, &applied, cancellable, error))
     return FALSE;
   if (ret_record != NULL)
@@ -176,15 +185,17 @@ undo (MountsLocal *self, const char *backend)
   g_autoptr (GError) error = NULL;
 
   if (!attach_undo (self->fd, self->path, backend, &error))
-    gantry_host_log (self->host, GANTRY_LOG_WARNING, "mounts %s stay until the next start: %s", backend, error->message);
+    gantry_host_log (self->host, GANTRY_LOG_WARNING, "mounts %s stay until the next start: %s", backend,
+                     error->message);
 }
 
 static gboolean
-activate_named (MountsLocal *self, const char *ns, const char *name, GPtrArray *mounts, GVariant *options, GantryActivation **ret_activation,
-                GCancellable *cancellable, GError **error)
+activate_named (MountsLocal *self, const char *ns, const char *name, GPtrArray *mounts, GVariant *options,
+                GantryActivation **ret_activation, GCancellable *cancellable, GError **error)
 {
   static const char *const mask[] = { "fields", NULL };
-  g_autofree char *backend = g_strdup_printf ("%" G_GINT64_MODIFIER "x.%x", self->started_ns, (unsigned) g_atomic_int_add (&self->serial, 1));
+  g_autofree char *backend = g_strdup_printf ("%" G_GINT64_MODIFIER "x.%x", self->started_ns,
+                                              (unsigned)g_atomic_int_add (&self->serial, 1));
   g_autoptr (GVariant) labels = g_variant_lookup_value (options, "labels", G_VARIANT_TYPE ("a{ss}"));
   g_autoptr (GantryActivation) activation = gantry_activation_new (name, labels);
   gboolean temporary = FALSE, ok;
@@ -194,15 +205,15 @@ activate_named (MountsLocal *self, const char *ns, const char *name, GPtrArray *
   g_variant_lookup (options, "temporary", "b", &temporary);
   g_variant_lookup (options, "lease", "&s", &lease);
   if (!plan_make (mounts, temporary, &plan, error)
-      || !change_record (self, GANTRY_CHANGE_CREATE, ns, name, labels, fields_of (self, backend, NULL), lease, NULL, NULL, cancellable,
-                         error))
+      || !change_record (self, GANTRY_CHANGE_CREATE, ns, name, labels, fields_of (self, backend, NULL), lease,
+                         NULL, NULL, cancellable, error))
     return FALSE;
   ok = perform (self, backend, mounts, plan.n_ours, activation, error);
   if (ok && temporary)
     add_bind (activation);
   ok = ok
-       && change_record (self, GANTRY_CHANGE_UPDATE, ns, name, NULL, fields_of (self, backend, activation), NULL, mask, NULL, cancellable,
-                         error);
+       && change_record (self, GANTRY_CHANGE_UPDATE, ns, name, NULL, fields_of (self, backend, activation),
+                         NULL, mask, NULL, cancellable, error);
   if (!ok)
     {
       undo (self, backend);
@@ -217,8 +228,9 @@ static gboolean
 local_activate (GantryMounts *mounts, const char *ns, const char *name, GPtrArray *list, GVariant *options,
                 GantryActivation **ret_activation, GCancellable *cancellable, GError **error)
 {
-  MountsLocal *self = (MountsLocal *) mounts;
-  g_autoptr (GVariant) held = g_variant_ref_sink (options != NULL ? options : g_variant_new_array (G_VARIANT_TYPE ("{sv}"), NULL, 0));
+  MountsLocal *self = (MountsLocal *)mounts;
+  g_autoptr (GVariant) held = g_variant_ref_sink (
+      options != NULL ? options : g_variant_new_array (G_VARIANT_TYPE ("{sv}"), NULL, 0));
   gboolean ok;
   char *key;
 
@@ -231,12 +243,14 @@ local_activate (GantryMounts *mounts, const char *ns, const char *name, GPtrArra
 }
 
 static gboolean
-local_deactivate (GantryMounts *mounts, const char *ns, const char *name, GCancellable *cancellable, GError **error)
+local_deactivate (GantryMounts *mounts, const char *ns, const char *name, GCancellable *cancellable,
+                  GError **error)
 {
-  MountsLocal *self = (MountsLocal *) mounts;
+  MountsLocal *self = (MountsLocal *)mounts;
   char *key = enter (self, ns, name);
   g_autoptr (GantryRecord) record = NULL;
-  gboolean ok = change_record (self, GANTRY_CHANGE_DELETE, ns, name, NULL, NULL, NULL, NULL, &record, cancellable, error);
+  gboolean ok = change_record (self, GANTRY_CHANGE_DELETE, ns, name, NULL, NULL, NULL, NULL, &record,
+                               cancellable, error);
 
   if (ok)
     undo (self, gantry_record_get_string (record, "backend"));
@@ -245,20 +259,22 @@ local_deactivate (GantryMounts *mounts, const char *ns, const char *name, GCance
 }
 
 static gboolean
-local_get (GantryMounts *mounts, const char *ns, const char *name, GantryActivation **ret_activation, GCancellable *cancellable,
-           GError **error)
+local_get (GantryMounts *mounts, const char *ns, const char *name, GantryActivation **ret_activation,
+           GCancellable *cancellable, GError **error)
 {
   g_autoptr (GantryRecord) record = NULL;
 
-  if (!gantry_metadata_get (((MountsLocal *) mounts)->metadata, GANTRY_KIND_MOUNT, ns, name, &record, cancellable, error))
+  if (!gantry_metadata_get (((MountsLocal *)mounts)->metadata, GANTRY_KIND_MOUNT, ns, name, &record,
+                            cancellable, error))
     return FALSE;
   *ret_activation = activation_from_record (record);
   return TRUE;
 }
 
 static gboolean
-local_update (GantryMounts *mounts, const char *ns, const char *name, GVariant *labels, const char *const *mask,
-              GantryActivation **ret_activation, GCancellable *cancellable, GError **error)
+local_update (GantryMounts *mounts, const char *ns, const char *name, GVariant *labels,
+              const char *const *mask, GantryActivation **ret_activation, GCancellable *cancellable,
+              GError **error)
 {
   static const char *const all[] = { "labels", NULL };
   g_autoptr (GVariant) held = labels != NULL ? g_variant_ref_sink (labels) : NULL;
@@ -266,17 +282,18 @@ local_update (GantryMounts *mounts, const char *ns, const char *name, GVariant *
 
   for (gsize i = 0; mask != NULL && mask[i] != NULL; i++)
     if (strcmp (mask[i], "labels") != 0 && !g_str_has_prefix (mask[i], "labels."))
-      return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "cannot update \"%s\" field on mount \"%s\": invalid argument", mask[i],
-                           name);
-  if (!change_record ((MountsLocal *) mounts, GANTRY_CHANGE_UPDATE, ns, name, held, NULL, NULL, mask != NULL && mask[0] != NULL ? mask : all,
-                      &record, cancellable, error))
+      return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                           "cannot update \"%s\" field on mount \"%s\": invalid argument", mask[i], name);
+  if (!change_record ((MountsLocal *)mounts, GANTRY_CHANGE_UPDATE, ns, name, held, NULL, NULL,
+                      mask != NULL && mask[0] != NULL ? mask : all, &record, cancellable, error))
     return FALSE;
   if (ret_activation != NULL)
     *ret_activation = activation_from_record (record);
   return TRUE;
 }
 
-typedef struct {
+typedef struct
+{
   GantryActivationFunc func;
   gpointer user_data;
 } Walk;
@@ -291,19 +308,19 @@ on_record (GantryRecord *record, gpointer user_data)
 }
 
 static gboolean
-local_list (GantryMounts *mounts, const char *ns, const char *const *filters, GantryActivationFunc func, gpointer user_data,
-            GCancellable *cancellable, GError **error)
+local_list (GantryMounts *mounts, const char *ns, const char *const *filters, GantryActivationFunc func,
+            gpointer user_data, GCancellable *cancellable, GError **error)
 {
   Walk walk = { func, user_data };
 
-  return gantry_metadata_list (((MountsLocal *) mounts)->metadata, GANTRY_KIND_MOUNT, ns, filters, NULL, 0, on_record, &walk, cancellable,
-                               error);
+  return gantry_metadata_list (((MountsLocal *)mounts)->metadata, GANTRY_KIND_MOUNT, ns, filters, NULL, 0,
+                               on_record, &walk, cancellable, error);
 }
 
 static gboolean
 local_collect (GantryMounts *mounts, const char *backend, GCancellable *cancellable, GError **error)
 {
-  MountsLocal *self = (MountsLocal *) mounts;
+  MountsLocal *self = (MountsLocal *)mounts;
 
   if (strchr (backend, '/') != NULL || backend[0] == '.')
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "\"%s\" names no mounts", backend);
@@ -331,13 +348,14 @@ keep_record (GantryRecord *record, gpointer user_data)
 static gboolean
 recover (MountsLocal *self, GError **error)
 {
-  g_autoptr (GPtrArray) records = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_record_unref);
+  g_autoptr (GPtrArray) records = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_record_unref);
   g_autoptr (GHashTable) known = g_hash_table_new (g_str_hash, g_str_equal);
   struct dirent *entry;
   DIR *dir;
   int fd;
 
-  if (!gantry_metadata_list (self->metadata, GANTRY_KIND_MOUNT, NULL, NULL, NULL, 0, keep_record, records, NULL, error))
+  if (!gantry_metadata_list (self->metadata, GANTRY_KIND_MOUNT, NULL, NULL, NULL, 0, keep_record, records,
+                             NULL, error))
     return FALSE;
   for (guint i = 0; i < records->len; i++)
     {
@@ -345,8 +363,9 @@ recover (MountsLocal *self, GError **error)
 
       if (g_strcmp0 (gantry_record_get_string (record, "state"), "active") == 0
           && g_strcmp0 (gantry_record_get_string (record, "boot"), self->boot) == 0)
-        g_hash_table_add (known, (gpointer) gantry_record_get_string (record, "backend"));
-      else if (!change_record (self, GANTRY_CHANGE_DELETE, record->ns, record->id, NULL, NULL, NULL, NULL, NULL, NULL, error))
+        g_hash_table_add (known, (gpointer)gantry_record_get_string (record, "backend"));
+      else if (!change_record (self, GANTRY_CHANGE_DELETE, record->ns, record->id, NULL, NULL, NULL, NULL,
+                               NULL, NULL, error))
         return FALSE;
     }
   fd = openat (self->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -368,7 +387,8 @@ read_boot (GError **error)
 
   if (fd < 0)
     gantry_throw_errno (error, errno, "opening " BOOT_ID);
-  return text != NULL ? g_strchomp (g_strndup (g_bytes_get_data (text, NULL), g_bytes_get_size (text))) : NULL;
+  return text != NULL ? g_strchomp (g_strndup (g_bytes_get_data (text, NULL), g_bytes_get_size (text)))
+                      : NULL;
 }
 
 void

@@ -7,7 +7,8 @@
 /** Mounts of one activation. */
 #define MAX_MOUNTS 128
 
-typedef struct {
+typedef struct
+{
   GantryMounts mounts;
   const GantryHost *host;
   GantryMetadata *metadata;
@@ -28,23 +29,28 @@ void mounts_local_free (MountsLocal *self);
 /* plan.c */
 
 /** What is to be done with a list of mounts. */
-typedef struct {
+typedef struct
+{
   guint n_ours; /**< as many from the beginning we mount; the rest the caller does */
 } Plan;
 
-/** Looks at the types of @mounts. Errors: NOT_IMPLEMENTED (nothing is for us, or an unknown transform), INVALID_ARGUMENT. */
+/** Looks at the types of @mounts. Errors: NOT_IMPLEMENTED (nothing is for us, or an unknown transform),
+ * INVALID_ARGUMENT. */
 gboolean plan_make (GPtrArray *mounts, gboolean temporary, Plan *ret_plan, GError **error);
-/** @mount with all of its transforms carried out. @active: what is mounted before it. Returns: (transfer full). */
+/** @mount with all of its transforms carried out. @active: what is mounted before it. Returns: (transfer
+ * full). */
 GantryMount *plan_transform (MountsLocal *self, GantryMount *mount, GPtrArray *active, GError **error);
 
 /* format.c */
 
-/** @text with what stands between "{{" and "}}" replaced. Errors: INVALID_ARGUMENT. Returns: (transfer full). */
+/** @text with what stands between "{{" and "}}" replaced. Errors: INVALID_ARGUMENT. Returns: (transfer full).
+ */
 char *format_expand (const char *text, GPtrArray *active, GError **error);
 
 /* attach.c */
 
 /** Mounts @mount at @path, which is made: a directory, or, of type "loop", a link to the device. */
 gboolean attach_mount (GantryMount *mount, const char *path, GError **error);
-/** Undoes all that attach_mount () made in the directory @name of @dfd, the last one first, and removes it. A missing one is a success. */
+/** Undoes all that attach_mount () made in the directory @name of @dfd, the last one first, and removes it. A
+ * missing one is a success. */
 gboolean attach_undo (int dfd, const char *dir_path, const char *name, GError **error);

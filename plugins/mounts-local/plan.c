@@ -8,7 +8,7 @@
 
 #include <fdio.h>
 
-#define MKDIR "X-containerd.mkdir."
+#define MKDIR      "X-containerd.mkdir."
 #define MKDIR_PATH MKDIR "path="
 
 static gboolean
@@ -28,8 +28,8 @@ kernel_type (const char *type, GError **error)
   if (strchr (rest, '/') == NULL)
     return rest;
   gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
-                "mount type \"%s\": the transform \"%.*s\" is not implemented, only format and mkdir are", type,
-                (int) strcspn (rest, "/"), rest);
+                "mount type \"%s\": the transform \"%.*s\" is not implemented, only format and mkdir are",
+                type, (int)strcspn (rest, "/"), rest);
   return NULL;
 }
 
@@ -40,7 +40,8 @@ plan_make (GPtrArray *mounts, gboolean temporary, Plan *ret_plan, GError **error
   guint n = 0;
 
   if (mounts->len == 0 || mounts->len > MAX_MOUNTS)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "an activation has 1 to %d mounts, not %u: invalid argument", MAX_MOUNTS,
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "an activation has 1 to %d mounts, not %u: invalid argument", MAX_MOUNTS,
                          mounts->len);
   for (guint i = 0; i < mounts->len; i++)
     {
@@ -62,7 +63,8 @@ plan_make (GPtrArray *mounts, gboolean temporary, Plan *ret_plan, GError **error
         }
     }
   if (!needed)
-    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "these mounts need nobody but the system: not implemented");
+    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
+                         "these mounts need nobody but the system: not implemented");
   ret_plan->n_ours = n;
   return TRUE;
 }
@@ -71,7 +73,8 @@ static GantryMount *
 expand (GantryMount *mount, GPtrArray *active, GError **error)
 {
   g_autofree char *source = format_expand (mount->source != NULL ? mount->source : "", active, error);
-  g_autofree char *target = source != NULL && mount->target != NULL ? format_expand (mount->target, active, error) : NULL;
+  g_autofree char *target
+      = source != NULL && mount->target != NULL ? format_expand (mount->target, active, error) : NULL;
   g_autoptr (GPtrArray) options = g_ptr_array_new_with_free_func (g_free);
 
   if (source == NULL || (mount->target != NULL && target == NULL))
@@ -85,7 +88,7 @@ expand (GantryMount *mount, GPtrArray *active, GError **error)
       g_ptr_array_add (options, option);
     }
   g_ptr_array_add (options, NULL);
-  return gantry_mount_new (mount->type, source, target, (const char *const *) options->pdata);
+  return gantry_mount_new (mount->type, source, target, (const char *const *)options->pdata);
 }
 
 static gboolean
@@ -97,8 +100,8 @@ read_mode (const char *text, guint64 *ret_mode)
   return text[0] >= '0' && text[0] <= '7' && *end == '\0' && *ret_mode <= 0777;
 }
 
-/* Directories are made below --root, where a snapshotter's are, and in what we have mounted. *@ret_fd: of that directory.
- * Returns: what of @path is below it, or NULL. */
+/* Directories are made below --root, where a snapshotter's are, and in what we have mounted. *@ret_fd: of
+ * that directory. Returns: what of @path is below it, or NULL. */
 static const char *
 open_root (MountsLocal *self, const char *path, int *ret_fd, GError **error)
 {
@@ -112,23 +115,26 @@ open_root (MountsLocal *self, const char *path, int *ret_fd, GError **error)
           gantry_throw_errno (error, errno, "opening %s", roots[i]);
         return *ret_fd >= 0 ? path + strlen (roots[i]) + 1 : NULL;
       }
-  gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "mkdir: %s is neither below %s nor below %s: invalid argument", path, roots[0],
-                roots[1]);
+  gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                "mkdir: %s is neither below %s nor below %s: invalid argument", path, roots[0], roots[1]);
   return NULL;
 }
 
 static gboolean
-make_directory (MountsLocal *self, const char *path, mode_t mode, gboolean owned, guint32 uid, guint32 gid, GError **error)
+make_directory (MountsLocal *self, const char *path, mode_t mode, gboolean owned, guint32 uid, guint32 gid,
+                GError **error)
 {
   gantry_autofd int root_fd = -1, parent_fd = -1, fd = -1;
   const char *below = open_root (self, path, &root_fd, error);
-  g_autofree char *parent = below != NULL ? g_path_get_dirname (below) : NULL, *name = below != NULL ? g_path_get_basename (below) : NULL;
+  g_autofree char *parent = below != NULL ? g_path_get_dirname (below) : NULL,
+                  *name = below != NULL ? g_path_get_basename (below) : NULL;
 
   if (below == NULL)
     return FALSE;
   parent_fd = gantry_open_beneath (root_fd, parent, O_RDONLY | O_DIRECTORY, 0);
   if (parent_fd < 0 && (errno == EXDEV || errno == ELOOP))
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "mkdir: %s leads elsewhere: invalid argument", path);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "mkdir: %s leads elsewhere: invalid argument",
+                         path);
   if (parent_fd < 0 || (mkdirat (parent_fd, name, mode) < 0 && errno != EEXIST))
     return gantry_throw_errno (error, errno, "making the directory %s", path);
   fd = openat (parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -149,9 +155,9 @@ make_directory_of (MountsLocal *self, const char *value, GError **error)
       || (n > 3
           && (!g_ascii_string_to_unsigned (parts[2], 10, 0, G_MAXUINT32 - 1, &uid, NULL)
               || !g_ascii_string_to_unsigned (parts[3], 10, 0, G_MAXUINT32 - 1, &gid, NULL))))
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "invalid mkdir option \"%s\": it is PATH[:MODE[:UID:GID]]: invalid argument",
-                         value);
-  return make_directory (self, parts[0], (mode_t) mode, n > 3, (guint32) uid, (guint32) gid, error);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "invalid mkdir option \"%s\": it is PATH[:MODE[:UID:GID]]: invalid argument", value);
+  return make_directory (self, parts[0], (mode_t)mode, n > 3, (guint32)uid, (guint32)gid, error);
 }
 
 static GantryMount *
@@ -164,17 +170,18 @@ make_directories (MountsLocal *self, GantryMount *mount, GError **error)
       const char *option = mount->options[i];
 
       if (!g_str_has_prefix (option, MKDIR))
-        g_ptr_array_add (options, (gpointer) option);
+        g_ptr_array_add (options, (gpointer)option);
       else if (!g_str_has_prefix (option, MKDIR_PATH))
         {
-          gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "invalid mkdir option \"%s\": invalid argument", option);
+          gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "invalid mkdir option \"%s\": invalid argument",
+                        option);
           return NULL;
         }
       else if (!make_directory_of (self, option + strlen (MKDIR_PATH), error))
         return NULL;
     }
   g_ptr_array_add (options, NULL);
-  return gantry_mount_new (mount->type, mount->source, mount->target, (const char *const *) options->pdata);
+  return gantry_mount_new (mount->type, mount->source, mount->target, (const char *const *)options->pdata);
 }
 
 GantryMount *
@@ -186,7 +193,8 @@ plan_transform (MountsLocal *self, GantryMount *mount, GPtrArray *active, GError
     {
       gboolean format = g_str_has_prefix (current->type, "format/");
       g_autoptr (GantryMount) next
-          = gantry_mount_new (strchr (current->type, '/') + 1, current->source, current->target, (const char *const *) current->options);
+          = gantry_mount_new (strchr (current->type, '/') + 1, current->source, current->target,
+                              (const char *const *)current->options);
       GantryMount *done = format ? expand (next, active, error) : make_directories (self, next, error);
 
       if (done == NULL)

@@ -53,8 +53,8 @@ typedef struct
   GMutex auth_lock;   /* the file of login () */
 } RegistryOci;
 
-/** The client that all this is, as the module has it: a part (part.h), since libsoup and what it needs are a tenth of the daemon's memory at
- * rest. */
+/** The client that all this is, as the module has it: a part (part.h), since libsoup and what it needs are a
+ * tenth of the daemon's memory at rest. */
 struct _RegistryClient
 {
   Http *(*http_new) (const HttpSettings *settings);
@@ -223,8 +223,8 @@ gboolean repository_fetch_manifest (GantryRepository *repository, const char *re
                                     GCancellable *cancellable, GError **error);
 /* schema1.c */
 
-/** What a manifest of schema 1 is without its signatures: what its digest is of. *@ret_payload: (transfer full)
- * (nullable): NULL: @bytes are something else. */
+/** What a manifest of schema 1 is without its signatures: what its digest is of. *@ret_payload: (transfer
+ * full) (nullable): NULL: @bytes are something else. */
 gboolean schema1_payload (GBytes *bytes, GBytes **ret_payload, GError **error);
 /* blob.c */
 gboolean repository_fetch (GantryRepository *repository, GantryDescriptor *blob, const char *const *urls,

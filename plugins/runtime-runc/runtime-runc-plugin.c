@@ -30,7 +30,8 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
   ShimRuntime *self;
 
   if (!g_file_test (shim, G_FILE_TEST_IS_EXECUTABLE))
-    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "the shim %s is not there; install it or set Shim=", shim);
+    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND,
+                         "the shim %s is not there; install it or set Shim=", shim);
   self = shim_runtime_new (host, shim, TRUE, error);
   if (self == NULL)
     return FALSE;
@@ -51,7 +52,7 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 static gpointer
 plugin_get (gpointer instance, const char *type)
 {
-  return &((ShimRuntime *) instance)->runtime;
+  return &((ShimRuntime *)instance)->runtime;
 }
 
 static void

@@ -9,7 +9,8 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
   ShimRuntime *self;
 
   if (shim == NULL)
-    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "the shim %s is not installed; install it or set Shim=", name);
+    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
+                         "the shim %s is not installed; install it or set Shim=", name);
   self = shim_runtime_new (host, shim, FALSE, error);
   if (self == NULL)
     return FALSE;
@@ -25,7 +26,7 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 static gpointer
 plugin_get (gpointer instance, const char *type)
 {
-  return &((ShimRuntime *) instance)->runtime;
+  return &((ShimRuntime *)instance)->runtime;
 }
 
 static void

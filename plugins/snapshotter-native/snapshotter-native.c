@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Snapshots by plain copies: works on every file system, and shares blocks where the file system can (reflinks).
- * Since all is copied, owners can be mapped on the way. */
+ * Snapshots by plain copies: works on every file system, and shares blocks where the file system can
+ * (reflinks). Since all is copied, owners can be mapped on the way. */
 #include "snapshotter-native.h"
 
 #include <copytree.h>
@@ -21,12 +21,13 @@ own_root (int dir_fd, const SnapMapping *mapping, GError **error)
 
   if (!snap_mapping_apply (mapping, 0, 0, &uid, &gid, error))
     return FALSE;
-  return fchownat (dir_fd, "fs", uid, gid, 0) == 0 || gantry_throw_errno (error, errno, "setting the owner of a snapshot");
+  return fchownat (dir_fd, "fs", uid, gid, 0) == 0
+         || gantry_throw_errno (error, errno, "setting the owner of a snapshot");
 }
 
 static gboolean
-native_fill (SnapDirs *self, int dir_fd, GantrySnapshotKind kind, GArray *ancestors, const SnapMapping *mapping,
-             GCancellable *cancellable, GError **error)
+native_fill (SnapDirs *self, int dir_fd, GantrySnapshotKind kind, GArray *ancestors,
+             const SnapMapping *mapping, GCancellable *cancellable, GError **error)
 {
   gantry_autofd int from = -1, to = -1;
   g_autofree char *parent = NULL;
@@ -51,7 +52,7 @@ native_mounts (SnapDirs *self, GantrySnapshotEntry *entry)
 {
   const char *const options[] = { "rbind", entry->info->kind == GANTRY_SNAPSHOT_ACTIVE ? "rw" : "ro", NULL };
   g_autofree char *path = snap_dirs_fs_path (self, entry->number);
-  GPtrArray *mounts = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_mount_unref);
+  GPtrArray *mounts = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_mount_unref);
 
   g_ptr_array_add (mounts, gantry_mount_new ("bind", path, NULL, options));
   return mounts;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Whether owners can be mapped: tried, in a child process with a mount namespace of its own, so that whatever happens to it or to the daemon
- * no mount is left. */
+ * Whether owners can be mapped: tried, in a child process with a mount namespace of its own, so that whatever
+ * happens to it or to the daemon no mount is left. */
 #include "snapshotter-overlay.h"
 
 #include <sched.h>
@@ -11,7 +11,8 @@
 #include <fdio.h>
 #include <idmap.h>
 
-typedef struct {
+typedef struct
+{
   char *lower;
   char *mapped;
   char *merged;
@@ -45,10 +46,11 @@ try_mounts (const Names *names, int userns)
 static gboolean
 try_in_child (SnapDirs *self)
 {
-  g_auto (Names) names = { g_strconcat (self->path, "/ids/lower", NULL), g_strconcat (self->path, "/ids/mapped", NULL),
-                           g_strconcat (self->path, "/ids/merged", NULL),
-                           g_strdup_printf ("lowerdir=%s/ids/mapped,upperdir=%s/ids/upper,workdir=%s/ids/work,volatile", self->path,
-                                            self->path, self->path) };
+  g_auto (Names) names
+      = { g_strconcat (self->path, "/ids/lower", NULL), g_strconcat (self->path, "/ids/mapped", NULL),
+          g_strconcat (self->path, "/ids/merged", NULL),
+          g_strdup_printf ("lowerdir=%s/ids/mapped,upperdir=%s/ids/upper,workdir=%s/ids/work,volatile",
+                           self->path, self->path, self->path) };
   gantry_autofd int userns = idmap_open ("0:100000:1", "0:100000:1");
   int status = -1;
   pid_t pid;
@@ -66,14 +68,17 @@ try_in_child (SnapDirs *self)
 gboolean
 overlay_probe_remap (SnapDirs *self)
 {
-  static const char *const names[] = { "ids", "ids/lower", "ids/mapped", "ids/upper", "ids/work", "ids/merged" };
+  static const char *const names[]
+      = { "ids", "ids/lower", "ids/mapped", "ids/upper", "ids/work", "ids/merged" };
   g_autoptr (GError) error = NULL;
   gboolean ok = gantry_remove_tree_at (self->fd, "ids", &error);
 
   for (gsize i = 0; ok && i < G_N_ELEMENTS (names); i++)
-    ok = mkdirat (self->fd, names[i], 0700) == 0 || gantry_throw_errno (&error, errno, "making %s/%s", self->path, names[i]);
+    ok = mkdirat (self->fd, names[i], 0700) == 0
+         || gantry_throw_errno (&error, errno, "making %s/%s", self->path, names[i]);
   ok = ok && try_in_child (self);
   if (error != NULL || !gantry_remove_tree_at (self->fd, "ids", &error))
-    gantry_host_log (self->host, GANTRY_LOG_WARNING, "whether owners can be mapped is not known: %s", error->message);
+    gantry_host_log (self->host, GANTRY_LOG_WARNING, "whether owners can be mapped is not known: %s",
+                     error->message);
   return ok;
 }

@@ -15,7 +15,7 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 static gpointer
 plugin_get (gpointer instance, const char *type)
 {
-  return &((SnapDirs *) instance)->snapshotter;
+  return &((SnapDirs *)instance)->snapshotter;
 }
 
 static void
@@ -24,8 +24,8 @@ plugin_fini (gpointer instance)
   snapshotter_overlay_free (instance);
 }
 
-static const GantryNeed index_need
-    = GANTRY_NEED_INIT (GANTRY_SNAPSHOT_INDEX_TYPE, NULL, sizeof (GantrySnapshotIndexVtable), GANTRY_NEED_ONE);
+static const GantryNeed index_need = GANTRY_NEED_INIT (GANTRY_SNAPSHOT_INDEX_TYPE, NULL,
+                                                       sizeof (GantrySnapshotIndexVtable), GANTRY_NEED_ONE);
 static const GantryNeed *const needs[] = { &index_need, NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_SNAPSHOTTER_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };

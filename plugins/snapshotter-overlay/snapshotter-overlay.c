@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Snapshots by overlayfs: a snapshot's own files are its upper directory, its ancestors' are the lower ones. Nothing is copied and
- * nothing is mounted here. */
+ * Snapshots by overlayfs: a snapshot's own files are its upper directory, its ancestors' are the lower ones.
+ * Nothing is copied and nothing is mounted here. */
 #include "snapshotter-overlay.h"
 
 #include <string.h>
@@ -18,18 +18,20 @@ add_option (GPtrArray *options, char *option)
 static GPtrArray *
 one_mount (const char *type, const char *source, GPtrArray *options)
 {
-  GPtrArray *mounts = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_mount_unref);
+  GPtrArray *mounts = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_mount_unref);
 
   g_ptr_array_add (options, NULL);
-  g_ptr_array_add (mounts, gantry_mount_new (type, source, NULL, (const char *const *) options->pdata));
+  g_ptr_array_add (mounts, gantry_mount_new (type, source, NULL, (const char *const *)options->pdata));
   return mounts;
 }
 
-/* Whoever mounts maps the owners of what is below; what is written above belongs to the mapped ones as it is. */
+/* Whoever mounts maps the owners of what is below; what is written above belongs to the mapped ones as it is.
+ */
 static void
 add_mapping (GPtrArray *options, GVariant *labels)
 {
-  const char *uids = gantry_labels_lookup (labels, SNAP_UIDMAPPING), *gids = gantry_labels_lookup (labels, SNAP_GIDMAPPING);
+  const char *uids = gantry_labels_lookup (labels, SNAP_UIDMAPPING),
+             *gids = gantry_labels_lookup (labels, SNAP_GIDMAPPING);
 
   if (uids == NULL || gids == NULL)
     return;
@@ -67,8 +69,10 @@ overlay_mounts (SnapDirs *self, GantrySnapshotEntry *entry)
     add_option (options, g_strdup (self->mount_options[i]));
   if (active)
     {
-      add_option (options, g_strdup_printf ("workdir=%s/%" G_GUINT64_FORMAT "/work", self->path, entry->number));
-      add_option (options, g_strdup_printf ("upperdir=%s/%" G_GUINT64_FORMAT "/fs", self->path, entry->number));
+      add_option (options,
+                  g_strdup_printf ("workdir=%s/%" G_GUINT64_FORMAT "/work", self->path, entry->number));
+      add_option (options,
+                  g_strdup_printf ("upperdir=%s/%" G_GUINT64_FORMAT "/fs", self->path, entry->number));
     }
   lower = g_string_new ("lowerdir=");
   for (guint i = 0; i < entry->ancestors->len; i++)
@@ -78,10 +82,11 @@ overlay_mounts (SnapDirs *self, GantrySnapshotEntry *entry)
   return one_mount ("overlay", "overlay", options);
 }
 
-/* The root directory's owner and mode come from the upper directory, so it takes those of the nearest parent, mapped. */
+/* The root directory's owner and mode come from the upper directory, so it takes those of the nearest parent,
+ * mapped. */
 static gboolean
-overlay_fill (SnapDirs *self, int dir_fd, GantrySnapshotKind kind, GArray *ancestors, const SnapMapping *mapping,
-              GCancellable *cancellable, GError **error)
+overlay_fill (SnapDirs *self, int dir_fd, GantrySnapshotKind kind, GArray *ancestors,
+              const SnapMapping *mapping, GCancellable *cancellable, GError **error)
 {
   g_autofree char *parent = NULL;
   guint32 uid, gid;
@@ -93,8 +98,10 @@ overlay_fill (SnapDirs *self, int dir_fd, GantrySnapshotKind kind, GArray *ances
     return TRUE;
   if (ancestors->len > 0)
     parent = g_strdup_printf ("%" G_GUINT64_FORMAT "/fs", g_array_index (ancestors, guint64, 0));
-  if (fstatat (parent != NULL ? self->fd : dir_fd, parent != NULL ? parent : "fs", &st, AT_SYMLINK_NOFOLLOW) < 0)
-    return gantry_throw_errno (error, errno, "reading the status of the parent snapshot %s", parent != NULL ? parent : "");
+  if (fstatat (parent != NULL ? self->fd : dir_fd, parent != NULL ? parent : "fs", &st, AT_SYMLINK_NOFOLLOW)
+      < 0)
+    return gantry_throw_errno (error, errno, "reading the status of the parent snapshot %s",
+                               parent != NULL ? parent : "");
   uid = st.st_uid;
   gid = st.st_gid;
   if (mapping != NULL && !snap_mapping_apply (mapping, uid, gid, &uid, &gid, error))
@@ -122,13 +129,15 @@ close_fd (gpointer data)
   close (GPOINTER_TO_INT (data));
 }
 
-/* Removes what probe () has made, and does not wait for it: file systems take their time for it, and the next start would do it. */
+/* Removes what probe () has made, and does not wait for it: file systems take their time for it, and the next
+ * start would do it. */
 static void
 remove_probe_later (SnapDirs *self)
 {
   int fd = fcntl (self->fd, F_DUPFD_CLOEXEC, 3);
 
-  if (fd >= 0 && !gantry_host_submit (self->host, GANTRY_POOL_IO, remove_probe, GINT_TO_POINTER (fd), close_fd, NULL))
+  if (fd >= 0
+      && !gantry_host_submit (self->host, GANTRY_POOL_IO, remove_probe, GINT_TO_POINTER (fd), close_fd, NULL))
     close (fd);
 }
 
@@ -152,9 +161,11 @@ static gboolean
 probe (SnapDirs *self, GError **error)
 {
   static const char *const names[] = { "probe", "probe/lower", "probe/upper", "probe/work", "probe/merged" };
-  g_autofree char *options = g_strdup_printf ("lowerdir=%s/probe/lower,upperdir=%s/probe/upper,workdir=%s/probe/work",
-                                              self->path, self->path, self->path);
-  /* Without it the unmount would write all that is dirty on the file system below, and the start would wait for that. */
+  g_autofree char *options
+      = g_strdup_printf ("lowerdir=%s/probe/lower,upperdir=%s/probe/upper,workdir=%s/probe/work", self->path,
+                         self->path, self->path);
+  /* Without it the unmount would write all that is dirty on the file system below, and the start would wait
+   * for that. */
   g_autofree char *quick = g_strconcat (options, ",volatile", NULL);
   g_autofree char *target = g_strconcat (self->path, "/probe/merged", NULL);
   int saved_errno = 0;
@@ -165,15 +176,17 @@ probe (SnapDirs *self, GError **error)
   for (gsize i = 0; i < G_N_ELEMENTS (names); i++)
     if (mkdirat (self->fd, names[i], 0700) < 0)
       return gantry_throw_errno (error, errno, "making %s/%s", self->path, names[i]);
-  if (mount ("overlay", target, "overlay", 0, quick) < 0 && mount ("overlay", target, "overlay", 0, options) < 0)
+  if (mount ("overlay", target, "overlay", 0, quick) < 0
+      && mount ("overlay", target, "overlay", 0, options) < 0)
     saved_errno = errno;
   else
     umount2 (target, MNT_DETACH);
   remove_probe_later (self);
   if (saved_errno != 0)
-    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
-                         "overlayfs does not work on %s (%s); use another file system or the native snapshotter", self->path,
-                         g_strerror (saved_errno));
+    return gantry_throw (
+        error, GANTRY_ERROR_NOT_IMPLEMENTED,
+        "overlayfs does not work on %s (%s); use another file system or the native snapshotter", self->path,
+        g_strerror (saved_errno));
   return TRUE;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Garbage collection: metadata says what no root reaches, the backends remove it. What metadata has given up is remembered there until
- * the backend has removed it, so a crash in between loses nothing. */
+ * Garbage collection: metadata says what no root reaches, the backends remove it. What metadata has given up
+ * is remembered there until the backend has removed it, so a crash in between loses nothing. */
 #include "store-local.h"
 
 #include <string.h>
@@ -14,7 +14,7 @@
 #define INTERVAL_SECONDS 300
 /* As long as containerd keeps one that no lease holds. */
 #define INGEST_HOURS 24
-#define SWEPT "swept"
+#define SWEPT        "swept"
 
 static gboolean
 remove_one (StoreLocal *self, GantryGarbage *garbage, GCancellable *cancellable, GError **error)
@@ -35,7 +35,8 @@ remove_one (StoreLocal *self, GantryGarbage *garbage, GCancellable *cancellable,
       GantryMounts *mounts = gantry_host_lookup (self->host, GANTRY_MOUNTS_TYPE, NULL, NULL);
 
       if (mounts == NULL)
-        return gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "there is no mounts service; see `gantry plugin list`");
+        return gantry_throw (error, GANTRY_ERROR_UNAVAILABLE,
+                             "there is no mounts service; see `gantry plugin list`");
       ok = gantry_mounts_collect (mounts, garbage->backend, cancellable, &local);
     }
   else
@@ -55,7 +56,7 @@ remove_one (StoreLocal *self, GantryGarbage *garbage, GCancellable *cancellable,
 static gboolean
 found_one (GantryRecord *record, gpointer user_data)
 {
-  *(gboolean *) user_data = TRUE;
+  *(gboolean *)user_data = TRUE;
   return FALSE;
 }
 
@@ -69,7 +70,8 @@ is_wanted_again (StoreLocal *self, GantryGarbage *garbage)
 
   /* If it can't be found out, it stays. */
   return strcmp (garbage->kind, GANTRY_KIND_CONTENT) == 0
-         && (!gantry_metadata_list (self->metadata, GANTRY_KIND_CONTENT, NULL, filters, NULL, 1, found_one, &found, NULL, NULL)
+         && (!gantry_metadata_list (self->metadata, GANTRY_KIND_CONTENT, NULL, filters, NULL, 1, found_one,
+                                    &found, NULL, NULL)
              || found);
 }
 
@@ -86,8 +88,8 @@ drain_batch (StoreLocal *self, GPtrArray *pending, guint first, GCancellable *ca
       if (is_wanted_again (self, garbage) || remove_one (self, garbage, cancellable, &local))
         g_ptr_array_add (done, garbage);
       else if (!gantry_error_is (local, GANTRY_ERROR_FAILED_PRECONDITION))
-        gantry_host_log (self->host, GANTRY_LOG_WARNING, "garbage %s %s stays for now: %s", garbage->kind, garbage->backend,
-                         local->message);
+        gantry_host_log (self->host, GANTRY_LOG_WARNING, "garbage %s %s stays for now: %s", garbage->kind,
+                         garbage->backend, local->message);
     }
   return done->len == 0 || gantry_metadata_collected (self->metadata, done, cancellable, error);
 }
@@ -111,8 +113,9 @@ collector_drain (StoreLocal *self, GCancellable *cancellable, GError **error)
 static void
 measure (StoreLocal *self, GantryGarbage *garbage, GCancellable *cancellable)
 {
-  GantrySnapshotter *snapshotter
-      = garbage->snapshotter != NULL ? store_local_snapshotter (self, garbage->snapshotter, NULL, NULL) : NULL;
+  GantrySnapshotter *snapshotter = garbage->snapshotter != NULL
+                                       ? store_local_snapshotter (self, garbage->snapshotter, NULL, NULL)
+                                       : NULL;
   guint64 inodes;
 
   if (snapshotter != NULL)
@@ -120,12 +123,14 @@ measure (StoreLocal *self, GantryGarbage *garbage, GCancellable *cancellable)
 }
 
 gboolean
-collector_collect (GantryStore *store, gboolean dry_run, GPtrArray **ret_garbage, GCancellable *cancellable, GError **error)
+collector_collect (GantryStore *store, gboolean dry_run, GPtrArray **ret_garbage, GCancellable *cancellable,
+                   GError **error)
 {
-  StoreLocal *self = (StoreLocal *) store;
+  StoreLocal *self = (StoreLocal *)store;
   g_autoptr (GPtrArray) garbage = NULL;
 
-  if ((!dry_run && !collector_sweep (self, error)) || !gantry_metadata_collect (self->metadata, dry_run, &garbage, cancellable, error)
+  if ((!dry_run && !collector_sweep (self, error))
+      || !gantry_metadata_collect (self->metadata, dry_run, &garbage, cancellable, error)
       || (!dry_run && !collector_drain (self, cancellable, error)))
     return FALSE;
   for (guint i = 0; dry_run && i < garbage->len; i++)
@@ -157,7 +162,7 @@ abort_abandoned (StoreLocal *self, GError **error)
 {
   GantryContent *content = store_local_content (self, NULL, error);
   g_autoptr (GPtrArray) statuses = NULL;
-  gint64 oldest = gantry_now_ns () - INGEST_HOURS * 3600 * (gint64) 1000000000;
+  gint64 oldest = gantry_now_ns () - INGEST_HOURS * 3600 * (gint64)1000000000;
 
   if (content == NULL || !gantry_content_list_ingests (content, NULL, &statuses, NULL, error))
     return FALSE;
@@ -221,7 +226,7 @@ collector_schedule (StoreLocal *self, guint seconds)
   g_mutex_lock (&self->lock);
   if (!self->closing)
     {
-      gint64 at = g_get_monotonic_time () + (gint64) seconds * G_USEC_PER_SEC;
+      gint64 at = g_get_monotonic_time () + (gint64)seconds * G_USEC_PER_SEC;
 
       if (self->timer != NULL && g_source_get_ready_time (self->timer) > at)
         {

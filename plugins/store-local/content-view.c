@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The content of one namespace: a record says that the namespace has a blob, the backend has its bytes. A blob's record is written
- * after the blob is whole and synced, so a record never names what is not there; the intent before it (intents.c) names what a
- * crash in between leaves. */
+ * The content of one namespace: a record says that the namespace has a blob, the backend has its bytes. A
+ * blob's record is written after the blob is whole and synced, so a record never names what is not there; the
+ * intent before it (intents.c) names what a crash in between leaves. */
 #include "store-local.h"
 
 #include <string.h>
@@ -13,17 +13,19 @@
 /* A record of a larger blob is worth a sync: the blob would have to be fetched again. */
 #define RELAXED_BLOB (8 * 1024 * 1024)
 
-typedef struct {
+typedef struct
+{
   GantryContent content;
   gint refs; /* (atomic) */
   StoreLocal *store;
   GantryContent *backend;
   char *ns;
-  char *lease; /* (nullable) */
+  char *lease;      /* (nullable) */
   gboolean relaxed; /* whoever uses it waits for the disk at the end (store.h, relax) */
 } View;
 
-typedef struct {
+typedef struct
+{
   GantryIngest ingest;
   gint refs; /* (atomic) */
   View *view;
@@ -35,14 +37,14 @@ typedef struct {
 static GantryContent *
 view_ref (GantryContent *content)
 {
-  g_atomic_int_inc (&((View *) content)->refs);
+  g_atomic_int_inc (&((View *)content)->refs);
   return content;
 }
 
 static void
 view_unref (GantryContent *content)
 {
-  View *self = (View *) content;
+  View *self = (View *)content;
 
   if (!g_atomic_int_dec_and_test (&self->refs))
     return;
@@ -56,32 +58,35 @@ info_from_record (GantryRecord *record)
 {
   g_autoptr (GVariant) size = gantry_record_get_field (record, "size", G_VARIANT_TYPE_UINT64);
 
-  return gantry_content_info_new (record->id, size != NULL ? g_variant_get_uint64 (size) : 0, record->created_ns,
-                                  record->updated_ns, record->labels);
+  return gantry_content_info_new (record->id, size != NULL ? g_variant_get_uint64 (size) : 0,
+                                  record->created_ns, record->updated_ns, record->labels);
 }
 
 static gboolean
-view_info (GantryContent *content, const char *digest, GantryContentInfo **ret_info, GCancellable *cancellable,
-           GError **error)
+view_info (GantryContent *content, const char *digest, GantryContentInfo **ret_info,
+           GCancellable *cancellable, GError **error)
 {
-  View *self = (View *) content;
+  View *self = (View *)content;
   g_autoptr (GantryRecord) record = NULL;
 
   if (!gantry_reference_check_digest (digest, error)
-      || !gantry_metadata_get (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, digest, &record, cancellable, error))
+      || !gantry_metadata_get (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, digest, &record,
+                               cancellable, error))
     return FALSE;
   *ret_info = info_from_record (record);
   return TRUE;
 }
 
-typedef struct {
+typedef struct
+{
   GantryFilter *filter; /* (nullable): metadata has filtered */
   GantryContentFunc func;
   gpointer user_data;
   char size[24];
 } Walk;
 
-typedef struct {
+typedef struct
+{
   Walk *walk;
   GantryContentInfo *info;
 } Match;
@@ -110,7 +115,8 @@ on_record (GantryRecord *record, gpointer user_data)
   g_autoptr (GantryContentInfo) info = info_from_record (record);
   Match match = { walk, info };
 
-  return (walk->filter != NULL && !gantry_filter_match (walk->filter, info_field, &match)) || walk->func (info, walk->user_data);
+  return (walk->filter != NULL && !gantry_filter_match (walk->filter, info_field, &match))
+         || walk->func (info, walk->user_data);
 }
 
 static gboolean
@@ -126,7 +132,7 @@ static gboolean
 view_walk (GantryContent *content, const char *const *filters, GantryContentFunc func, gpointer user_data,
            GCancellable *cancellable, GError **error)
 {
-  View *self = (View *) content;
+  View *self = (View *)content;
   g_autoptr (GantryFilter) filter = NULL;
   Walk walk = { NULL, func, user_data, "" };
 
@@ -138,8 +144,9 @@ view_walk (GantryContent *content, const char *const *filters, GantryContentFunc
         return FALSE;
       walk.filter = filter;
     }
-  return gantry_metadata_list (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, filter != NULL ? NULL : filters, NULL, 0,
-                               on_record, &walk, cancellable, error);
+  return gantry_metadata_list (self->store->metadata, GANTRY_KIND_CONTENT, self->ns,
+                               filter != NULL ? NULL : filters, NULL, 0, on_record, &walk, cancellable,
+                               error);
 }
 
 static gboolean
@@ -147,12 +154,12 @@ view_update (GantryContent *content, const char *digest, GVariant *labels, const
              GantryContentInfo **ret_info, GCancellable *cancellable, GError **error)
 {
   static const char *const all[] = { "labels", NULL };
-  View *self = (View *) content;
+  View *self = (View *)content;
   g_autoptr (GantryRecord) record = gantry_record_new (GANTRY_KIND_CONTENT, self->ns, digest, labels, NULL);
   g_autoptr (GantryChange) change = gantry_change_new (GANTRY_CHANGE_UPDATE, record);
   g_autoptr (GantryRecord) updated = NULL;
 
-  change->mask = g_strdupv ((char **) (mask != NULL && mask[0] != NULL ? mask : all));
+  change->mask = g_strdupv ((char **)(mask != NULL && mask[0] != NULL ? mask : all));
   change->relaxed = self->relaxed;
   if (!gantry_metadata_apply_one (self->store->metadata, change, &updated, cancellable, error))
     return FALSE;
@@ -165,7 +172,7 @@ view_update (GantryContent *content, const char *digest, GVariant *labels, const
 static gboolean
 view_remove (GantryContent *content, const char *digest, GCancellable *cancellable, GError **error)
 {
-  View *self = (View *) content;
+  View *self = (View *)content;
   g_autoptr (GantryRecord) record = gantry_record_new (GANTRY_KIND_CONTENT, self->ns, digest, NULL, NULL);
   g_autoptr (GantryChange) change = gantry_change_new (GANTRY_CHANGE_DELETE, record);
 
@@ -177,21 +184,23 @@ view_remove (GantryContent *content, const char *digest, GCancellable *cancellab
 }
 
 static gboolean
-view_open_blob (GantryContent *content, const char *digest, int *ret_fd, guint64 *ret_size, GCancellable *cancellable,
-                GError **error)
+view_open_blob (GantryContent *content, const char *digest, int *ret_fd, guint64 *ret_size,
+                GCancellable *cancellable, GError **error)
 {
-  View *self = (View *) content;
+  View *self = (View *)content;
   g_autoptr (GantryRecord) record = NULL;
 
   return gantry_reference_check_digest (digest, error)
-         && gantry_metadata_get (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, digest, &record, cancellable, error)
+         && gantry_metadata_get (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, digest, &record,
+                                 cancellable, error)
          && gantry_content_open_blob (self->backend, digest, ret_fd, ret_size, cancellable, error);
 }
 
-/* Makes the namespace's record of a blob that the backend has, and ends @intent (nullable); with the blobs lock shared. */
+/* Makes the namespace's record of a blob that the backend has, and ends @intent (nullable); with the blobs
+ * lock shared. */
 static gboolean
-adopt (View *self, const char *digest, guint64 size, GVariant *labels, GantryRecord *intent, GCancellable *cancellable,
-       GError **error)
+adopt (View *self, const char *digest, guint64 size, GVariant *labels, GantryRecord *intent,
+       GCancellable *cancellable, GError **error)
 {
   g_autoptr (GantryRecord) record = NULL;
   g_autoptr (GantryChange) change = NULL;
@@ -226,14 +235,14 @@ hold (View *self, const char *digest, GCancellable *cancellable, GError **error)
 static GantryIngest *
 ingest_view_ref (GantryIngest *ingest)
 {
-  g_atomic_int_inc (&((IngestView *) ingest)->refs);
+  g_atomic_int_inc (&((IngestView *)ingest)->refs);
   return ingest;
 }
 
 static void
 ingest_view_unref (GantryIngest *ingest)
 {
-  IngestView *self = (IngestView *) ingest;
+  IngestView *self = (IngestView *)ingest;
 
   if (!g_atomic_int_dec_and_test (&self->refs))
     return;
@@ -245,23 +254,25 @@ ingest_view_unref (GantryIngest *ingest)
 }
 
 static gboolean
-ingest_view_write (GantryIngest *ingest, gconstpointer data, gsize length, GCancellable *cancellable, GError **error)
+ingest_view_write (GantryIngest *ingest, gconstpointer data, gsize length, GCancellable *cancellable,
+                   GError **error)
 {
-  return gantry_ingest_write (((IngestView *) ingest)->backend, data, length, cancellable, error);
+  return gantry_ingest_write (((IngestView *)ingest)->backend, data, length, cancellable, error);
 }
 
 /* The status as the namespace sees it: with its own ref. */
 static GantryIngestStatus *
 own_status (GantryIngestStatus *status, const char *ref)
 {
-  return gantry_ingest_status_new (ref, status->offset, status->total, status->expected_digest, status->started_ns,
-                                   status->updated_ns);
+  return gantry_ingest_status_new (ref, status->offset, status->total, status->expected_digest,
+                                   status->started_ns, status->updated_ns);
 }
 
 static gboolean
-ingest_view_get_status (GantryIngest *ingest, GantryIngestStatus **ret_status, GCancellable *cancellable, GError **error)
+ingest_view_get_status (GantryIngest *ingest, GantryIngestStatus **ret_status, GCancellable *cancellable,
+                        GError **error)
 {
-  IngestView *self = (IngestView *) ingest;
+  IngestView *self = (IngestView *)ingest;
   g_autoptr (GantryIngestStatus) status = NULL;
 
   if (!gantry_ingest_get_status (self->backend, &status, cancellable, error))
@@ -273,30 +284,33 @@ ingest_view_get_status (GantryIngest *ingest, GantryIngestStatus **ret_status, G
 static gboolean
 ingest_view_truncate (GantryIngest *ingest, guint64 offset, GCancellable *cancellable, GError **error)
 {
-  return gantry_ingest_truncate (((IngestView *) ingest)->backend, offset, cancellable, error);
+  return gantry_ingest_truncate (((IngestView *)ingest)->backend, offset, cancellable, error);
 }
 
 static gboolean
 ingest_view_get_digest (GantryIngest *ingest, char **ret_digest, GCancellable *cancellable, GError **error)
 {
-  return gantry_ingest_get_digest (((IngestView *) ingest)->backend, ret_digest, cancellable, error);
+  return gantry_ingest_get_digest (((IngestView *)ingest)->backend, ret_digest, cancellable, error);
 }
 
 static gboolean
 ingest_view_open_reader (GantryIngest *ingest, int *ret_fd, GCancellable *cancellable, GError **error)
 {
-  return gantry_ingest_open_reader (((IngestView *) ingest)->backend, ret_fd, cancellable, error);
+  return gantry_ingest_open_reader (((IngestView *)ingest)->backend, ret_fd, cancellable, error);
 }
 
-/* Publishes the blob and makes its record. *@ret_digest is set if there is a blob, be it from before (ALREADY_EXISTS). */
+/* Publishes the blob and makes its record. *@ret_digest is set if there is a blob, be it from before
+ * (ALREADY_EXISTS). */
 static gboolean
-commit_and_adopt (IngestView *self, guint64 size, guint64 expected_size, const char *expected_digest, GVariant *labels,
-                  GantryRecord *intent, char **ret_digest, GCancellable *cancellable, GError **error)
+commit_and_adopt (IngestView *self, guint64 size, guint64 expected_size, const char *expected_digest,
+                  GVariant *labels, GantryRecord *intent, char **ret_digest, GCancellable *cancellable,
+                  GError **error)
 {
   View *view = self->view;
   g_autoptr (GError) local = NULL;
 
-  if (!gantry_ingest_commit (self->backend, expected_size, expected_digest, NULL, ret_digest, cancellable, &local)
+  if (!gantry_ingest_commit (self->backend, expected_size, expected_digest, NULL, ret_digest, cancellable,
+                             &local)
       && !gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
     {
       intent_drop (view->store, intent);
@@ -319,10 +333,10 @@ commit_and_adopt (IngestView *self, guint64 size, guint64 expected_size, const c
 }
 
 static gboolean
-ingest_view_commit (GantryIngest *ingest, guint64 expected_size, const char *expected_digest, GVariant *labels,
-                    char **ret_digest, GCancellable *cancellable, GError **error)
+ingest_view_commit (GantryIngest *ingest, guint64 expected_size, const char *expected_digest,
+                    GVariant *labels, char **ret_digest, GCancellable *cancellable, GError **error)
 {
-  IngestView *self = (IngestView *) ingest;
+  IngestView *self = (IngestView *)ingest;
   View *view = self->view;
   g_autoptr (GVariant) held = labels != NULL ? g_variant_ref_sink (labels) : NULL;
   g_autoptr (GantryIngestStatus) status = NULL;
@@ -335,12 +349,14 @@ ingest_view_commit (GantryIngest *ingest, guint64 expected_size, const char *exp
       || !gantry_ingest_get_digest (self->backend, &intended, cancellable, error))
     return FALSE;
   if (self->expected != NULL && strcmp (self->expected, intended) != 0)
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "unexpected commit digest %s, expected %s: failed precondition",
-                         intended, self->expected);
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "unexpected commit digest %s, expected %s: failed precondition", intended,
+                         self->expected);
   g_rw_lock_reader_lock (&view->store->blobs_lock);
   intent = intent_of_blob (view->store, view->ns, intended, cancellable, &local);
   ok = intent != NULL
-       && commit_and_adopt (self, status->offset, expected_size, expected_digest, held, intent, &digest, cancellable, &local);
+       && commit_and_adopt (self, status->offset, expected_size, expected_digest, held, intent, &digest,
+                            cancellable, &local);
   g_rw_lock_reader_unlock (&view->store->blobs_lock);
   if (ret_digest != NULL && digest != NULL && (ok || gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS)))
     *ret_digest = g_steal_pointer (&digest);
@@ -361,7 +377,8 @@ static const GantryIngestVtable ingest_vtable = {
   .open_reader = ingest_view_open_reader,
 };
 
-/* Whether the namespace has @digest now, if need be because another one has it. Returns: FALSE with or without an error. */
+/* Whether the namespace has @digest now, if need be because another one has it. Returns: FALSE with or
+ * without an error. */
 static gboolean
 have_blob (View *self, const char *digest, GCancellable *cancellable, GError **error)
 {
@@ -369,7 +386,8 @@ have_blob (View *self, const char *digest, GCancellable *cancellable, GError **e
   g_autoptr (GantryContentInfo) info = NULL;
   gboolean ok = FALSE;
 
-  if (gantry_metadata_get (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, digest, &record, cancellable, NULL))
+  if (gantry_metadata_get (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, digest, &record, cancellable,
+                           NULL))
     return hold (self, digest, cancellable, error);
   if (self->store->isolated)
     return FALSE;
@@ -380,13 +398,15 @@ have_blob (View *self, const char *digest, GCancellable *cancellable, GError **e
   return ok;
 }
 
-/* Where namespaces are isolated a blob that another one has must be sent again; the backend, which knows none, would say that it is there. */
+/* Where namespaces are isolated a blob that another one has must be sent again; the backend, which knows
+ * none, would say that it is there. */
 static gboolean
 must_come_again (View *self, const char *digest, GCancellable *cancellable)
 {
   g_autoptr (GantryContentInfo) info = NULL;
 
-  return self->store->isolated && digest != NULL && gantry_content_info (self->backend, digest, &info, cancellable, NULL);
+  return self->store->isolated && digest != NULL
+         && gantry_content_info (self->backend, digest, &info, cancellable, NULL);
 }
 
 static char *
@@ -399,7 +419,7 @@ static gboolean
 view_open_ingest (GantryContent *content, const char *ref, guint64 total, const char *expected_digest,
                   GantryIngest **ret_ingest, GCancellable *cancellable, GError **error)
 {
-  View *self = (View *) content;
+  View *self = (View *)content;
   g_autoptr (GError) local = NULL;
   g_autofree char *full = NULL;
   GantryIngest *backend = NULL;
@@ -407,14 +427,15 @@ view_open_ingest (GantryContent *content, const char *ref, guint64 total, const 
   gboolean again;
 
   if (ref == NULL || ref[0] == '\0' || strlen (ref) > GANTRY_MAX_NAME)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "an ingest ref must have 1 to %d characters: invalid argument",
-                         GANTRY_MAX_NAME);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "an ingest ref must have 1 to %d characters: invalid argument", GANTRY_MAX_NAME);
   if (expected_digest != NULL)
     {
       if (!gantry_reference_check_digest (expected_digest, error))
         return FALSE;
       if (have_blob (self, expected_digest, cancellable, &local))
-        return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "content %s: already exists", expected_digest);
+        return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "content %s: already exists",
+                             expected_digest);
       if (local != NULL)
         {
           g_propagate_error (error, g_steal_pointer (&local));
@@ -423,13 +444,14 @@ view_open_ingest (GantryContent *content, const char *ref, guint64 total, const 
     }
   full = backend_ref (self, ref);
   again = must_come_again (self, expected_digest, cancellable);
-  if (!gantry_content_open_ingest (self->backend, full, total, again ? NULL : expected_digest, &backend, cancellable, error))
+  if (!gantry_content_open_ingest (self->backend, full, total, again ? NULL : expected_digest, &backend,
+                                   cancellable, error))
     return FALSE;
   ingest = g_new0 (IngestView, 1);
   ingest->expected = again ? g_strdup (expected_digest) : NULL;
   ingest->ingest.vtable = &ingest_vtable;
   ingest->refs = 1;
-  ingest->view = (View *) view_ref (content);
+  ingest->view = (View *)view_ref (content);
   ingest->backend = backend;
   ingest->ref = g_strdup (ref);
   *ret_ingest = &ingest->ingest;
@@ -439,18 +461,18 @@ view_open_ingest (GantryContent *content, const char *ref, guint64 total, const 
 static const char *
 status_field (const char *const *path, guint n_path, gpointer object)
 {
-  return n_path == 1 && strcmp (path[0], "ref") == 0 ? ((GantryIngestStatus *) object)->ref : NULL;
+  return n_path == 1 && strcmp (path[0], "ref") == 0 ? ((GantryIngestStatus *)object)->ref : NULL;
 }
 
 /* The filters are about refs as the namespace knows them, so they are not for the backend. */
 static gboolean
-view_list_ingests (GantryContent *content, const char *const *filters, GPtrArray **ret_statuses, GCancellable *cancellable,
-                   GError **error)
+view_list_ingests (GantryContent *content, const char *const *filters, GPtrArray **ret_statuses,
+                   GCancellable *cancellable, GError **error)
 {
-  View *self = (View *) content;
+  View *self = (View *)content;
   g_autoptr (GantryFilter) filter = gantry_filter_new (filters, error);
   g_autoptr (GPtrArray) all = NULL;
-  g_autoptr (GPtrArray) own = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_ingest_status_unref);
+  g_autoptr (GPtrArray) own = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_ingest_status_unref);
   g_autofree char *prefix = backend_ref (self, "");
 
   if (filter == NULL || !gantry_content_list_ingests (self->backend, NULL, &all, cancellable, error))
@@ -471,10 +493,10 @@ view_list_ingests (GantryContent *content, const char *const *filters, GPtrArray
 }
 
 static gboolean
-view_ingest_status (GantryContent *content, const char *ref, GantryIngestStatus **ret_status, GCancellable *cancellable,
-                    GError **error)
+view_ingest_status (GantryContent *content, const char *ref, GantryIngestStatus **ret_status,
+                    GCancellable *cancellable, GError **error)
 {
-  View *self = (View *) content;
+  View *self = (View *)content;
   g_autofree char *full = backend_ref (self, ref);
   g_autoptr (GantryIngestStatus) status = NULL;
 
@@ -487,9 +509,9 @@ view_ingest_status (GantryContent *content, const char *ref, GantryIngestStatus 
 static gboolean
 view_abort_ingest (GantryContent *content, const char *ref, GCancellable *cancellable, GError **error)
 {
-  g_autofree char *full = backend_ref ((View *) content, ref);
+  g_autofree char *full = backend_ref ((View *)content, ref);
 
-  return gantry_content_abort_ingest (((View *) content)->backend, full, cancellable, error);
+  return gantry_content_abort_ingest (((View *)content)->backend, full, cancellable, error);
 }
 
 static const GantryContentVtable vtable = {
@@ -511,7 +533,7 @@ gboolean
 content_view_open (GantryStore *store, const char *ns, const char *lease, const char *content_id,
                    GantryContent **ret_content, GCancellable *cancellable, GError **error)
 {
-  StoreLocal *self = (StoreLocal *) store;
+  StoreLocal *self = (StoreLocal *)store;
   GantryContent *backend = store_local_content (self, content_id, error);
   View *view;
 
@@ -533,5 +555,5 @@ content_view_open (GantryStore *store, const char *ns, const char *lease, const 
 void
 content_view_relax (GantryContent *content)
 {
-  ((View *) content)->relaxed = TRUE;
+  ((View *)content)->relaxed = TRUE;
 }

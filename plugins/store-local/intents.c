@@ -1,30 +1,35 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What is about to be done to a backend is noted as a record before it is done, and the note goes in the transaction that makes the result
- * visible. Notes that are there at the start are those that a crash interrupted: what the backend did is undone, or, where undoing
- * it would lose what was there before (a commit), completed. Notes are not synced on their own: they are ordered with the writes
- * of the snapshot index, and a blob that a power failure leaves without its note is found by the sweep of each boot. */
+ * What is about to be done to a backend is noted as a record before it is done, and the note goes in the
+ * transaction that makes the result visible. Notes that are there at the start are those that a crash
+ * interrupted: what the backend did is undone, or, where undoing it would lose what was there before (a
+ * commit), completed. Notes are not synced on their own: they are ordered with the writes of the snapshot
+ * index, and a blob that a power failure leaves without its note is found by the sweep of each boot. */
 #include "store-local.h"
 
 #include <string.h>
 
-#define BLOB "blob"
+#define BLOB     "blob"
 #define SNAPSHOT "snapshot"
-#define COMMIT "commit"
+#define COMMIT   "commit"
 
 static GantryRecord *
 begin (StoreLocal *self, const char *what, GVariantDict *fields, GCancellable *cancellable, GError **error)
 {
   g_autofree char *id = g_strdup_printf ("%s/%" G_GINT64_MODIFIER "x.%x", what, self->started_ns,
-                                         (unsigned) g_atomic_int_add (&self->serial, 1));
-  g_autoptr (GantryRecord) record = gantry_record_new (GANTRY_KIND_INTENT, "", id, NULL, g_variant_dict_end (fields));
+                                         (unsigned)g_atomic_int_add (&self->serial, 1));
+  g_autoptr (GantryRecord) record
+      = gantry_record_new (GANTRY_KIND_INTENT, "", id, NULL, g_variant_dict_end (fields));
   g_autoptr (GantryChange) change = gantry_change_new (GANTRY_CHANGE_CREATE, record);
 
-  return gantry_metadata_apply_one (self->metadata, change, NULL, cancellable, error) ? g_steal_pointer (&record) : NULL;
+  return gantry_metadata_apply_one (self->metadata, change, NULL, cancellable, error)
+             ? g_steal_pointer (&record)
+             : NULL;
 }
 
 GantryRecord *
-intent_of_blob (StoreLocal *self, const char *ns, const char *digest, GCancellable *cancellable, GError **error)
+intent_of_blob (StoreLocal *self, const char *ns, const char *digest, GCancellable *cancellable,
+                GError **error)
 {
   GVariantDict fields;
 
@@ -35,7 +40,8 @@ intent_of_blob (StoreLocal *self, const char *ns, const char *digest, GCancellab
 }
 
 GantryRecord *
-intent_of_snapshot (StoreLocal *self, const char *snapshotter, const char *backend, GCancellable *cancellable, GError **error)
+intent_of_snapshot (StoreLocal *self, const char *snapshotter, const char *backend, GCancellable *cancellable,
+                    GError **error)
 {
   GVariantDict fields;
 
@@ -67,7 +73,8 @@ intent_of_commit (StoreLocal *self, const char *snapshotter, const char *backend
 }
 
 gboolean
-intent_fulfil (StoreLocal *self, GantryRecord *intent, GantryChange *change, GCancellable *cancellable, GError **error)
+intent_fulfil (StoreLocal *self, GantryRecord *intent, GantryChange *change, GCancellable *cancellable,
+               GError **error)
 {
   g_autoptr (GPtrArray) changes = g_ptr_array_new ();
   g_autoptr (GantryChange) end = gantry_change_new (GANTRY_CHANGE_DELETE, intent);
@@ -84,18 +91,21 @@ intent_drop (StoreLocal *self, GantryRecord *intent)
   g_autoptr (GError) error = NULL;
 
   if (!gantry_metadata_apply_one (self->metadata, end, NULL, NULL, &error))
-    gantry_host_log (self->host, GANTRY_LOG_WARNING, "%s stays until the next start: %s", intent->id, error->message);
+    gantry_host_log (self->host, GANTRY_LOG_WARNING, "%s stays until the next start: %s", intent->id,
+                     error->message);
 }
 
 /* A blob that may be there without a record: becomes garbage unless some namespace has it. */
 static gboolean
 undo_blob (StoreLocal *self, GantryRecord *intent, GError **error)
 {
-  const char *ns = gantry_record_get_string (intent, "ns"), *digest = gantry_record_get_string (intent, "digest");
-  g_autoptr (GPtrArray) changes = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_change_unref);
+  const char *ns = gantry_record_get_string (intent, "ns"),
+             *digest = gantry_record_get_string (intent, "digest");
+  g_autoptr (GPtrArray) changes = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_change_unref);
   g_autoptr (GantryRecord) record = NULL, existing = NULL;
 
-  if (ns == NULL || digest == NULL || gantry_metadata_get (self->metadata, GANTRY_KIND_CONTENT, ns, digest, &existing, NULL, NULL))
+  if (ns == NULL || digest == NULL
+      || gantry_metadata_get (self->metadata, GANTRY_KIND_CONTENT, ns, digest, &existing, NULL, NULL))
     return TRUE;
   /* Metadata knows whether another namespace has it, and remembers it as garbage if none does. */
   record = gantry_record_new (GANTRY_KIND_CONTENT, ns, digest, NULL, NULL);
@@ -130,7 +140,8 @@ static GantryChange *
 read_rename (StoreLocal *self, GantryRecord *intent)
 {
   const char *ns = gantry_record_get_string (intent, "ns"), *id = gantry_record_get_string (intent, "id");
-  const char *new_id = gantry_record_get_string (intent, "new-id"), *lease = gantry_record_get_string (intent, "lease");
+  const char *new_id = gantry_record_get_string (intent, "new-id"),
+             *lease = gantry_record_get_string (intent, "lease");
   g_autoptr (GVariant) labels = gantry_record_get_field (intent, "labels", G_VARIANT_TYPE ("a{ss}"));
   g_autoptr (GVariant) fields = gantry_record_get_field (intent, "fields", G_VARIANT_TYPE_VARDICT);
   g_autoptr (GantryRecord) record = NULL, holder = NULL;
@@ -142,12 +153,14 @@ read_rename (StoreLocal *self, GantryRecord *intent)
   change = gantry_change_new (GANTRY_CHANGE_RENAME, record);
   change->new_id = g_strdup (new_id);
   change->topic = g_strdup ("");
-  if (lease != NULL && gantry_metadata_get (self->metadata, GANTRY_KIND_LEASE, ns, lease, &holder, NULL, NULL))
+  if (lease != NULL
+      && gantry_metadata_get (self->metadata, GANTRY_KIND_LEASE, ns, lease, &holder, NULL, NULL))
     change->lease = g_strdup (lease);
   return change;
 }
 
-/* A commit whose backend has done its part can't be undone: its record follows, unless the name has been taken. */
+/* A commit whose backend has done its part can't be undone: its record follows, unless the name has been
+ * taken. */
 static gboolean
 complete_commit (StoreLocal *self, GantryRecord *intent, GError **error)
 {
@@ -164,7 +177,8 @@ complete_commit (StoreLocal *self, GantryRecord *intent, GError **error)
   if (backend == NULL || rename == NULL || !gantry_snapshotter_stat (snapshotter, backend, &info, NULL, NULL)
       || gantry_metadata_apply_one (self->metadata, rename, NULL, NULL, &local))
     return TRUE;
-  if (!gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS) && !gantry_error_is (local, GANTRY_ERROR_NOT_FOUND))
+  if (!gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS)
+      && !gantry_error_is (local, GANTRY_ERROR_NOT_FOUND))
     {
       g_propagate_error (error, g_steal_pointer (&local));
       return FALSE;
@@ -184,9 +198,10 @@ add_intent (GantryRecord *record, gpointer user_data)
 gboolean
 intents_resolve (StoreLocal *self, GError **error)
 {
-  g_autoptr (GPtrArray) intents = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_record_unref);
+  g_autoptr (GPtrArray) intents = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_record_unref);
 
-  if (!gantry_metadata_list (self->metadata, GANTRY_KIND_INTENT, "", NULL, NULL, 0, add_intent, intents, NULL, error))
+  if (!gantry_metadata_list (self->metadata, GANTRY_KIND_INTENT, "", NULL, NULL, 0, add_intent, intents, NULL,
+                             error))
     return FALSE;
   if (intents->len > 0)
     gantry_host_log_about (self->host, GANTRY_LOG_NOTICE, GANTRY_MESSAGE_RECOVERED, NULL, NULL,
@@ -206,8 +221,9 @@ intents_resolve (StoreLocal *self, GError **error)
       if (ok)
         intent_drop (self, intent);
       else
-        gantry_host_log (self->host, GANTRY_LOG_WARNING, "what a crash interrupted (%s) is settled at the next start: %s",
-                         intent->id, local->message);
+        gantry_host_log (self->host, GANTRY_LOG_WARNING,
+                         "what a crash interrupted (%s) is settled at the next start: %s", intent->id,
+                         local->message);
     }
   return TRUE;
 }

@@ -1,35 +1,37 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The snapshots of one namespace in one snapshotter. The record is what exists; the backend's own entry is made before the record and
- * removed after it. An intent (intents.c) goes before the backend's entry, so that the next start settles what a crash left. */
+ * The snapshots of one namespace in one snapshotter. The record is what exists; the backend's own entry is
+ * made before the record and removed after it. An intent (intents.c) goes before the backend's entry, so that
+ * the next start settles what a crash left. */
 #include "store-local.h"
 
 #include <string.h>
 
 #include <filter.h>
 
-typedef struct {
+typedef struct
+{
   GantrySnapshotter snapshotter;
   gint refs; /* (atomic) */
   StoreLocal *store;
   GantrySnapshotter *backend;
   char *id; /* the snapshotter plugin's */
   char *ns;
-  char *lease; /* (nullable) */
+  char *lease;      /* (nullable) */
   gboolean relaxed; /* as of content-view.c */
 } View;
 
 static GantrySnapshotter *
 view_ref (GantrySnapshotter *snapshotter)
 {
-  g_atomic_int_inc (&((View *) snapshotter)->refs);
+  g_atomic_int_inc (&((View *)snapshotter)->refs);
   return snapshotter;
 }
 
 static void
 view_unref (GantrySnapshotter *snapshotter)
 {
-  View *self = (View *) snapshotter;
+  View *self = (View *)snapshotter;
 
   if (!g_atomic_int_dec_and_test (&self->refs))
     return;
@@ -42,7 +44,7 @@ view_unref (GantrySnapshotter *snapshotter)
 static unsigned
 view_capabilities (GantrySnapshotter *snapshotter)
 {
-  return gantry_snapshotter_get_capabilities (((View *) snapshotter)->backend);
+  return gantry_snapshotter_get_capabilities (((View *)snapshotter)->backend);
 }
 
 static char *
@@ -55,7 +57,7 @@ static char *
 new_backend_key (View *self, const char *key)
 {
   return g_strdup_printf ("%s/%" G_GINT64_MODIFIER "x.%x/%s", self->ns, self->store->started_ns,
-                          (unsigned) g_atomic_int_add (&self->store->serial, 1), key);
+                          (unsigned)g_atomic_int_add (&self->store->serial, 1), key);
 }
 
 static GantryRecord *
@@ -64,7 +66,8 @@ read_record (View *self, const char *key, GCancellable *cancellable, GError **er
   g_autofree char *id = record_id (self, key);
   GantryRecord *record = NULL;
 
-  return gantry_metadata_get (self->store->metadata, GANTRY_KIND_SNAPSHOT, self->ns, id, &record, cancellable, error)
+  return gantry_metadata_get (self->store->metadata, GANTRY_KIND_SNAPSHOT, self->ns, id, &record, cancellable,
+                              error)
              ? record
              : NULL;
 }
@@ -74,7 +77,7 @@ kind_of (GantryRecord *record)
 {
   g_autoptr (GVariant) kind = gantry_record_get_field (record, "kind", G_VARIANT_TYPE_UINT32);
 
-  return kind != NULL ? (GantrySnapshotKind) g_variant_get_uint32 (kind) : GANTRY_SNAPSHOT_UNKNOWN;
+  return kind != NULL ? (GantrySnapshotKind)g_variant_get_uint32 (kind) : GANTRY_SNAPSHOT_UNKNOWN;
 }
 
 static GantrySnapshotInfo *
@@ -83,8 +86,8 @@ info_from_record (GantryRecord *record)
   const char *parent = gantry_record_get_string (record, "parent");
 
   return gantry_snapshot_info_new (kind_of (record), strchr (record->id, '/') + 1,
-                                   parent != NULL && parent[0] != '\0' ? parent : NULL, record->labels, record->created_ns,
-                                   record->updated_ns);
+                                   parent != NULL && parent[0] != '\0' ? parent : NULL, record->labels,
+                                   record->created_ns, record->updated_ns);
 }
 
 /* The backend's name for @key. Returns: (transfer full), or NULL with NOT_FOUND. */
@@ -97,10 +100,10 @@ backend_key (View *self, const char *key, GCancellable *cancellable, GError **er
 }
 
 static gboolean
-view_stat (GantrySnapshotter *snapshotter, const char *key, GantrySnapshotInfo **ret_info, GCancellable *cancellable,
-           GError **error)
+view_stat (GantrySnapshotter *snapshotter, const char *key, GantrySnapshotInfo **ret_info,
+           GCancellable *cancellable, GError **error)
 {
-  g_autoptr (GantryRecord) record = read_record ((View *) snapshotter, key, cancellable, error);
+  g_autoptr (GantryRecord) record = read_record ((View *)snapshotter, key, cancellable, error);
 
   if (record == NULL)
     return FALSE;
@@ -113,13 +116,13 @@ view_update (GantrySnapshotter *snapshotter, const char *key, GVariant *labels, 
              GantrySnapshotInfo **ret_info, GCancellable *cancellable, GError **error)
 {
   static const char *const all[] = { "labels", NULL };
-  View *self = (View *) snapshotter;
+  View *self = (View *)snapshotter;
   g_autofree char *id = record_id (self, key);
   g_autoptr (GantryRecord) record = gantry_record_new (GANTRY_KIND_SNAPSHOT, self->ns, id, labels, NULL);
   g_autoptr (GantryChange) change = gantry_change_new (GANTRY_CHANGE_UPDATE, record);
   g_autoptr (GantryRecord) updated = NULL;
 
-  change->mask = g_strdupv ((char **) (mask != NULL && mask[0] != NULL ? mask : all));
+  change->mask = g_strdupv ((char **)(mask != NULL && mask[0] != NULL ? mask : all));
   change->relaxed = self->relaxed;
   if (!gantry_metadata_apply_one (self->store->metadata, change, &updated, cancellable, error))
     return FALSE;
@@ -133,20 +136,22 @@ static gboolean
 view_usage (GantrySnapshotter *snapshotter, const char *key, guint64 *ret_bytes, guint64 *ret_inodes,
             GCancellable *cancellable, GError **error)
 {
-  View *self = (View *) snapshotter;
+  View *self = (View *)snapshotter;
   g_autofree char *backend = backend_key (self, key, cancellable, error);
 
-  return backend != NULL && gantry_snapshotter_usage (self->backend, backend, ret_bytes, ret_inodes, cancellable, error);
+  return backend != NULL
+         && gantry_snapshotter_usage (self->backend, backend, ret_bytes, ret_inodes, cancellable, error);
 }
 
 static gboolean
-view_mounts (GantrySnapshotter *snapshotter, const char *key, GPtrArray **ret_mounts, GCancellable *cancellable,
-             GError **error)
+view_mounts (GantrySnapshotter *snapshotter, const char *key, GPtrArray **ret_mounts,
+             GCancellable *cancellable, GError **error)
 {
-  View *self = (View *) snapshotter;
+  View *self = (View *)snapshotter;
   g_autofree char *backend = backend_key (self, key, cancellable, error);
 
-  return backend != NULL && gantry_snapshotter_mounts (self->backend, backend, ret_mounts, cancellable, error);
+  return backend != NULL
+         && gantry_snapshotter_mounts (self->backend, backend, ret_mounts, cancellable, error);
 }
 
 static GVariant *
@@ -155,7 +160,7 @@ make_fields (GantrySnapshotKind kind, const char *parent, const char *backend)
   GVariantDict fields;
 
   g_variant_dict_init (&fields, NULL);
-  g_variant_dict_insert (&fields, "kind", "u", (guint32) kind);
+  g_variant_dict_insert (&fields, "kind", "u", (guint32)kind);
   g_variant_dict_insert (&fields, "parent", "s", parent != NULL ? parent : "");
   g_variant_dict_insert (&fields, "backend", "s", backend);
   return g_variant_dict_end (&fields);
@@ -176,17 +181,19 @@ make_payload (View *self, const char *key, const char *parent, const char *name)
   return g_variant_ref_sink (g_variant_dict_end (&payload));
 }
 
-/* Undoes what the backend did when the record could not be written. If that fails, the intent stays and the next start tries again. */
+/* Undoes what the backend did when the record could not be written. If that fails, the intent stays and the
+ * next start tries again. */
 static void
 abandon (View *self, const char *backend, GantryRecord *intent)
 {
   g_autoptr (GError) error = NULL;
 
-  if (gantry_snapshotter_remove (self->backend, backend, NULL, &error) || gantry_error_is (error, GANTRY_ERROR_NOT_FOUND))
+  if (gantry_snapshotter_remove (self->backend, backend, NULL, &error)
+      || gantry_error_is (error, GANTRY_ERROR_NOT_FOUND))
     intent_drop (self->store, intent);
   else
-    gantry_host_log (self->store->host, GANTRY_LOG_WARNING, "snapshot %s of %s stays until the next start: %s", backend, self->id,
-                     error->message);
+    gantry_host_log (self->store->host, GANTRY_LOG_WARNING,
+                     "snapshot %s of %s stays until the next start: %s", backend, self->id, error->message);
 }
 
 static gboolean
@@ -194,7 +201,8 @@ check_name (const char *key, GError **error)
 {
   if (key == NULL || key[0] == '\0' || strlen (key) > GANTRY_MAX_NAME || !g_utf8_validate (key, -1, NULL))
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                         "a snapshot key must have 1 to %d characters of UTF-8: invalid argument", GANTRY_MAX_NAME);
+                         "a snapshot key must have 1 to %d characters of UTF-8: invalid argument",
+                         GANTRY_MAX_NAME);
   return TRUE;
 }
 
@@ -212,8 +220,8 @@ validate_key (View *self, const char *key, GCancellable *cancellable, GError **e
 }
 
 static gboolean
-make (View *self, GantrySnapshotKind kind, const char *key, const char *parent, GVariant *labels, GPtrArray **ret_mounts,
-      GCancellable *cancellable, GError **error)
+make (View *self, GantrySnapshotKind kind, const char *key, const char *parent, GVariant *labels,
+      GPtrArray **ret_mounts, GCancellable *cancellable, GError **error)
 {
   g_autofree char *id = record_id (self, key != NULL ? key : "");
   g_autofree char *backend = NULL, *backend_parent = NULL;
@@ -236,9 +244,10 @@ make (View *self, GantrySnapshotKind kind, const char *key, const char *parent, 
   intent = intent_of_snapshot (self->store, self->id, backend, cancellable, error);
   if (intent == NULL)
     return FALSE;
-  ok = kind == GANTRY_SNAPSHOT_ACTIVE
-           ? gantry_snapshotter_prepare (self->backend, backend, backend_parent, held, &mounts, cancellable, error)
-           : gantry_snapshotter_view (self->backend, backend, backend_parent, held, &mounts, cancellable, error);
+  ok = kind == GANTRY_SNAPSHOT_ACTIVE ? gantry_snapshotter_prepare (self->backend, backend, backend_parent,
+                                                                    held, &mounts, cancellable, error)
+                                      : gantry_snapshotter_view (self->backend, backend, backend_parent, held,
+                                                                 &mounts, cancellable, error);
   if (!ok)
     {
       intent_drop (self->store, intent);
@@ -261,24 +270,26 @@ make (View *self, GantrySnapshotKind kind, const char *key, const char *parent, 
 }
 
 static gboolean
-view_prepare (GantrySnapshotter *snapshotter, const char *key, const char *parent, GVariant *labels, GPtrArray **ret_mounts,
-              GCancellable *cancellable, GError **error)
+view_prepare (GantrySnapshotter *snapshotter, const char *key, const char *parent, GVariant *labels,
+              GPtrArray **ret_mounts, GCancellable *cancellable, GError **error)
 {
-  return make ((View *) snapshotter, GANTRY_SNAPSHOT_ACTIVE, key, parent, labels, ret_mounts, cancellable, error);
+  return make ((View *)snapshotter, GANTRY_SNAPSHOT_ACTIVE, key, parent, labels, ret_mounts, cancellable,
+               error);
 }
 
 static gboolean
-view_view (GantrySnapshotter *snapshotter, const char *key, const char *parent, GVariant *labels, GPtrArray **ret_mounts,
-           GCancellable *cancellable, GError **error)
+view_view (GantrySnapshotter *snapshotter, const char *key, const char *parent, GVariant *labels,
+           GPtrArray **ret_mounts, GCancellable *cancellable, GError **error)
 {
-  return make ((View *) snapshotter, GANTRY_SNAPSHOT_VIEW, key, parent, labels, ret_mounts, cancellable, error);
+  return make ((View *)snapshotter, GANTRY_SNAPSHOT_VIEW, key, parent, labels, ret_mounts, cancellable,
+               error);
 }
 
 static gboolean
-view_commit (GantrySnapshotter *snapshotter, const char *name, const char *key, const char *parent, GVariant *labels,
-             GCancellable *cancellable, GError **error)
+view_commit (GantrySnapshotter *snapshotter, const char *name, const char *key, const char *parent,
+             GVariant *labels, GCancellable *cancellable, GError **error)
 {
-  View *self = (View *) snapshotter;
+  View *self = (View *)snapshotter;
   g_autoptr (GVariant) held = labels != NULL ? g_variant_ref_sink (labels) : NULL;
   g_autoptr (GantryRecord) active = NULL, record = NULL, intent = NULL;
   g_autoptr (GantryChange) change = NULL;
@@ -286,7 +297,8 @@ view_commit (GantrySnapshotter *snapshotter, const char *name, const char *key, 
   const char *own_parent;
 
   /* In this order, so that a client that commits again after a lost answer hears that the name exists. */
-  if (!validate_key (self, name, cancellable, error) || (active = read_record (self, key, cancellable, error)) == NULL)
+  if (!validate_key (self, name, cancellable, error)
+      || (active = read_record (self, key, cancellable, error)) == NULL)
     return FALSE;
   if (parent != NULL && parent[0] == '\0')
     parent = NULL;
@@ -298,7 +310,8 @@ view_commit (GantrySnapshotter *snapshotter, const char *name, const char *key, 
   own_parent = gantry_record_get_string (active, "parent");
   backend = new_backend_key (self, name);
   record = gantry_record_new (GANTRY_KIND_SNAPSHOT, self->ns, active->id, held,
-                              make_fields (GANTRY_SNAPSHOT_COMMITTED, parent != NULL ? parent : own_parent, backend));
+                              make_fields (GANTRY_SNAPSHOT_COMMITTED, parent != NULL ? parent : own_parent,
+                                           backend));
   change = gantry_change_new (GANTRY_CHANGE_RENAME, record);
   change->new_id = record_id (self, name);
   change->lease = g_strdup (self->lease);
@@ -308,8 +321,8 @@ view_commit (GantrySnapshotter *snapshotter, const char *name, const char *key, 
   intent = intent_of_commit (self->store, self->id, backend, change, cancellable, error);
   if (intent == NULL)
     return FALSE;
-  if (!gantry_snapshotter_commit (self->backend, backend, gantry_record_get_string (active, "backend"), backend_parent, held,
-                                  cancellable, error))
+  if (!gantry_snapshotter_commit (self->backend, backend, gantry_record_get_string (active, "backend"),
+                                  backend_parent, held, cancellable, error))
     {
       intent_drop (self->store, intent);
       return FALSE;
@@ -323,7 +336,7 @@ view_commit (GantrySnapshotter *snapshotter, const char *name, const char *key, 
 static gboolean
 view_remove (GantrySnapshotter *snapshotter, const char *key, GCancellable *cancellable, GError **error)
 {
-  View *self = (View *) snapshotter;
+  View *self = (View *)snapshotter;
   g_autofree char *id = record_id (self, key);
   g_autoptr (GantryRecord) record = gantry_record_new (GANTRY_KIND_SNAPSHOT, self->ns, id, NULL, NULL);
   g_autoptr (GantryChange) change = gantry_change_new (GANTRY_CHANGE_DELETE, record);
@@ -340,13 +353,13 @@ view_remove (GantrySnapshotter *snapshotter, const char *key, GCancellable *canc
     return FALSE;
   /* It is gone; what its backend still has goes now, or with the next collection. */
   backend = gantry_record_get_string (removed, "backend");
-  garbage = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_garbage_unref);
+  garbage = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_garbage_unref);
   g_ptr_array_add (garbage, gantry_garbage_new (GANTRY_KIND_SNAPSHOT, backend, self->id, self->ns, id, 0));
   if (gantry_snapshotter_remove (self->backend, backend, NULL, &local))
     gantry_metadata_collected (self->store->metadata, garbage, NULL, &local);
   if (local != NULL)
-    gantry_host_log (self->store->host, GANTRY_LOG_WARNING, "snapshot %s of %s goes later: %s", backend, self->id,
-                     local->message);
+    gantry_host_log (self->store->host, GANTRY_LOG_WARNING, "snapshot %s of %s goes later: %s", backend,
+                     self->id, local->message);
   return TRUE;
 }
 
@@ -367,7 +380,8 @@ info_field (const char *const *path, guint n_path, gpointer object)
   return strcmp (path[0], "kind") == 0 ? kinds[MIN (info->kind, 3)] : NULL;
 }
 
-typedef struct {
+typedef struct
+{
   const char *prefix;
   GantryFilter *filter;
   GantrySnapshotFunc func;
@@ -409,7 +423,8 @@ append_quoted (GString *text, const char *prefix, const char *value)
   g_string_append_c (text, '"');
 }
 
-/* Filters by which metadata finds, with an index, all that can match; NULL: everything has to be looked at. */
+/* Filters by which metadata finds, with an index, all that can match; NULL: everything has to be looked at.
+ */
 static char **
 candidate_filters (GantryFilter *filter, const char *prefix)
 {
@@ -432,28 +447,29 @@ candidate_filters (GantryFilter *filter, const char *prefix)
         return NULL;
     }
   g_ptr_array_add (filters, NULL);
-  return (char **) g_ptr_array_free (g_steal_pointer (&filters), FALSE);
+  return (char **)g_ptr_array_free (g_steal_pointer (&filters), FALSE);
 }
 
 static gboolean
-view_walk (GantrySnapshotter *snapshotter, const char *const *filters, GantrySnapshotFunc func, gpointer user_data,
-           GCancellable *cancellable, GError **error)
+view_walk (GantrySnapshotter *snapshotter, const char *const *filters, GantrySnapshotFunc func,
+           gpointer user_data, GCancellable *cancellable, GError **error)
 {
-  View *self = (View *) snapshotter;
+  View *self = (View *)snapshotter;
   g_autoptr (GantryFilter) filter = gantry_filter_new (filters, error);
   g_autofree char *prefix = record_id (self, "");
   g_auto (GStrv) candidates = filter != NULL ? candidate_filters (filter, prefix) : NULL;
   Walk walk = { prefix, filter, func, user_data };
 
   return filter != NULL
-         && gantry_metadata_list (self->store->metadata, GANTRY_KIND_SNAPSHOT, self->ns, (const char *const *) candidates, prefix, 0,
-                                  on_record, &walk, cancellable, error);
+         && gantry_metadata_list (self->store->metadata, GANTRY_KIND_SNAPSHOT, self->ns,
+                                  (const char *const *)candidates, prefix, 0, on_record, &walk, cancellable,
+                                  error);
 }
 
 static gboolean
 view_cleanup (GantrySnapshotter *snapshotter, GCancellable *cancellable, GError **error)
 {
-  View *self = (View *) snapshotter;
+  View *self = (View *)snapshotter;
 
   return collector_drain (self->store, cancellable, error)
          && gantry_snapshotter_cleanup (self->backend, cancellable, error);
@@ -478,9 +494,10 @@ static const GantrySnapshotterVtable vtable = {
 
 gboolean
 snapshot_view_open (GantryStore *store, const char *ns, const char *lease, const char *snapshotter,
-                    GantrySnapshotter **ret_snapshotter, char **ret_id, GCancellable *cancellable, GError **error)
+                    GantrySnapshotter **ret_snapshotter, char **ret_id, GCancellable *cancellable,
+                    GError **error)
 {
-  StoreLocal *self = (StoreLocal *) store;
+  StoreLocal *self = (StoreLocal *)store;
   g_autofree char *id = NULL;
   GantrySnapshotter *backend = store_local_snapshotter (self, snapshotter, &id, error);
   View *view;
@@ -506,5 +523,5 @@ snapshot_view_open (GantryStore *store, const char *ns, const char *lease, const
 void
 snapshot_view_relax (GantrySnapshotter *snapshotter)
 {
-  ((View *) snapshotter)->relaxed = TRUE;
+  ((View *)snapshotter)->relaxed = TRUE;
 }

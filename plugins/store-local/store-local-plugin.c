@@ -18,10 +18,11 @@ store_local_check_namespace (const char *ns, GError **error)
       word = g_ascii_isalnum (*at);
     }
   if (!good || !word || strlen (ns) > MAX_NAMESPACE)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                         "namespace \"%s\" must be words of letters and digits joined by \".\", \"_\" or \"-\", of at most %d"
-                         " characters: invalid argument",
-                         ns, MAX_NAMESPACE);
+    return gantry_throw (
+        error, GANTRY_ERROR_INVALID_ARGUMENT,
+        "namespace \"%s\" must be words of letters and digits joined by \".\", \"_\" or \"-\", of at most %d"
+        " characters: invalid argument",
+        ns, MAX_NAMESPACE);
   return TRUE;
 }
 
@@ -66,13 +67,14 @@ store_local_snapshotter (StoreLocal *self, const char *id, char **ret_id, GError
         }
       g_string_append_printf (names, "%s%s", names->len > 0 ? ", " : "", binding->id);
     }
-  gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "snapshotter not loaded: %s: not found; there is %s", id != NULL ? id : "",
-                names->len > 0 ? names->str : "none");
+  gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "snapshotter not loaded: %s: not found; there is %s",
+                id != NULL ? id : "", names->len > 0 ? names->str : "none");
   return NULL;
 }
 
 static gboolean
-relax (GantryStore *store, GantryContent *content, GantrySnapshotter *snapshotter, GCancellable *cancellable, GError **error)
+relax (GantryStore *store, GantryContent *content, GantrySnapshotter *snapshotter, GCancellable *cancellable,
+       GError **error)
 {
   if (content != NULL)
     content_view_relax (content);
@@ -143,15 +145,17 @@ store_local_init (const GantryHost *host, gpointer *ret_instance, GError **error
 static gpointer
 store_local_get (gpointer instance, const char *type)
 {
-  return &((StoreLocal *) instance)->store;
+  return &((StoreLocal *)instance)->store;
 }
 
 static const GantryNeed metadata_need
     = GANTRY_NEED_INIT (GANTRY_METADATA_TYPE, NULL, sizeof (GantryMetadataVtable), GANTRY_NEED_ONE);
 static const GantryNeed content_need = GANTRY_NEED_INIT (GANTRY_CONTENT_TYPE, NULL, 0, GANTRY_NEED_MANY);
-static const GantryNeed snapshotter_need = GANTRY_NEED_INIT (GANTRY_SNAPSHOTTER_TYPE, NULL, 0, GANTRY_NEED_MANY);
+static const GantryNeed snapshotter_need
+    = GANTRY_NEED_INIT (GANTRY_SNAPSHOTTER_TYPE, NULL, 0, GANTRY_NEED_MANY);
 static const GantryNeed mounts_need = GANTRY_NEED_INIT (GANTRY_MOUNTS_TYPE, NULL, 0, GANTRY_NEED_OPTIONAL);
-static const GantryNeed *const needs[] = { &metadata_need, &content_need, &snapshotter_need, &mounts_need, NULL };
+static const GantryNeed *const needs[]
+    = { &metadata_need, &content_need, &snapshotter_need, &mounts_need, NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_STORE_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "ContentSharing", NULL };

@@ -5,21 +5,22 @@
 #include <gantry/mounts.h>
 #include <gantry/store.h>
 
-typedef struct {
+typedef struct
+{
   GantryStore store;
   const GantryHost *host;
   GantryMetadata *metadata;
   gboolean isolated; /* blobs of other namespaces must be sent again */
 
-  /* Shared while a blob and its record are being joined, exclusive while a blob is removed: else a blob could go between the
-   * moment its writer finds that it exists and the moment its record says so. */
+  /* Shared while a blob and its record are being joined, exclusive while a blob is removed: else a blob could
+   * go between the moment its writer finds that it exists and the moment its record says so. */
   GRWLock blobs_lock;
 
   GMutex sweep_lock;
   GMutex lock;
-  GSource *timer;       /* with lock: the next collection */
-  gboolean collecting;  /* with lock */
-  gboolean closing;     /* with lock */
+  GSource *timer;      /* with lock: the next collection */
+  gboolean collecting; /* with lock */
+  gboolean closing;    /* with lock */
   GCond cond;
   guint64 seen_hint;
   gint serial; /* (atomic): makes backend keys unique in this life of the daemon */
@@ -32,7 +33,8 @@ gboolean content_view_open (GantryStore *store, const char *ns, const char *leas
 
 /* snapshot-view.c */
 gboolean snapshot_view_open (GantryStore *store, const char *ns, const char *lease, const char *snapshotter,
-                             GantrySnapshotter **ret_snapshotter, char **ret_id, GCancellable *cancellable, GError **error);
+                             GantrySnapshotter **ret_snapshotter, char **ret_id, GCancellable *cancellable,
+                             GError **error);
 
 /* See store.h, relax. */
 void content_view_relax (GantryContent *content);
@@ -40,30 +42,34 @@ void snapshot_view_relax (GantrySnapshotter *snapshotter);
 
 /* intents.c */
 
-/** Notes that @digest is about to be published for @ns. Returns: (transfer full): for intent_fulfil or intent_drop. */
-GantryRecord *intent_of_blob (StoreLocal *self, const char *ns, const char *digest, GCancellable *cancellable, GError **error);
+/** Notes that @digest is about to be published for @ns. Returns: (transfer full): for intent_fulfil or
+ * intent_drop. */
+GantryRecord *intent_of_blob (StoreLocal *self, const char *ns, const char *digest, GCancellable *cancellable,
+                              GError **error);
 /** Notes that @snapshotter is about to make @backend. */
-GantryRecord *intent_of_snapshot (StoreLocal *self, const char *snapshotter, const char *backend, GCancellable *cancellable,
-                                  GError **error);
+GantryRecord *intent_of_snapshot (StoreLocal *self, const char *snapshotter, const char *backend,
+                                  GCancellable *cancellable, GError **error);
 /** Notes that @snapshotter is about to commit @backend, after which @rename follows. */
-GantryRecord *intent_of_commit (StoreLocal *self, const char *snapshotter, const char *backend, GantryChange *rename,
-                                GCancellable *cancellable, GError **error);
+GantryRecord *intent_of_commit (StoreLocal *self, const char *snapshotter, const char *backend,
+                                GantryChange *rename, GCancellable *cancellable, GError **error);
 /** Makes @change and ends @intent, in one transaction. */
-gboolean intent_fulfil (StoreLocal *self, GantryRecord *intent, GantryChange *change, GCancellable *cancellable, GError **error);
+gboolean intent_fulfil (StoreLocal *self, GantryRecord *intent, GantryChange *change,
+                        GCancellable *cancellable, GError **error);
 /** Ends @intent: the backend has nothing of it. */
 void intent_drop (StoreLocal *self, GantryRecord *intent);
 /** Settles what a crash interrupted; before anything else is done. */
 gboolean intents_resolve (StoreLocal *self, GError **error);
 
 /* check.c */
-gboolean store_check (GantryStore *store, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error);
+gboolean store_check (GantryStore *store, gboolean repair, char ***ret_problems, GCancellable *cancellable,
+                      GError **error);
 
 /** Removes what no record names, as a power failure may leave it. */
 gboolean store_sweep (StoreLocal *self, GError **error);
 
 /* collector.c */
-gboolean collector_collect (GantryStore *store, gboolean dry_run, GPtrArray **ret_garbage, GCancellable *cancellable,
-                            GError **error);
+gboolean collector_collect (GantryStore *store, gboolean dry_run, GPtrArray **ret_garbage,
+                            GCancellable *cancellable, GError **error);
 /** Removes from the backends what metadata has given up. */
 gboolean collector_drain (StoreLocal *self, GCancellable *cancellable, GError **error);
 /** Removes what a power failure left, once a boot, which the state directory does not outlive. */

@@ -103,19 +103,23 @@ log_event (TasksLocal *self, GantryTaskEvent event, GantryProcess *process)
   if (event != GANTRY_TASK_EVENT_EXIT || process->exec_id[0] != '\0')
     return;
   status = g_strdup_printf ("%u", process->exit_status);
-  message = g_strdup_printf ("container %s in namespace %s has ended with status %s", process->id, process->ns, status);
+  message = g_strdup_printf ("container %s in namespace %s has ended with status %s", process->id,
+                             process->ns, status);
   g_variant_dict_init (&fields, NULL);
   g_variant_dict_insert (&fields, "GANTRY_NAMESPACE", "s", process->ns);
   g_variant_dict_insert (&fields, "GANTRY_ID", "s", process->id);
   g_variant_dict_insert (&fields, "GANTRY_EXIT_STATUS", "s", status);
-  self->host->log (self->host, GANTRY_LOG_INFO, GANTRY_MESSAGE_TASK_EXITED, g_variant_dict_end (&fields), message);
+  self->host->log (self->host, GANTRY_LOG_INFO, GANTRY_MESSAGE_TASK_EXITED, g_variant_dict_end (&fields),
+                   message);
 }
 
 void
 announce_event (TasksLocal *self, GantryTaskEvent event, GantryProcess *process)
 {
-  static const char *const topics[] = { "/tasks/create", "/tasks/start",  "/tasks/exec-added", "/tasks/exec-started", "/tasks/exit",
-                                        "/tasks/oom",    "/tasks/paused", "/tasks/resumed",    "/tasks/delete",       "/tasks/checkpointed" };
+  static const char *const topics[] = { "/tasks/create",       "/tasks/start",   "/tasks/exec-added",
+                                        "/tasks/exec-started", "/tasks/exit",    "/tasks/oom",
+                                        "/tasks/paused",       "/tasks/resumed", "/tasks/delete",
+                                        "/tasks/checkpointed" };
   g_autoptr (GError) error = NULL;
   GVariantDict payload;
 
@@ -131,9 +135,11 @@ announce_event (TasksLocal *self, GantryTaskEvent event, GantryProcess *process)
       g_variant_dict_insert (&payload, "exit-status", "u", process->exit_status);
       g_variant_dict_insert (&payload, "exited-at", "x", process->exited_ns);
     }
-  if (!gantry_events_publish (self->events, process->ns, topics[event], g_variant_dict_end (&payload), NULL, &error))
-    gantry_host_log_about (self->host, GANTRY_LOG_WARNING, GANTRY_MESSAGE_EVENT_LOST, process->ns, process->id,
-                           "event %s of %s is lost: %s", topics[event], process->id, error->message);
+  if (!gantry_events_publish (self->events, process->ns, topics[event], g_variant_dict_end (&payload), NULL,
+                              &error))
+    gantry_host_log_about (self->host, GANTRY_LOG_WARNING, GANTRY_MESSAGE_EVENT_LOST, process->ns,
+                           process->id, "event %s of %s is lost: %s", topics[event], process->id,
+                           error->message);
 }
 
 typedef struct
@@ -178,7 +184,8 @@ announce_settle (TasksLocal *self)
   barrier->refs = 2;
   g_mutex_init (&barrier->lock);
   g_cond_init (&barrier->cond);
-  g_main_context_invoke_full (self->host->get_main_context (self->host), G_PRIORITY_HIGH, on_barrier, barrier, barrier_unref);
+  g_main_context_invoke_full (self->host->get_main_context (self->host), G_PRIORITY_HIGH, on_barrier, barrier,
+                              barrier_unref);
   g_mutex_lock (&barrier->lock);
   while (!barrier->passed && g_cond_wait_until (&barrier->cond, &barrier->lock, deadline))
     ;

@@ -35,8 +35,8 @@ end_stray (GantryRuntime *runtime, GantryProcess *process, GCancellable *cancell
 }
 
 static gboolean
-check_runtime (TasksLocal *self, GantryBinding *binding, gboolean repair, GPtrArray *problems, GCancellable *cancellable,
-               GError **error)
+check_runtime (TasksLocal *self, GantryBinding *binding, gboolean repair, GPtrArray *problems,
+               GCancellable *cancellable, GError **error)
 {
   g_autoptr (GPtrArray) processes = NULL;
   g_auto (GStrv) own = NULL;
@@ -51,12 +51,15 @@ check_runtime (TasksLocal *self, GantryBinding *binding, gboolean repair, GPtrAr
       g_autoptr (GError) why = NULL;
       const char *outcome = "";
 
-      if (gantry_metadata_get (self->metadata, GANTRY_KIND_CONTAINER, process->ns, process->id, &record, cancellable, NULL)
-          || gantry_metadata_get (self->metadata, GANTRY_KIND_SANDBOX, process->ns, process->id, &record, cancellable, NULL))
+      if (gantry_metadata_get (self->metadata, GANTRY_KIND_CONTAINER, process->ns, process->id, &record,
+                               cancellable, NULL)
+          || gantry_metadata_get (self->metadata, GANTRY_KIND_SANDBOX, process->ns, process->id, &record,
+                                  cancellable, NULL))
         continue;
       if (repair)
         outcome = end_stray (binding->instance, process, cancellable, &why) ? " (ended)" : why->message;
-      g_ptr_array_add (problems, g_strdup_printf ("task %s in namespace %s has no container%s", process->id, process->ns, outcome));
+      g_ptr_array_add (problems, g_strdup_printf ("task %s in namespace %s has no container%s", process->id,
+                                                  process->ns, outcome));
     }
   if (gantry_runtime_check (binding->instance, repair, &own, cancellable, &local))
     append (problems, own);
@@ -69,9 +72,10 @@ check_runtime (TasksLocal *self, GantryBinding *binding, gboolean repair, GPtrAr
 }
 
 gboolean
-tasks_check (GantryTasks *tasks, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error)
+tasks_check (GantryTasks *tasks, gboolean repair, char ***ret_problems, GCancellable *cancellable,
+             GError **error)
 {
-  TasksLocal *self = (TasksLocal *) tasks;
+  TasksLocal *self = (TasksLocal *)tasks;
   g_autoptr (GPtrArray) problems = g_ptr_array_new_with_free_func (g_free);
   g_autoptr (GPtrArray) bindings = gantry_host_lookup_all (self->host, GANTRY_RUNTIME_TYPE, error);
 
@@ -81,6 +85,6 @@ tasks_check (GantryTasks *tasks, gboolean repair, char ***ret_problems, GCancell
     if (!check_runtime (self, g_ptr_array_index (bindings, i), repair, problems, cancellable, error))
       return FALSE;
   g_ptr_array_add (problems, NULL);
-  *ret_problems = (char **) g_ptr_array_free (g_steal_pointer (&problems), FALSE);
+  *ret_problems = (char **)g_ptr_array_free (g_steal_pointer (&problems), FALSE);
   return TRUE;
 }

@@ -10,10 +10,11 @@
 #include <spec.h>
 
 #define STOP_SIGNAL_LABEL "io.containerd.image.config.stop-signal"
-#define DEFAULT_STATE "/run/gantry"
-#define SPEC_TYPE "types.containerd.io/opencontainers/runtime-spec/1/Spec"
+#define DEFAULT_STATE     "/run/gantry"
+#define SPEC_TYPE         "types.containerd.io/opencontainers/runtime-spec/1/Spec"
 
-typedef struct {
+typedef struct
+{
   const char *ns;
   const char *id;
   GVariant *options;
@@ -38,16 +39,19 @@ creation_clear (Creation *creation)
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Creation, creation_clear)
 
-/* Whether the image may be used: asked with the digests that are used from here on, so that nothing can change in between. */
+/* Whether the image may be used: asked with the digests that are used from here on, so that nothing can
+ * change in between. */
 static gboolean
-verify_image (TasksLocal *self, const char *name, GantryDescriptor *target, OciImage *image, GCancellable *cancellable, GError **error)
+verify_image (TasksLocal *self, const char *name, GantryDescriptor *target, OciImage *image,
+              GCancellable *cancellable, GError **error)
 {
   const char *const digests[] = { image->manifest->digest, NULL };
   GVariantDict options;
 
   g_variant_dict_init (&options, NULL);
   g_variant_dict_insert_value (&options, "digests", g_variant_new_strv (digests, -1));
-  return gantry_verifiers_verify (self->host, name, target->digest, g_variant_dict_end (&options), NULL, cancellable, error);
+  return gantry_verifiers_verify (self->host, name, target->digest, g_variant_dict_end (&options), NULL,
+                                  cancellable, error);
 }
 
 static gboolean
@@ -62,7 +66,8 @@ prepare_snapshot (TasksLocal *self, Creation *creation, const char *image_name, 
   const char *platform = NULL;
 
   g_variant_lookup (creation->options, "platform", "&s", &platform);
-  if (!gantry_metadata_get (self->metadata, GANTRY_KIND_IMAGE, creation->ns, image_name, &record, cancellable, error))
+  if (!gantry_metadata_get (self->metadata, GANTRY_KIND_IMAGE, creation->ns, image_name, &record, cancellable,
+                            error))
     {
       g_prefix_error (error, "container %s: ", creation->id);
       return FALSE;
@@ -80,12 +85,13 @@ prepare_snapshot (TasksLocal *self, Creation *creation, const char *image_name, 
       g_variant_dict_insert (&unpack, "snapshotter", "s", creation->snapshotter_id);
       if (platform != NULL)
         g_variant_dict_insert (&unpack, "platform", "s", platform);
-      if (!gantry_transfer_unpack (self->transfer, NULL, creation->ns, image_name, g_variant_dict_end (&unpack), NULL,
-                                   cancellable, error))
+      if (!gantry_transfer_unpack (self->transfer, NULL, creation->ns, image_name,
+                                   g_variant_dict_end (&unpack), NULL, cancellable, error))
         return FALSE;
     }
-  creation->prepared = gantry_snapshotter_prepare (creation->snapshotter, creation->id, chain, unfinished_labels (),
-                                                   &creation->mounts, cancellable, error);
+  creation->prepared
+      = gantry_snapshotter_prepare (creation->snapshotter, creation->id, chain, unfinished_labels (),
+                                    &creation->mounts, cancellable, error);
   *ret_image = g_steal_pointer (&image);
   return creation->prepared;
 }
@@ -93,7 +99,8 @@ prepare_snapshot (TasksLocal *self, Creation *creation, const char *image_name, 
 static GVariant *
 make_fields (Creation *creation, const char *image, GBytes *spec)
 {
-  g_autoptr (GVariant) runtime_options = g_variant_lookup_value (creation->options, "runtime-options", G_VARIANT_TYPE ("(say)"));
+  g_autoptr (GVariant) runtime_options
+      = g_variant_lookup_value (creation->options, "runtime-options", G_VARIANT_TYPE ("(say)"));
   const char *runtime = "runc", *sandbox = NULL;
   GVariantDict fields;
 
@@ -121,12 +128,15 @@ open_views (TasksLocal *self, Creation *creation, GCancellable *cancellable, GEr
   const char *snapshotter = NULL;
 
   g_variant_lookup (creation->options, "snapshotter", "&s", &snapshotter);
-  return gantry_store_open_content (self->store, creation->ns, NULL, NULL, &creation->content, cancellable, error)
-         && gantry_store_open_snapshotter (self->store, creation->ns, NULL, snapshotter, &creation->snapshotter,
-                                           &creation->snapshotter_id, cancellable, error);
+  return gantry_store_open_content (self->store, creation->ns, NULL, NULL, &creation->content, cancellable,
+                                    error)
+         && gantry_store_open_snapshotter (self->store, creation->ns, NULL, snapshotter,
+                                           &creation->snapshotter, &creation->snapshotter_id, cancellable,
+                                           error);
 }
 
-/* The labels asked for, and containerd's label for the image's stop signal, by which clients know how to end it. Returns: (transfer full). */
+/* The labels asked for, and containerd's label for the image's stop signal, by which clients know how to end
+ * it. Returns: (transfer full). */
 static GVariant *
 make_labels (GVariant *options, OciImage *image)
 {
@@ -149,8 +159,8 @@ make_labels (GVariant *options, OciImage *image)
   return g_variant_ref_sink (g_variant_builder_end (&builder));
 }
 
-/* Another instance of the daemon must not find its container's cgroup taken by ours of the same name: only the one with the usual state
- * directory has paths without a suffix. Returns: (transfer full). */
+/* Another instance of the daemon must not find its container's cgroup taken by ours of the same name: only
+ * the one with the usual state directory has paths without a suffix. Returns: (transfer full). */
 static GVariant *
 with_cgroup_path (TasksLocal *self, const char *ns, const char *id, GVariant *options)
 {
@@ -167,10 +177,11 @@ with_cgroup_path (TasksLocal *self, const char *ns, const char *id, GVariant *op
 }
 
 gboolean
-tasks_create_container (GantryTasks *tasks, const char *ns, const char *id, const char *image_name, GVariant *options,
-                        GantryRecord **ret_record, GCancellable *cancellable, GError **error)
+tasks_create_container (GantryTasks *tasks, const char *ns, const char *id, const char *image_name,
+                        GVariant *options, GantryRecord **ret_record, GCancellable *cancellable,
+                        GError **error)
 {
-  TasksLocal *self = (TasksLocal *) tasks;
+  TasksLocal *self = (TasksLocal *)tasks;
   g_autoptr (GVariant) held = g_variant_ref_sink (
       options != NULL ? options : g_variant_new_array (G_VARIANT_TYPE ("{sv}"), NULL, 0));
   g_auto (Creation) creation = { .ns = ns, .id = id, .options = held };
@@ -190,19 +201,24 @@ tasks_create_container (GantryTasks *tasks, const char *ns, const char *id, cons
           || !prepare_snapshot (self, &creation, image_name, &image, cancellable, error)))
     return FALSE;
   placed = with_cgroup_path (self, ns, id, held);
-  spec = spec_generate (ns, id, image != NULL ? json_node_get_object (image->config) : NULL, creation.mounts, placed, error);
+  spec = spec_generate (ns, id, image != NULL ? json_node_get_object (image->config) : NULL, creation.mounts,
+                        placed, error);
   if (spec == NULL)
     return FALSE;
   labels = make_labels (held, image);
-  record = gantry_record_new (GANTRY_KIND_CONTAINER, ns, id, labels, make_fields (&creation, image_name, spec));
-  if (!unfinished_end (self, record, creation.prepared ? creation.snapshotter_id : NULL, ret_record, cancellable, error))
+  record
+      = gantry_record_new (GANTRY_KIND_CONTAINER, ns, id, labels, make_fields (&creation, image_name, spec));
+  if (!unfinished_end (self, record, creation.prepared ? creation.snapshotter_id : NULL, ret_record,
+                       cancellable, error))
     return FALSE;
   creation.prepared = FALSE;
   return TRUE;
 }
 
-/* Ends a running task: SIGKILL, and its exit awaited by asking, since this is a worker thread and the exit comes to the main context. */
-typedef struct {
+/* Ends a running task: SIGKILL, and its exit awaited by asking, since this is a worker thread and the exit
+ * comes to the main context. */
+typedef struct
+{
   GMutex lock;
   GCond cond;
   gboolean ended;
@@ -242,7 +258,8 @@ tasks_local_end (TasksLocal *self, const char *ns, const char *id, GCancellable 
   g_mutex_unlock (&ending->lock);
   /* Without an end the callback may still come: then this small struct is left to it. */
   if (!ended)
-    return gantry_throw (error, GANTRY_ERROR_DEADLINE_EXCEEDED, "task %s did not end within 10 s of SIGKILL", id);
+    return gantry_throw (error, GANTRY_ERROR_DEADLINE_EXCEEDED, "task %s did not end within 10 s of SIGKILL",
+                         id);
   g_mutex_clear (&ending->lock);
   g_cond_clear (&ending->cond);
   g_free (ending);
@@ -250,10 +267,10 @@ tasks_local_end (TasksLocal *self, const char *ns, const char *id, GCancellable 
 }
 
 gboolean
-tasks_delete_container (GantryTasks *tasks, const char *ns, const char *id, gboolean remove_snapshot, gboolean force,
-                        GCancellable *cancellable, GError **error)
+tasks_delete_container (GantryTasks *tasks, const char *ns, const char *id, gboolean remove_snapshot,
+                        gboolean force, GCancellable *cancellable, GError **error)
 {
-  TasksLocal *self = (TasksLocal *) tasks;
+  TasksLocal *self = (TasksLocal *)tasks;
   g_autoptr (GantryRecord) record = NULL;
   g_autoptr (GantryChange) change = NULL;
   g_autoptr (GantrySnapshotter) snapshotter = NULL;
@@ -278,8 +295,8 @@ tasks_delete_container (GantryTasks *tasks, const char *ns, const char *id, gboo
   if (!remove_snapshot || key == NULL || key[0] == '\0')
     return TRUE;
   /* The record is gone; a snapshot that stays is garbage and goes with the next collection. */
-  if (!gantry_store_open_snapshotter (self->store, ns, NULL, gantry_record_get_string (record, "snapshotter"), &snapshotter,
-                                      NULL, cancellable, &local)
+  if (!gantry_store_open_snapshotter (self->store, ns, NULL, gantry_record_get_string (record, "snapshotter"),
+                                      &snapshotter, NULL, cancellable, &local)
       || !gantry_snapshotter_remove (snapshotter, key, cancellable, &local))
     gantry_host_log (self->host, GANTRY_LOG_INFO, "snapshot %s goes later: %s", key, local->message);
   return TRUE;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Checkpoints in content that tasks are restored from: unpacked below the plugin's directory in --state, as restore/<namespace>/<id>, until
- * the task has started or is gone. */
+ * Checkpoints in content that tasks are restored from: unpacked below the plugin's directory in --state, as
+ * restore/<namespace>/<id>, until the task has started or is gone. */
 #include "tasks-local.h"
 
 #include <dirent.h>
@@ -11,7 +11,7 @@
 #include <gantry/differ.h>
 
 #define DIRECTORY "restore"
-#define TAR "application/vnd.oci.image.layer.v1.tar"
+#define TAR       "application/vnd.oci.image.layer.v1.tar"
 
 static GantryDiffer *
 find_differ (TasksLocal *self, GError **error)
@@ -26,15 +26,17 @@ find_differ (TasksLocal *self, GError **error)
         return binding->instance;
     }
   if (bindings != NULL)
-    gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "there is no differ that unpacks a checkpoint; see `gantry plugin list`");
+    gantry_throw (error, GANTRY_ERROR_UNAVAILABLE,
+                  "there is no differ that unpacks a checkpoint; see `gantry plugin list`");
   return NULL;
 }
 
 static gboolean
-unpack (TasksLocal *self, const char *ns, const char *digest, const char *path, GCancellable *cancellable, GError **error)
+unpack (TasksLocal *self, const char *ns, const char *digest, const char *path, GCancellable *cancellable,
+        GError **error)
 {
   static const char *const options[] = { "rbind", "rw", NULL };
-  g_autoptr (GPtrArray) mounts = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_mount_unref);
+  g_autoptr (GPtrArray) mounts = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_mount_unref);
   g_autoptr (GantryContent) content = NULL;
   g_autoptr (GantryContentInfo) info = NULL;
   g_autoptr (GantryDescriptor) layer = NULL, diff = NULL;
@@ -48,7 +50,8 @@ unpack (TasksLocal *self, const char *ns, const char *digest, const char *path, 
   g_ptr_array_add (mounts, gantry_mount_new ("bind", path, NULL, options));
   g_variant_dict_init (&dict, NULL);
   g_variant_dict_insert (&dict, "sync", "b", FALSE);
-  return gantry_differ_apply (differ, layer, content, mounts, g_variant_dict_end (&dict), NULL, NULL, &diff, cancellable, error);
+  return gantry_differ_apply (differ, layer, content, mounts, g_variant_dict_end (&dict), NULL, NULL, &diff,
+                              cancellable, error);
 }
 
 static char *
@@ -64,11 +67,13 @@ forget (TasksLocal *self, const char *name)
   g_autoptr (GError) error = NULL;
 
   if (fd >= 0 && !gantry_remove_tree_at (fd, name, &error))
-    gantry_host_log (self->host, GANTRY_LOG_WARNING, "the unpacked checkpoint %s stays until the next start: %s", name, error->message);
+    gantry_host_log (self->host, GANTRY_LOG_WARNING,
+                     "the unpacked checkpoint %s stays until the next start: %s", name, error->message);
 }
 
 char *
-restore_unpack (TasksLocal *self, const char *ns, const char *id, const char *digest, GCancellable *cancellable, GError **error)
+restore_unpack (TasksLocal *self, const char *ns, const char *id, const char *digest,
+                GCancellable *cancellable, GError **error)
 {
   const char *run = gantry_host_get_dir_path (self->host, GANTRY_DIR_RUN, error);
   int run_fd = run != NULL ? gantry_host_get_dir_fd (self->host, GANTRY_DIR_RUN, error) : -1;
@@ -89,7 +94,8 @@ restore_unpack (TasksLocal *self, const char *ns, const char *id, const char *di
   return NULL;
 }
 
-typedef struct {
+typedef struct
+{
   TasksLocal *self;
   char *name;
 } Forget;
@@ -105,7 +111,7 @@ on_forget (gpointer data, gpointer unused)
 static void
 forget_free (gpointer data)
 {
-  g_free (((Forget *) data)->name);
+  g_free (((Forget *)data)->name);
   g_free (data);
 }
 
@@ -131,14 +137,16 @@ sweep_one (TasksLocal *self, const char *ns, const char *id)
   g_autoptr (GantryProcess) process = NULL;
   GantryRuntime *runtime = tasks_local_runtime_of (self, ns, id, NULL);
 
-  if (runtime != NULL && gantry_runtime_state (runtime, ns, id, "", &process, NULL, NULL) && process->status == GANTRY_TASK_CREATED)
+  if (runtime != NULL && gantry_runtime_state (runtime, ns, id, "", &process, NULL, NULL)
+      && process->status == GANTRY_TASK_CREATED)
     g_hash_table_add (self->restoring, g_steal_pointer (&name));
   else
     forget (self, name);
 }
 
 static void
-each_entry (int fd, TasksLocal *self, const char *ns, void (*func) (TasksLocal *self, const char *ns, const char *name))
+each_entry (int fd, TasksLocal *self, const char *ns,
+            void (*func) (TasksLocal *self, const char *ns, const char *name))
 {
   DIR *dir = fd >= 0 ? fdopendir (fd) : NULL;
   struct dirent *entry;
@@ -165,5 +173,6 @@ restore_sweep (TasksLocal *self)
   int run_fd = gantry_host_get_dir_fd (self->host, GANTRY_DIR_RUN, NULL);
 
   if (run_fd >= 0)
-    each_entry (gantry_open_beneath (run_fd, DIRECTORY, O_RDONLY | O_DIRECTORY, 0), self, NULL, sweep_namespace);
+    each_entry (gantry_open_beneath (run_fd, DIRECTORY, O_RDONLY | O_DIRECTORY, 0), self, NULL,
+                sweep_namespace);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Root file systems that a runtime can't mount by itself: the mounts service does its part, under the container's id, and lets go of it
- * when the task is removed, or the container. */
+ * Root file systems that a runtime can't mount by itself: the mounts service does its part, under the
+ * container's id, and lets go of it when the task is removed, or the container. */
 #include "tasks-local.h"
 
 #include <string.h>
@@ -14,7 +14,7 @@ needs_service (GPtrArray *mounts)
 {
   for (guint i = 0; i < mounts->len; i++)
     {
-      const char *type = ((GantryMount *) g_ptr_array_index (mounts, i))->type;
+      const char *type = ((GantryMount *)g_ptr_array_index (mounts, i))->type;
 
       if (strchr (type, '/') != NULL || strcmp (type, "loop") == 0)
         return TRUE;
@@ -23,7 +23,8 @@ needs_service (GPtrArray *mounts)
 }
 
 GPtrArray *
-rootfs_activate (TasksLocal *self, const char *ns, const char *id, GPtrArray *mounts, GCancellable *cancellable, GError **error)
+rootfs_activate (TasksLocal *self, const char *ns, const char *id, GPtrArray *mounts,
+                 GCancellable *cancellable, GError **error)
 {
   g_autoptr (GantryActivation) activation = NULL;
   g_autoptr (GError) local = NULL;
@@ -36,8 +37,9 @@ rootfs_activate (TasksLocal *self, const char *ns, const char *id, GPtrArray *mo
   service = gantry_host_lookup (self->host, GANTRY_MOUNTS_TYPE, NULL, NULL);
   if (service == NULL)
     {
-      gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "container %s has mounts for which the mounts service is needed; see `gantry plugin list`",
-                    id);
+      gantry_throw (
+          error, GANTRY_ERROR_UNAVAILABLE,
+          "container %s has mounts for which the mounts service is needed; see `gantry plugin list`", id);
       return NULL;
     }
   g_variant_builder_init (&labels, G_VARIANT_TYPE ("a{ss}"));
@@ -47,16 +49,19 @@ rootfs_activate (TasksLocal *self, const char *ns, const char *id, GPtrArray *mo
   g_mutex_lock (&self->lock);
   g_hash_table_add (self->activated, g_strconcat (ns, "/", id, NULL));
   g_mutex_unlock (&self->lock);
-  if (gantry_mounts_activate (service, ns, id, mounts, g_variant_dict_end (&options), &activation, cancellable, &local)
+  if (gantry_mounts_activate (service, ns, id, mounts, g_variant_dict_end (&options), &activation,
+                              cancellable, &local)
       /* By an earlier try, or by the client itself. */
-      || (gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS) && gantry_mounts_get (service, ns, id, &activation, cancellable, error)))
+      || (gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS)
+          && gantry_mounts_get (service, ns, id, &activation, cancellable, error)))
     return g_ptr_array_ref (activation->system);
   if (error == NULL || *error == NULL)
     g_propagate_prefixed_error (error, g_steal_pointer (&local), "container %s: ", id);
   return NULL;
 }
 
-typedef struct {
+typedef struct
+{
   TasksLocal *self;
   char *ns;
   char *id;
@@ -81,7 +86,8 @@ run_release (gpointer data, gpointer unused)
 
   if (service != NULL && !gantry_mounts_deactivate (service, release->ns, release->id, NULL, &error)
       && !gantry_error_is (error, GANTRY_ERROR_NOT_FOUND))
-    gantry_host_log (release->self->host, GANTRY_LOG_WARNING, "the mounts of container %s stay: %s", release->id, error->message);
+    gantry_host_log (release->self->host, GANTRY_LOG_WARNING, "the mounts of container %s stay: %s",
+                     release->id, error->message);
 }
 
 void

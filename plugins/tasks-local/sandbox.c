@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Sandboxes: a task under the sandbox's id, whose one process holds the namespaces that the containers of a pod join. What it runs is the
- * record's spec, if that is one of the OCI's, or gantry-pause in a root file system with nothing else in it. */
+ * Sandboxes: a task under the sandbox's id, whose one process holds the namespaces that the containers of a
+ * pod join. What it runs is the record's spec, if that is one of the OCI's, or gantry-pause in a root file
+ * system with nothing else in it. */
 #include "tasks-local.h"
 
 #include <dlfcn.h>
@@ -9,7 +10,7 @@
 
 #include <json-glib/json-glib.h>
 
-#define GROUP "io.containerd.runc.v2.group"
+#define GROUP    "io.containerd.runc.v2.group"
 #define MAX_SPEC (4 * 1024 * 1024)
 
 /* The program beside this module in a build tree, else the installed one. Returns: (transfer full). */
@@ -33,21 +34,27 @@ find_pause (void)
 static JsonNode *
 pause_spec (const char *ns, const char *id)
 {
-  static const char format[]
-      = "{\"ociVersion\": \"1.0.2\","
-        " \"process\": {\"args\": [\"/pause\"], \"cwd\": \"/\", \"user\": {\"uid\": 65534, \"gid\": 65534}, \"noNewPrivileges\": true},"
-        " \"root\": {\"path\": \"rootfs\", \"readonly\": true},"
-        " \"mounts\": ["
-        "  {\"destination\": \"/proc\", \"type\": \"proc\", \"source\": \"proc\", \"options\": [\"nosuid\", \"noexec\", \"nodev\"]},"
-        "  {\"destination\": \"/dev\", \"type\": \"tmpfs\", \"source\": \"tmpfs\", \"options\": [\"nosuid\", \"strictatime\", \"mode=755\","
-        "   \"size=64k\"]},"
-        "  {\"destination\": \"/dev/shm\", \"type\": \"tmpfs\", \"source\": \"shm\", \"options\": [\"nosuid\", \"noexec\", \"nodev\","
-        "   \"mode=1777\", \"size=64m\"]},"
-        "  {\"destination\": \"/pause\", \"type\": \"bind\", \"source\": \"%s\", \"options\": [\"bind\", \"ro\"]}],"
-        " \"linux\": {\"cgroupsPath\": \"/%s/%s\","
-        "  \"namespaces\": [{\"type\": \"pid\"}, {\"type\": \"ipc\"}, {\"type\": \"uts\"}, {\"type\": \"mount\"}, {\"type\": \"network\"}],"
-        "  \"maskedPaths\": [\"/proc/kcore\", \"/proc/keys\", \"/proc/timer_list\"],"
-        "  \"readonlyPaths\": [\"/proc/bus\", \"/proc/fs\", \"/proc/irq\", \"/proc/sys\", \"/proc/sysrq-trigger\"]}}";
+  static const char format[] = "{\"ociVersion\": \"1.0.2\","
+                               " \"process\": {\"args\": [\"/pause\"], \"cwd\": \"/\", \"user\": {\"uid\": "
+                               "65534, \"gid\": 65534}, \"noNewPrivileges\": true},"
+                               " \"root\": {\"path\": \"rootfs\", \"readonly\": true},"
+                               " \"mounts\": ["
+                               "  {\"destination\": \"/proc\", \"type\": \"proc\", \"source\": \"proc\", "
+                               "\"options\": [\"nosuid\", \"noexec\", \"nodev\"]},"
+                               "  {\"destination\": \"/dev\", \"type\": \"tmpfs\", \"source\": \"tmpfs\", "
+                               "\"options\": [\"nosuid\", \"strictatime\", \"mode=755\","
+                               "   \"size=64k\"]},"
+                               "  {\"destination\": \"/dev/shm\", \"type\": \"tmpfs\", \"source\": \"shm\", "
+                               "\"options\": [\"nosuid\", \"noexec\", \"nodev\","
+                               "   \"mode=1777\", \"size=64m\"]},"
+                               "  {\"destination\": \"/pause\", \"type\": \"bind\", \"source\": \"%s\", "
+                               "\"options\": [\"bind\", \"ro\"]}],"
+                               " \"linux\": {\"cgroupsPath\": \"/%s/%s\","
+                               "  \"namespaces\": [{\"type\": \"pid\"}, {\"type\": \"ipc\"}, {\"type\": "
+                               "\"uts\"}, {\"type\": \"mount\"}, {\"type\": \"network\"}],"
+                               "  \"maskedPaths\": [\"/proc/kcore\", \"/proc/keys\", \"/proc/timer_list\"],"
+                               "  \"readonlyPaths\": [\"/proc/bus\", \"/proc/fs\", \"/proc/irq\", "
+                               "\"/proc/sys\", \"/proc/sysrq-trigger\"]}}";
   g_autofree char *pause = find_pause ();
   g_autofree char *text = g_strdup_printf (format, pause, ns, id);
 
@@ -82,7 +89,9 @@ join_network (JsonObject *spec, const char *path)
       JsonNode *one = json_array_get_element (namespaces, i);
 
       if (JSON_NODE_HOLDS_OBJECT (one)
-          && g_strcmp0 (json_object_get_string_member_with_default (json_node_get_object (one), "type", NULL), "network") == 0)
+          && g_strcmp0 (json_object_get_string_member_with_default (json_node_get_object (one), "type", NULL),
+                        "network")
+                 == 0)
         {
           json_object_set_string_member (json_node_get_object (one), "path", path);
           return;
@@ -97,7 +106,8 @@ join_network (JsonObject *spec, const char *path)
 static void
 add_annotations (JsonObject *spec, const char *id, GVariant *options)
 {
-  g_autoptr (GVariant) given = options != NULL ? g_variant_lookup_value (options, "annotations", G_VARIANT_TYPE ("a{ss}")) : NULL;
+  g_autoptr (GVariant) given
+      = options != NULL ? g_variant_lookup_value (options, "annotations", G_VARIANT_TYPE ("a{ss}")) : NULL;
   JsonObject *annotations = member_object (spec, "annotations");
   const char *key, *value;
   GVariantIter iter;
@@ -125,14 +135,17 @@ own_spec (GantryRecord *record, GError **error)
     return NULL;
   parser = json_parser_new_immutable ();
   if (g_bytes_get_size (bytes) > MAX_SPEC
-      || !json_parser_load_from_data (parser, g_bytes_get_data (bytes, NULL), (gssize) g_bytes_get_size (bytes), NULL))
+      || !json_parser_load_from_data (parser, g_bytes_get_data (bytes, NULL),
+                                      (gssize)g_bytes_get_size (bytes), NULL))
     {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the spec of sandbox %s is no JSON: invalid argument", record->id);
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                    "the spec of sandbox %s is no JSON: invalid argument", record->id);
       return NULL;
     }
   root = json_parser_get_root (parser);
   /* One without a process says what the pod is, and not what to run. */
-  return root != NULL && JSON_NODE_HOLDS_OBJECT (root) && json_object_has_member (json_node_get_object (root), "process")
+  return root != NULL && JSON_NODE_HOLDS_OBJECT (root)
+                 && json_object_has_member (json_node_get_object (root), "process")
              ? json_node_copy (root)
              : NULL;
 }
@@ -171,10 +184,11 @@ make_spec (GantryRecord *record, GVariant *options, GError **error)
 }
 
 gboolean
-tasks_create_sandbox (GantryTasks *tasks, const char *ns, const char *id, GVariant *options, GPtrArray *mounts,
-                      GantryProcess **ret_process, GCancellable *cancellable, GError **error)
+tasks_create_sandbox (GantryTasks *tasks, const char *ns, const char *id, GVariant *options,
+                      GPtrArray *mounts, GantryProcess **ret_process, GCancellable *cancellable,
+                      GError **error)
 {
-  TasksLocal *self = (TasksLocal *) tasks;
+  TasksLocal *self = (TasksLocal *)tasks;
   g_autoptr (GVariant) held = options != NULL ? g_variant_ref_sink (options) : NULL;
   g_autoptr (GantryRecord) record = NULL, container = NULL;
   g_autoptr (GBytes) spec = NULL;
@@ -185,7 +199,8 @@ tasks_create_sandbox (GantryTasks *tasks, const char *ns, const char *id, GVaria
   if (!gantry_metadata_get (self->metadata, GANTRY_KIND_SANDBOX, ns, id, &record, cancellable, error))
     return FALSE;
   if (gantry_metadata_get (self->metadata, GANTRY_KIND_CONTAINER, ns, id, &container, cancellable, NULL))
-    return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "sandbox %s: there is a container of this id: already exists", id);
+    return gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS,
+                         "sandbox %s: there is a container of this id: already exists", id);
   runtime = tasks_local_find_runtime (self, gantry_record_get_string (record, "runtime"), error);
   spec = runtime != NULL ? make_spec (record, held, error) : NULL;
   if (spec == NULL)
@@ -205,14 +220,16 @@ tasks_create_sandbox (GantryTasks *tasks, const char *ns, const char *id, GVaria
 }
 
 gboolean
-tasks_delete_sandbox (GantryTasks *tasks, const char *ns, const char *id, GCancellable *cancellable, GError **error)
+tasks_delete_sandbox (GantryTasks *tasks, const char *ns, const char *id, GCancellable *cancellable,
+                      GError **error)
 {
-  TasksLocal *self = (TasksLocal *) tasks;
+  TasksLocal *self = (TasksLocal *)tasks;
   g_autoptr (GantryRecord) record = NULL;
 
   if (!gantry_metadata_get (self->metadata, GANTRY_KIND_SANDBOX, ns, id, &record, cancellable, error))
     return FALSE;
   if (tasks_local_runtime_of (self, ns, id, NULL) == NULL)
-    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "sandbox %s is not held by any process: not found", id);
+    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "sandbox %s is not held by any process: not found",
+                         id);
   return tasks_local_end (self, ns, id, cancellable, error);
 }

@@ -18,7 +18,7 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 static gpointer
 plugin_get (gpointer instance, const char *type)
 {
-  return &((TasksLocal *) instance)->tasks;
+  return &((TasksLocal *)instance)->tasks;
 }
 
 static void
@@ -29,7 +29,8 @@ plugin_fini (gpointer instance)
 
 static const GantryNeed metadata_need
     = GANTRY_NEED_INIT (GANTRY_METADATA_TYPE, NULL, sizeof (GantryMetadataVtable), GANTRY_NEED_ONE);
-static const GantryNeed store_need = GANTRY_NEED_INIT (GANTRY_STORE_TYPE, NULL, sizeof (GantryStoreVtable), GANTRY_NEED_ONE);
+static const GantryNeed store_need
+    = GANTRY_NEED_INIT (GANTRY_STORE_TYPE, NULL, sizeof (GantryStoreVtable), GANTRY_NEED_ONE);
 static const GantryNeed events_need
     = GANTRY_NEED_INIT (GANTRY_EVENTS_TYPE, NULL, sizeof (GantryEventsVtable), GANTRY_NEED_ONE);
 static const GantryNeed transfer_need = GANTRY_NEED_INIT (GANTRY_TRANSFER_TYPE, NULL, 0, GANTRY_NEED_ONE);
@@ -38,7 +39,8 @@ static const GantryNeed verifier_need = GANTRY_NEED_INIT (GANTRY_VERIFIER_TYPE, 
 static const GantryNeed differ_need = GANTRY_NEED_INIT (GANTRY_DIFFER_TYPE, NULL, 0, GANTRY_NEED_MANY);
 static const GantryNeed mounts_need = GANTRY_NEED_INIT (GANTRY_MOUNTS_TYPE, NULL, 0, GANTRY_NEED_OPTIONAL);
 static const GantryNeed *const needs[]
-    = { &metadata_need, &store_need, &events_need, &transfer_need, &runtime_need, &verifier_need, &differ_need, &mounts_need, NULL };
+    = { &metadata_need, &store_need,  &events_need, &transfer_need, &runtime_need, &verifier_need,
+        &differ_need,   &mounts_need, NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_TASKS_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { NULL };

@@ -11,15 +11,16 @@
 
 #define MAX_WAITERS 65536
 
-
-typedef struct {
+typedef struct
+{
   guint64 id;
   char *key; /* "ns/id/exec" */
   GantryExitFunc func;
   gpointer user_data;
 } Waiter;
 
-typedef struct {
+typedef struct
+{
   guint64 id;
   GantryTaskFunc func;
   gpointer user_data;
@@ -40,14 +41,15 @@ key_of (const char *ns, const char *id, const char *exec_id)
   return g_strconcat (ns, "/", id, "/", exec_id != NULL ? exec_id : "", NULL);
 }
 
-/* Which runtime a name means: the one of that id; else containerd's names of its runc and of our shim are our runc. Nothing at all is the
- * one that ranks highest. */
+/* Which runtime a name means: the one of that id; else containerd's names of its runc and of our shim are our
+ * runc. Nothing at all is the one that ranks highest. */
 GantryRuntime *
 tasks_local_find_runtime (TasksLocal *self, const char *name, GError **error)
 {
   g_autoptr (GPtrArray) bindings = gantry_host_lookup_all (self->host, GANTRY_RUNTIME_TYPE, error);
-  gboolean runc = name != NULL
-                  && (g_str_has_prefix (name, "io.containerd.runc.") || strcmp (name, "io.containerd.gantry.v1") == 0);
+  gboolean runc
+      = name != NULL
+        && (g_str_has_prefix (name, "io.containerd.runc.") || strcmp (name, "io.containerd.gantry.v1") == 0);
   GantryRuntime *found = NULL;
 
   if (bindings == NULL)
@@ -62,7 +64,8 @@ tasks_local_find_runtime (TasksLocal *self, const char *name, GError **error)
         found = binding->instance;
     }
   if (found == NULL)
-    gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "there is no runtime %s; see `gantry plugin list`", name != NULL ? name : "");
+    gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "there is no runtime %s; see `gantry plugin list`",
+                  name != NULL ? name : "");
   return found;
 }
 
@@ -113,10 +116,10 @@ tasks_local_runtime_of (TasksLocal *self, const char *ns, const char *id, GError
 
 static gboolean
 tasks_create_task (GantryTasks *tasks, const char *ns, const char *id, GantryStdio *stdio, GPtrArray *mounts,
-                   GVariant *options, const char *checkpoint, GantryProcess **ret_process, GCancellable *cancellable,
-                   GError **error)
+                   GVariant *options, const char *checkpoint, GantryProcess **ret_process,
+                   GCancellable *cancellable, GError **error)
 {
-  TasksLocal *self = (TasksLocal *) tasks;
+  TasksLocal *self = (TasksLocal *)tasks;
   g_autoptr (GantryRecord) record = NULL;
   g_autoptr (GVariant) spec = NULL, record_options = NULL;
   g_autoptr (GBytes) bytes = NULL;
@@ -145,8 +148,9 @@ tasks_create_task (GantryTasks *tasks, const char *ns, const char *id, GantryStd
   key = gantry_record_get_string (record, "snapshot-key");
   if (mounts == NULL && key != NULL && key[0] != '\0')
     {
-      if (!gantry_store_open_snapshotter (self->store, ns, NULL, gantry_record_get_string (record, "snapshotter"),
-                                          &snapshotter, NULL, cancellable, error)
+      if (!gantry_store_open_snapshotter (self->store, ns, NULL,
+                                          gantry_record_get_string (record, "snapshotter"), &snapshotter,
+                                          NULL, cancellable, error)
           || !gantry_snapshotter_mounts (snapshotter, key, &own_mounts, cancellable, error))
         return FALSE;
       mounts = own_mounts;
@@ -188,10 +192,10 @@ tasks_create_task (GantryTasks *tasks, const char *ns, const char *id, GantryStd
 }
 
 static gboolean
-tasks_exec (GantryTasks *tasks, const char *ns, const char *id, const char *exec_id, GBytes *process, GVariant *options,
-            GantryStdio *stdio, GCancellable *cancellable, GError **error)
+tasks_exec (GantryTasks *tasks, const char *ns, const char *id, const char *exec_id, GBytes *process,
+            GVariant *options, GantryStdio *stdio, GCancellable *cancellable, GError **error)
 {
-  TasksLocal *self = (TasksLocal *) tasks;
+  TasksLocal *self = (TasksLocal *)tasks;
   GantryRuntime *runtime = tasks_local_runtime_of (self, ns, id, error);
   g_autoptr (GVariant) held = g_variant_ref_sink (
       options != NULL ? options : g_variant_new_array (G_VARIANT_TYPE ("{sv}"), NULL, 0));
@@ -215,33 +219,35 @@ tasks_exec (GantryTasks *tasks, const char *ns, const char *id, const char *exec
         return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "container %s has no spec", id);
       key = gantry_record_get_string (record, "snapshot-key");
       if (key != NULL && key[0] != '\0'
-          && gantry_store_open_snapshotter (self->store, ns, NULL, gantry_record_get_string (record, "snapshotter"),
-                                            &snapshotter, NULL, cancellable, NULL)
+          && gantry_store_open_snapshotter (self->store, ns, NULL,
+                                            gantry_record_get_string (record, "snapshotter"), &snapshotter,
+                                            NULL, cancellable, NULL)
           && !gantry_snapshotter_mounts (snapshotter, key, &mounts, cancellable, NULL))
         mounts = NULL;
       bytes = gantry_any_get_bytes (spec);
       process = made = spec_exec (bytes, mounts, held, error);
     }
-  return process != NULL && gantry_runtime_exec (runtime, ns, id, exec_id, process, stdio, cancellable, error);
+  return process != NULL
+         && gantry_runtime_exec (runtime, ns, id, exec_id, process, stdio, cancellable, error);
 }
 
 /* The rest is the runtime's, found by the container. */
-#define FORWARD(call)                                                          \
-  GantryRuntime *runtime = tasks_local_runtime_of ((TasksLocal *) tasks, ns, id, error);   \
+#define FORWARD(call)                                                                                        \
+  GantryRuntime *runtime = tasks_local_runtime_of ((TasksLocal *)tasks, ns, id, error);                      \
   return runtime != NULL && call
 
 static gboolean
-tasks_start (GantryTasks *tasks, const char *ns, const char *id, const char *exec_id, GantryProcess **ret_process,
-             GCancellable *cancellable, GError **error)
+tasks_start (GantryTasks *tasks, const char *ns, const char *id, const char *exec_id,
+             GantryProcess **ret_process, GCancellable *cancellable, GError **error)
 {
   FORWARD (gantry_runtime_start (runtime, ns, id, exec_id, ret_process, cancellable, error));
 }
 
 static gboolean
-tasks_delete_task (GantryTasks *tasks, const char *ns, const char *id, const char *exec_id, GantryProcess **ret_process,
-                   GCancellable *cancellable, GError **error)
+tasks_delete_task (GantryTasks *tasks, const char *ns, const char *id, const char *exec_id,
+                   GantryProcess **ret_process, GCancellable *cancellable, GError **error)
 {
-  TasksLocal *self = (TasksLocal *) tasks;
+  TasksLocal *self = (TasksLocal *)tasks;
   GantryRuntime *runtime = tasks_local_runtime_of (self, ns, id, error);
 
   if (runtime == NULL || !gantry_runtime_remove (runtime, ns, id, exec_id, ret_process, cancellable, error))
@@ -251,25 +257,26 @@ tasks_delete_task (GantryTasks *tasks, const char *ns, const char *id, const cha
 }
 
 static gboolean
-tasks_kill (GantryTasks *tasks, const char *ns, const char *id, const char *exec_id, guint signal, gboolean all,
-            GCancellable *cancellable, GError **error)
+tasks_kill (GantryTasks *tasks, const char *ns, const char *id, const char *exec_id, guint signal,
+            gboolean all, GCancellable *cancellable, GError **error)
 {
   FORWARD (gantry_runtime_kill (runtime, ns, id, exec_id, signal, all, cancellable, error));
 }
 
 static gboolean
-tasks_get (GantryTasks *tasks, const char *ns, const char *id, const char *exec_id, GantryProcess **ret_process,
-           GCancellable *cancellable, GError **error)
+tasks_get (GantryTasks *tasks, const char *ns, const char *id, const char *exec_id,
+           GantryProcess **ret_process, GCancellable *cancellable, GError **error)
 {
   FORWARD (gantry_runtime_state (runtime, ns, id, exec_id, ret_process, cancellable, error));
 }
 
 static gboolean
-tasks_list (GantryTasks *tasks, const char *ns, GPtrArray **ret_processes, GCancellable *cancellable, GError **error)
+tasks_list (GantryTasks *tasks, const char *ns, GPtrArray **ret_processes, GCancellable *cancellable,
+            GError **error)
 {
-  TasksLocal *self = (TasksLocal *) tasks;
+  TasksLocal *self = (TasksLocal *)tasks;
   g_autoptr (GPtrArray) bindings = gantry_host_lookup_all (self->host, GANTRY_RUNTIME_TYPE, error);
-  g_autoptr (GPtrArray) all = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_process_unref);
+  g_autoptr (GPtrArray) all = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_process_unref);
 
   if (bindings == NULL)
     return FALSE;
@@ -277,7 +284,8 @@ tasks_list (GantryTasks *tasks, const char *ns, GPtrArray **ret_processes, GCanc
     {
       g_autoptr (GPtrArray) some = NULL;
 
-      if (!gantry_runtime_list (((GantryBinding *) g_ptr_array_index (bindings, i))->instance, ns, &some, cancellable, error))
+      if (!gantry_runtime_list (((GantryBinding *)g_ptr_array_index (bindings, i))->instance, ns, &some,
+                                cancellable, error))
         return FALSE;
       for (guint j = 0; j < some->len; j++)
         g_ptr_array_add (all, gantry_process_ref (g_ptr_array_index (some, j)));
@@ -287,15 +295,15 @@ tasks_list (GantryTasks *tasks, const char *ns, GPtrArray **ret_processes, GCanc
 }
 
 static gboolean
-tasks_list_execs (GantryTasks *tasks, const char *ns, const char *id, GPtrArray **ret_processes, GCancellable *cancellable,
-                  GError **error)
+tasks_list_execs (GantryTasks *tasks, const char *ns, const char *id, GPtrArray **ret_processes,
+                  GCancellable *cancellable, GError **error)
 {
   FORWARD (gantry_runtime_list_execs (runtime, ns, id, ret_processes, cancellable, error));
 }
 
 static gboolean
-tasks_pids (GantryTasks *tasks, const char *ns, const char *id, GVariant **ret_pids, GCancellable *cancellable,
-            GError **error)
+tasks_pids (GantryTasks *tasks, const char *ns, const char *id, GVariant **ret_pids,
+            GCancellable *cancellable, GError **error)
 {
   FORWARD (gantry_runtime_pids (runtime, ns, id, ret_pids, cancellable, error));
 }
@@ -313,15 +321,15 @@ tasks_resume (GantryTasks *tasks, const char *ns, const char *id, GCancellable *
 }
 
 static gboolean
-tasks_resize (GantryTasks *tasks, const char *ns, const char *id, const char *exec_id, guint width, guint height,
-              GCancellable *cancellable, GError **error)
+tasks_resize (GantryTasks *tasks, const char *ns, const char *id, const char *exec_id, guint width,
+              guint height, GCancellable *cancellable, GError **error)
 {
   FORWARD (gantry_runtime_resize (runtime, ns, id, exec_id, width, height, cancellable, error));
 }
 
 static gboolean
-tasks_close_stdin (GantryTasks *tasks, const char *ns, const char *id, const char *exec_id, GCancellable *cancellable,
-                   GError **error)
+tasks_close_stdin (GantryTasks *tasks, const char *ns, const char *id, const char *exec_id,
+                   GCancellable *cancellable, GError **error)
 {
   FORWARD (gantry_runtime_close_stdin (runtime, ns, id, exec_id, cancellable, error));
 }
@@ -334,8 +342,8 @@ tasks_attach (GantryTasks *tasks, const char *ns, const char *id, const char *ex
 }
 
 static gboolean
-tasks_stats (GantryTasks *tasks, const char *ns, const char *id, GVariant **ret_stats, GCancellable *cancellable,
-             GError **error)
+tasks_stats (GantryTasks *tasks, const char *ns, const char *id, GVariant **ret_stats,
+             GCancellable *cancellable, GError **error)
 {
   FORWARD (gantry_runtime_stats (runtime, ns, id, ret_stats, cancellable, error));
 }
@@ -355,11 +363,11 @@ tasks_checkpoint (GantryTasks *tasks, const char *ns, const char *id, const char
 }
 
 static gboolean
-tasks_runtime_info (GantryTasks *tasks, const char *name, GVariant *options, GBytes **ret_info, GCancellable *cancellable,
-                    GError **error)
+tasks_runtime_info (GantryTasks *tasks, const char *name, GVariant *options, GBytes **ret_info,
+                    GCancellable *cancellable, GError **error)
 {
   g_autoptr (GVariant) held = options != NULL ? g_variant_ref_sink (options) : NULL;
-  GantryRuntime *runtime = tasks_local_find_runtime ((TasksLocal *) tasks, name, error);
+  GantryRuntime *runtime = tasks_local_find_runtime ((TasksLocal *)tasks, name, error);
 
   return runtime != NULL && gantry_runtime_info (runtime, held, ret_info, cancellable, error);
 }
@@ -388,7 +396,8 @@ complete_waiters (TasksLocal *self, GantryProcess *process, const GError *error)
     }
 }
 
-typedef struct {
+typedef struct
+{
   TasksLocal *self;
   GantryProcess *process;
 } Recheck;
@@ -398,10 +407,12 @@ on_recheck (gpointer data)
 {
   Recheck *recheck = data;
   g_autoptr (GantryProcess) now = NULL;
-  GantryRuntime *runtime = tasks_local_runtime_of (recheck->self, recheck->process->ns, recheck->process->id, NULL);
+  GantryRuntime *runtime
+      = tasks_local_runtime_of (recheck->self, recheck->process->ns, recheck->process->id, NULL);
 
   if (runtime != NULL
-      && gantry_runtime_state (runtime, recheck->process->ns, recheck->process->id, recheck->process->exec_id, &now, NULL, NULL)
+      && gantry_runtime_state (runtime, recheck->process->ns, recheck->process->id, recheck->process->exec_id,
+                               &now, NULL, NULL)
       && now->status == GANTRY_TASK_STOPPED)
     complete_waiters (recheck->self, now, NULL);
   gantry_process_unref (recheck->process);
@@ -412,7 +423,7 @@ static gboolean
 tasks_wait (GantryTasks *tasks, const char *ns, const char *id, const char *exec_id, GantryExitFunc func,
             gpointer user_data, guint64 *ret_id, GCancellable *cancellable, GError **error)
 {
-  TasksLocal *self = (TasksLocal *) tasks;
+  TasksLocal *self = (TasksLocal *)tasks;
   g_autoptr (GantryProcess) process = NULL;
   Waiter *waiter;
   Recheck *recheck;
@@ -423,7 +434,8 @@ tasks_wait (GantryTasks *tasks, const char *ns, const char *id, const char *exec
   if (self->waiters->len >= MAX_WAITERS)
     {
       g_mutex_unlock (&self->lock);
-      return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "there are %d waiters already", MAX_WAITERS);
+      return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "there are %d waiters already",
+                           MAX_WAITERS);
     }
   waiter = g_new0 (Waiter, 1);
   waiter->id = ++self->last_id;
@@ -436,18 +448,19 @@ tasks_wait (GantryTasks *tasks, const char *ns, const char *id, const char *exec
   /* It may have ended before the waiter was there. */
   recheck = g_new (Recheck, 1);
   *recheck = (Recheck){ self, g_steal_pointer (&process) };
-  g_main_context_invoke_full (self->host->get_main_context (self->host), G_PRIORITY_DEFAULT, on_recheck, recheck, g_free);
+  g_main_context_invoke_full (self->host->get_main_context (self->host), G_PRIORITY_DEFAULT, on_recheck,
+                              recheck, g_free);
   return TRUE;
 }
 
 static void
 tasks_unwait (GantryTasks *tasks, guint64 id)
 {
-  TasksLocal *self = (TasksLocal *) tasks;
+  TasksLocal *self = (TasksLocal *)tasks;
 
   g_mutex_lock (&self->lock);
   for (guint i = 0; i < self->waiters->len; i++)
-    if (((Waiter *) g_ptr_array_index (self->waiters, i))->id == id)
+    if (((Waiter *)g_ptr_array_index (self->waiters, i))->id == id)
       {
         g_ptr_array_remove_index_fast (self->waiters, i);
         break;
@@ -458,7 +471,7 @@ tasks_unwait (GantryTasks *tasks, guint64 id)
 static guint64
 tasks_watch (GantryTasks *tasks, GantryTaskFunc func, gpointer user_data)
 {
-  TasksLocal *self = (TasksLocal *) tasks;
+  TasksLocal *self = (TasksLocal *)tasks;
   Watch watch = { 0, func, user_data };
 
   g_mutex_lock (&self->lock);
@@ -471,7 +484,7 @@ tasks_watch (GantryTasks *tasks, GantryTaskFunc func, gpointer user_data)
 static void
 tasks_unwatch (GantryTasks *tasks, guint64 id)
 {
-  TasksLocal *self = (TasksLocal *) tasks;
+  TasksLocal *self = (TasksLocal *)tasks;
 
   g_mutex_lock (&self->lock);
   for (guint i = 0; i < self->watches->len; i++)
@@ -541,7 +554,7 @@ tasks_local_free (TasksLocal *self)
   if (self == NULL)
     return;
   for (guint i = 0; self->runtimes != NULL && i < self->runtimes->len; i++)
-    gantry_runtime_set_watch (((GantryBinding *) g_ptr_array_index (self->runtimes, i))->instance, NULL, NULL);
+    gantry_runtime_set_watch (((GantryBinding *)g_ptr_array_index (self->runtimes, i))->instance, NULL, NULL);
   g_clear_pointer (&self->runtimes, g_ptr_array_unref);
   g_clear_pointer (&self->waiters, g_ptr_array_unref);
   g_clear_pointer (&self->creating, g_ptr_array_unref);
@@ -561,7 +574,7 @@ tasks_local_new (const GantryHost *host, GError **error)
   self->host = host;
   g_mutex_init (&self->lock);
   self->waiters = g_ptr_array_new_with_free_func (waiter_free);
-  self->creating = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_task_create_unref);
+  self->creating = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_task_create_unref);
   self->watches = g_array_new (FALSE, FALSE, sizeof (Watch));
   self->activated = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self->restoring = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
@@ -582,6 +595,7 @@ tasks_local_new (const GantryHost *host, GError **error)
   restore_sweep (self);
   logs_sweep (self);
   for (guint i = 0; i < self->runtimes->len; i++)
-    gantry_runtime_set_watch (((GantryBinding *) g_ptr_array_index (self->runtimes, i))->instance, on_task_event, self);
+    gantry_runtime_set_watch (((GantryBinding *)g_ptr_array_index (self->runtimes, i))->instance,
+                              on_task_event, self);
   return self;
 }

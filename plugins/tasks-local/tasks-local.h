@@ -7,7 +7,8 @@
 #include <gantry/tasks.h>
 #include <gantry/transfer.h>
 
-typedef struct {
+typedef struct
+{
   GantryTasks tasks;
   const GantryHost *host;
   GantryMetadata *metadata;
@@ -29,18 +30,21 @@ TasksLocal *tasks_local_new (const GantryHost *host, GError **error);
 void tasks_local_free (TasksLocal *self);
 /** Which runtime the name @name (nullable) means. Returns: (transfer none), or NULL: NOT_FOUND. */
 GantryRuntime *tasks_local_find_runtime (TasksLocal *self, const char *name, GError **error);
-/** The runtime that has the task of @id. Returns: (transfer none), or NULL: NOT_FOUND, of the container or of its task. */
+/** The runtime that has the task of @id. Returns: (transfer none), or NULL: NOT_FOUND, of the container or of
+ * its task. */
 GantryRuntime *tasks_local_runtime_of (TasksLocal *self, const char *ns, const char *id, GError **error);
 
 /* containers.c: the slots of these names */
 
-gboolean tasks_create_container (GantryTasks *tasks, const char *ns, const char *id, const char *image_name, GVariant *options,
-                                 GantryRecord **ret_record, GCancellable *cancellable, GError **error);
-gboolean tasks_delete_container (GantryTasks *tasks, const char *ns, const char *id, gboolean remove_snapshot, gboolean force,
-                                 GCancellable *cancellable, GError **error);
+gboolean tasks_create_container (GantryTasks *tasks, const char *ns, const char *id, const char *image_name,
+                                 GVariant *options, GantryRecord **ret_record, GCancellable *cancellable,
+                                 GError **error);
+gboolean tasks_delete_container (GantryTasks *tasks, const char *ns, const char *id, gboolean remove_snapshot,
+                                 gboolean force, GCancellable *cancellable, GError **error);
 
 /** Kills the task of @id, waits for its end, at most 10 s, and removes it. */
-gboolean tasks_local_end (TasksLocal *self, const char *ns, const char *id, GCancellable *cancellable, GError **error);
+gboolean tasks_local_end (TasksLocal *self, const char *ns, const char *id, GCancellable *cancellable,
+                          GError **error);
 
 /* announce.c */
 
@@ -51,29 +55,33 @@ void announce_expect (TasksLocal *self, GantryTaskCreate *create);
 /** It was not made. */
 void announce_forget (TasksLocal *self, GantryTaskCreate *create);
 
-/** Waits until what runtimes have told so far is announced, so that the end of a task has its number before what its client goes on to
- * remove. Not from the main context. */
+/** Waits until what runtimes have told so far is announced, so that the end of a task has its number before
+ * what its client goes on to remove. Not from the main context. */
 void announce_settle (TasksLocal *self);
 
 /* rootfs.c */
 
-/** What is left of @mounts (nullable) for the runtime once the mounts service has done its part, if it has any. Returns: (transfer full)
- * (element-type GantryMount) (nullable): as @mounts, or with @error. */
-GPtrArray *rootfs_activate (TasksLocal *self, const char *ns, const char *id, GPtrArray *mounts, GCancellable *cancellable, GError **error);
+/** What is left of @mounts (nullable) for the runtime once the mounts service has done its part, if it has
+ * any. Returns: (transfer full) (element-type GantryMount) (nullable): as @mounts, or with @error. */
+GPtrArray *rootfs_activate (TasksLocal *self, const char *ns, const char *id, GPtrArray *mounts,
+                            GCancellable *cancellable, GError **error);
 /** Undoes it, if something was done, on a worker thread. */
 void rootfs_release (TasksLocal *self, const char *ns, const char *id);
 
 /* sandbox.c: the slots of these names */
-gboolean tasks_create_sandbox (GantryTasks *tasks, const char *ns, const char *id, GVariant *options, GPtrArray *mounts,
-                               GantryProcess **ret_process, GCancellable *cancellable, GError **error);
+gboolean tasks_create_sandbox (GantryTasks *tasks, const char *ns, const char *id, GVariant *options,
+                               GPtrArray *mounts, GantryProcess **ret_process, GCancellable *cancellable,
+                               GError **error);
 
-gboolean tasks_delete_sandbox (GantryTasks *tasks, const char *ns, const char *id, GCancellable *cancellable, GError **error);
+gboolean tasks_delete_sandbox (GantryTasks *tasks, const char *ns, const char *id, GCancellable *cancellable,
+                               GError **error);
 
 /* restore.c */
 
-/** Unpacks the checkpoint @digest of content for the task of @id. Returns: (transfer full): the directory, which restore_forget () removes;
- * NULL with @error. */
-char *restore_unpack (TasksLocal *self, const char *ns, const char *id, const char *digest, GCancellable *cancellable, GError **error);
+/** Unpacks the checkpoint @digest of content for the task of @id. Returns: (transfer full): the directory,
+ * which restore_forget () removes; NULL with @error. */
+char *restore_unpack (TasksLocal *self, const char *ns, const char *id, const char *digest,
+                      GCancellable *cancellable, GError **error);
 /** Removes the directory, if there is one, on a worker thread. */
 void restore_forget (TasksLocal *self, const char *ns, const char *id);
 /** At start: removes what no task waits for. */
@@ -81,25 +89,27 @@ void restore_sweep (TasksLocal *self);
 
 /* logs.c */
 
-/** Puts the container's log, or without @can_log "stream:", in the place of "log:" in @stdio (nullable). Returns: (transfer full) (nullable):
- * NULL with @error, or for NULL. */
-GantryStdio *logs_resolve (TasksLocal *self, GantryRecord *record, gboolean can_log, GantryStdio *stdio, GError **error);
+/** Puts the container's log, or without @can_log "stream:", in the place of "log:" in @stdio (nullable).
+ * Returns: (transfer full) (nullable): NULL with @error, or for NULL. */
+GantryStdio *logs_resolve (TasksLocal *self, GantryRecord *record, gboolean can_log, GantryStdio *stdio,
+                           GError **error);
 void logs_remove (TasksLocal *self, const char *ns, const char *id);
 /** At start: removes the logs of containers that are gone, on a worker thread. */
 void logs_sweep (TasksLocal *self);
-gboolean tasks_open_log (GantryTasks *tasks, const char *ns, const char *id, gboolean previous, int *ret_fd, GCancellable *cancellable,
-                         GError **error);
+gboolean tasks_open_log (GantryTasks *tasks, const char *ns, const char *id, gboolean previous, int *ret_fd,
+                         GCancellable *cancellable, GError **error);
 
 /* check.c */
-gboolean tasks_check (GantryTasks *tasks, gboolean repair, char ***ret_problems, GCancellable *cancellable, GError **error);
+gboolean tasks_check (GantryTasks *tasks, gboolean repair, char ***ret_problems, GCancellable *cancellable,
+                      GError **error);
 
 /* unfinished.c */
 
 /** The labels of a container's snapshot that has no record yet. Returns: (transfer floating). */
 GVariant *unfinished_labels (void);
-/** Writes the record @container and, in the same transaction, takes those labels from its snapshot in @snapshotter_id (nullable: it has
- * none). */
-gboolean unfinished_end (TasksLocal *self, GantryRecord *container, const char *snapshotter_id, GantryRecord **ret_record,
-                         GCancellable *cancellable, GError **error);
+/** Writes the record @container and, in the same transaction, takes those labels from its snapshot in
+ * @snapshotter_id (nullable: it has none). */
+gboolean unfinished_end (TasksLocal *self, GantryRecord *container, const char *snapshotter_id,
+                         GantryRecord **ret_record, GCancellable *cancellable, GError **error);
 /** Removes the snapshots of containers whose making was interrupted by a crash. */
 gboolean unfinished_remove (TasksLocal *self, GError **error);

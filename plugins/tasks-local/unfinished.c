@@ -5,11 +5,11 @@
 
 #include <string.h>
 
-#define EXPIRE_LABEL "containerd.io/gc.expire"
+#define EXPIRE_LABEL     "containerd.io/gc.expire"
 #define UNFINISHED_LABEL "org.gantry.unfinished"
 
-/* Labels that keep garbage collection off a snapshot until the container's record holds it. A crash before that leaves a snapshot with
- * UNFINISHED_LABEL, which goes at the next start. */
+/* Labels that keep garbage collection off a snapshot until the container's record holds it. A crash before
+ * that leaves a snapshot with UNFINISHED_LABEL, which goes at the next start. */
 GVariant *
 unfinished_labels (void)
 {
@@ -25,21 +25,22 @@ unfinished_labels (void)
 }
 
 gboolean
-unfinished_end (TasksLocal *self, GantryRecord *container, const char *snapshotter_id, GantryRecord **ret_record,
-                GCancellable *cancellable, GError **error)
+unfinished_end (TasksLocal *self, GantryRecord *container, const char *snapshotter_id,
+                GantryRecord **ret_record, GCancellable *cancellable, GError **error)
 {
   static const char *const mask[] = { "labels." EXPIRE_LABEL, "labels." UNFINISHED_LABEL, NULL };
-  g_autoptr (GPtrArray) changes = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_change_unref);
+  g_autoptr (GPtrArray) changes = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_change_unref);
   g_autoptr (GPtrArray) records = NULL;
 
   g_ptr_array_add (changes, gantry_change_new (GANTRY_CHANGE_CREATE, container));
   if (snapshotter_id != NULL)
     {
       g_autofree char *id = g_strconcat (snapshotter_id, "/", container->id, NULL);
-      g_autoptr (GantryRecord) snapshot = gantry_record_new (GANTRY_KIND_SNAPSHOT, container->ns, id, NULL, NULL);
+      g_autoptr (GantryRecord) snapshot
+          = gantry_record_new (GANTRY_KIND_SNAPSHOT, container->ns, id, NULL, NULL);
       GantryChange *change = gantry_change_new (GANTRY_CHANGE_UPDATE, snapshot);
 
-      change->mask = g_strdupv ((char **) mask);
+      change->mask = g_strdupv ((char **)mask);
       change->topic = g_strdup ("");
       g_ptr_array_add (changes, change);
     }
@@ -61,9 +62,10 @@ gboolean
 unfinished_remove (TasksLocal *self, GError **error)
 {
   static const char *const filters[] = { "labels.\"" UNFINISHED_LABEL "\"==yes", NULL };
-  g_autoptr (GPtrArray) records = g_ptr_array_new_with_free_func ((GDestroyNotify) gantry_record_unref);
+  g_autoptr (GPtrArray) records = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_record_unref);
 
-  if (!gantry_metadata_list (self->metadata, GANTRY_KIND_SNAPSHOT, NULL, filters, NULL, 0, add_record, records, NULL, error))
+  if (!gantry_metadata_list (self->metadata, GANTRY_KIND_SNAPSHOT, NULL, filters, NULL, 0, add_record,
+                             records, NULL, error))
     return FALSE;
   for (guint i = 0; i < records->len; i++)
     {
@@ -72,10 +74,12 @@ unfinished_remove (TasksLocal *self, GError **error)
       g_autoptr (GantrySnapshotter) snapshotter = NULL;
       g_autoptr (GError) local = NULL;
 
-      if (!gantry_store_open_snapshotter (self->store, record->ns, NULL, snapshotter_id, &snapshotter, NULL, NULL, &local)
+      if (!gantry_store_open_snapshotter (self->store, record->ns, NULL, snapshotter_id, &snapshotter, NULL,
+                                          NULL, &local)
           || !gantry_snapshotter_remove (snapshotter, record->id + strlen (snapshotter_id) + 1, NULL, &local))
-        gantry_host_log (self->host, GANTRY_LOG_WARNING, "the unfinished snapshot %s in namespace %s stays: %s", record->id,
-                         record->ns, local->message);
+        gantry_host_log (self->host, GANTRY_LOG_WARNING,
+                         "the unfinished snapshot %s in namespace %s stays: %s", record->id, record->ns,
+                         local->message);
     }
   return TRUE;
 }

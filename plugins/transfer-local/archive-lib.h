@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * libarchive, opened when the first archive is read or written, as a part (part.h): with the libraries that it needs for formats
- * nobody uses here (XML, ICU, …) it would be a sixth of the daemon's memory at rest. Its functions have their
- * own names here; archive_lib_load () comes first. */
+ * libarchive, opened when the first archive is read or written, as a part (part.h): with the libraries that
+ * it needs for formats nobody uses here (XML, ICU, …) it would be a sixth of the daemon's memory at rest. Its
+ * functions have their own names here; archive_lib_load () comes first. */
 #pragma once
 
 #include <archive.h>

@@ -236,8 +236,8 @@ read_options (Install *self, GVariant *options)
   gboolean lib = FALSE;
 
   if (!g_variant_lookup (options, "path", "s", &self->where))
-    self->where
-        = g_strdup (gantry_host_get_config_string (self->self->host, "InstallDirectory", GANTRY_INSTALL_DIRECTORY));
+    self->where = g_strdup (
+        gantry_host_get_config_string (self->self->host, "InstallDirectory", GANTRY_INSTALL_DIRECTORY));
   g_variant_lookup (options, "lib", "b", &lib);
   g_variant_lookup (options, "replace", "b", &self->replace);
   self->only[0] = "bin";

@@ -130,7 +130,8 @@ layers_find_differ (TransferLocal *transfer, const char *media_type, gboolean re
     }
   if (differs != NULL)
     gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
-                  recompress ? "no differ can read layers of type %s and write them anew" : "no differ can unpack layers of type %s",
+                  recompress ? "no differ can read layers of type %s and write them anew"
+                             : "no differ can unpack layers of type %s",
                   media_type);
   return NULL;
 }

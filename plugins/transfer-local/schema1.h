@@ -11,7 +11,8 @@
 
 typedef struct _Schema1 Schema1;
 
-/** Reads the manifest @bytes. Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than OCI_MAX_LAYERS layers). */
+/** Reads the manifest @bytes. Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than OCI_MAX_LAYERS layers).
+ */
 Schema1 *schema1_parse (GBytes *bytes, GError **error);
 void schema1_free (Schema1 *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Schema1, schema1_free)
@@ -21,9 +22,9 @@ const char *const *schema1_get_blobs (Schema1 *self);
 /** The OCI image config, with the DiffID of each blob. Returns: (transfer full). */
 GBytes *schema1_make_config (Schema1 *self, const char *const *diff_ids);
 
-/** Fetches the layers of @target, a schema 1 manifest, finds their DiffIDs, and has @content hold the config and
- * the OCI manifest that it becomes. @source: (nullable): a{ss}: labels of what is fetched. Blocks: as long as it
- * takes. Errors: as pull. Returns: (transfer full): the OCI manifest. */
+/** Fetches the layers of @target, a schema 1 manifest, finds their DiffIDs, and has @content hold the config
+ * and the OCI manifest that it becomes. @source: (nullable): a{ss}: labels of what is fetched. Blocks: as
+ * long as it takes. Errors: as pull. Returns: (transfer full): the OCI manifest. */
 GantryDescriptor *schema1_convert (TransferLocal *self, Progress *progress, GantryContent *content,
                                    GantryRepository *repository, GantryDescriptor *target, GVariant *source,
                                    GCancellable *cancellable, GError **error);

@@ -77,7 +77,8 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
   self->metadata = gantry_host_lookup (host, GANTRY_METADATA_TYPE, NULL, error);
   if (self->metadata != NULL)
     self->store = gantry_host_lookup (host, GANTRY_STORE_TYPE, NULL, error);
-  if (self->store == NULL || !archive_lib_find (error) || !read_config (self, error) || !lease_end_stale (self, error))
+  if (self->store == NULL || !archive_lib_find (error) || !read_config (self, error)
+      || !lease_end_stale (self, error))
     {
       plugin_fini (self);
       return FALSE;
@@ -107,9 +108,13 @@ static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "MaxUnpacks", "MaxDownloads",     "MaxDownloadsPerPull",
                                            "MaxUploads", "InstallDirectory", "ConvertSchema1",
                                            NULL };
-static const char *config_defaults[]
-    = { "MaxDownloads=12",   "MaxDownloadsPerPull=4", "MaxUploads=4", "InstallDirectory=" GANTRY_INSTALL_DIRECTORY,
-        "ConvertSchema1=no", NULL /* MaxUnpacks= */,  NULL };
+static const char *config_defaults[] = { "MaxDownloads=12",
+                                         "MaxDownloadsPerPull=4",
+                                         "MaxUploads=4",
+                                         "InstallDirectory=" GANTRY_INSTALL_DIRECTORY,
+                                         "ConvertSchema1=no",
+                                         NULL /* MaxUnpacks= */,
+                                         NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),

@@ -109,7 +109,9 @@ gboolean install_image (GantryTransfer *transfer, GantryJob *job, const char *ns
 
 /* layers.c */
 
-/** Who unpacks layers of @media_type, and with @recompress also writes them anew and finds their DiffIDs. Errors: NOT_IMPLEMENTED. Returns: (transfer none). */
-GantryDiffer *layers_find_differ (TransferLocal *transfer, const char *media_type, gboolean recompress, GError **error);
+/** Who unpacks layers of @media_type, and with @recompress also writes them anew and finds their DiffIDs.
+ * Errors: NOT_IMPLEMENTED. Returns: (transfer none). */
+GantryDiffer *layers_find_differ (TransferLocal *transfer, const char *media_type, gboolean recompress,
+                                  GError **error);
 void layers_work (gpointer layer, gpointer unused);
 void layers_follow (gpointer layer, gpointer unused);

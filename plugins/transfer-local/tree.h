@@ -45,8 +45,8 @@ char **tree_other_sources (GantryContent *content, GantryReference *reference, c
 
 /* platforms.c */
 
-/** Makes an index of what @index has for @platforms; all else of it stays as it is. *@ret_bytes: (transfer full)
- * (nullable): NULL if it has nothing else. Errors: NOT_FOUND (a platform), INVALID_ARGUMENT. */
+/** Makes an index of what @index has for @platforms; all else of it stays as it is. *@ret_bytes: (transfer
+ * full) (nullable): NULL if it has nothing else. Errors: NOT_FOUND (a platform), INVALID_ARGUMENT. */
 gboolean tree_reduce_index (JsonNode *index, const char *const *platforms, GBytes **ret_bytes,
                             GError **error);
 
@@ -55,7 +55,7 @@ gboolean tree_reduce_index (JsonNode *index, const char *const *platforms, GByte
 /** Has @subject hold the manifest @referrer, which refers to it. Both are digests of what is here. */
 gboolean tree_add_referrer (GantryContent *content, const char *subject, const char *referrer,
                             GCancellable *cancellable, GError **error);
-/** The manifests that @subject holds so and that are here, with their artifact types. Returns: (transfer full)
- * (element-type GantryDescriptor). */
+/** The manifests that @subject holds so and that are here, with their artifact types. Returns: (transfer
+ * full) (element-type GantryDescriptor). */
 GPtrArray *tree_referrers (GantryContent *content, const char *subject, GCancellable *cancellable,
                            GError **error);

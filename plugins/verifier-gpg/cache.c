@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * <digest's algorithm>=<hex>/<SHA-256 of the signature>. A signature proves itself, so nothing here is trusted more than what the network says. */
+ * <digest's algorithm>=<hex>/<SHA-256 of the signature>. A signature proves itself, so nothing here is
+ * trusted more than what the network says. */
 #include "lookaside.h"
 #include "verifier-gpg.h"
 
@@ -41,7 +42,9 @@ cache_read (VerifierGpg *self, const char *digest, GPtrArray *signatures)
   while (dir != NULL && n < LOOKASIDE_MAX_SIGNATURES && (entry = readdir (dir)) != NULL)
     {
       Signature *signature;
-      GBytes *data = entry->d_name[0] != '.' ? gantry_read_file_at (dfd, entry->d_name, LOOKASIDE_MAX_BYTES, NULL) : NULL;
+      GBytes *data = entry->d_name[0] != '.'
+                         ? gantry_read_file_at (dfd, entry->d_name, LOOKASIDE_MAX_BYTES, NULL)
+                         : NULL;
 
       if (data == NULL)
         continue;
@@ -90,6 +93,8 @@ cache_write (VerifierGpg *self, const char *digest, GBytes *data)
   make_room (self);
   dfd = gantry_open_dir_at (self->cache_fd, directory, 0700, &error);
   if (dfd < 0
-      || !gantry_replace_file_at (dfd, name, g_bytes_get_data (data, NULL), g_bytes_get_size (data), 0600, FALSE, &error))
-    gantry_host_log (self->host, GANTRY_LOG_WARNING, "a signature of %s could not be kept: %s", digest, error->message);
+      || !gantry_replace_file_at (dfd, name, g_bytes_get_data (data, NULL), g_bytes_get_size (data), 0600,
+                                  FALSE, &error))
+    gantry_host_log (self->host, GANTRY_LOG_WARNING, "a signature of %s could not be kept: %s", digest,
+                     error->message);
 }

@@ -68,10 +68,11 @@ bytes_of (gpgme_data_t data, GError **error)
     }
   while ((n = gpgme_data_read (data, buffer, sizeof buffer)) > 0)
     {
-      g_byte_array_append (array, (const guint8 *) buffer, (guint) n);
+      g_byte_array_append (array, (const guint8 *)buffer, (guint)n);
       if (array->len > MAX_PAYLOAD)
         {
-          gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the signed text has more than %d bytes", MAX_PAYLOAD);
+          gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the signed text has more than %d bytes",
+                        MAX_PAYLOAD);
           return NULL;
         }
     }
@@ -100,7 +101,7 @@ import_keys (gpgme_ctx_t context, GPtrArray *keyrings, GError **error)
       if (cause != 0)
         return throw_gpgme (error, GANTRY_ERROR_INVALID_ARGUMENT, cause, "the keyring cannot be read");
       result = gpgme_op_import_result (context);
-      n += (guint) (result->imported + result->unchanged);
+      n += (guint)(result->imported + result->unchanged);
     }
   return n > 0 || gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the keyring has no public key");
 }
@@ -113,21 +114,30 @@ judge (gpgme_ctx_t context, char **ret_key, GError **error)
   gpgme_signature_t signature = result != NULL ? result->signatures : NULL;
 
   if (signature == NULL || signature->next != NULL)
-    return gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED, "it is not a message with just one signature");
+    return gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED,
+                         "it is not a message with just one signature");
   if (gpgme_err_code (signature->status) == GPG_ERR_NO_PUBKEY)
-    return gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED, "it is signed by the key %s, which the policy does not trust",
+    return gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED,
+                         "it is signed by the key %s, which the policy does not trust",
                          signature->fpr != NULL ? signature->fpr : "?");
   if (signature->status != 0)
-    return throw_gpgme (error, GANTRY_ERROR_PERMISSION_DENIED, signature->status, "the signature is not good");
-  if (signature->wrong_key_usage || signature->validity == GPGME_VALIDITY_NEVER || signature->validity_reason != 0
-      || (signature->summary & (GPGME_SIGSUM_RED | GPGME_SIGSUM_KEY_REVOKED | GPGME_SIGSUM_KEY_EXPIRED | GPGME_SIGSUM_SIG_EXPIRED)) != 0)
-    return gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED, "the key %s is expired, revoked or not for signing", signature->fpr);
+    return throw_gpgme (error, GANTRY_ERROR_PERMISSION_DENIED, signature->status,
+                        "the signature is not good");
+  if (signature->wrong_key_usage || signature->validity == GPGME_VALIDITY_NEVER
+      || signature->validity_reason != 0
+      || (signature->summary
+          & (GPGME_SIGSUM_RED | GPGME_SIGSUM_KEY_REVOKED | GPGME_SIGSUM_KEY_EXPIRED
+             | GPGME_SIGSUM_SIG_EXPIRED))
+             != 0)
+    return gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED,
+                         "the key %s is expired, revoked or not for signing", signature->fpr);
   *ret_key = g_strdup (signature->fpr);
   return TRUE;
 }
 
 static gboolean
-verify_in (const char *home, GPtrArray *keyrings, GBytes *signed_message, GBytes **ret_payload, char **ret_key, GError **error)
+verify_in (const char *home, GPtrArray *keyrings, GBytes *signed_message, GBytes **ret_payload,
+           char **ret_key, GError **error)
 {
   g_auto (gpgme_ctx_t) context = NULL;
   g_auto (gpgme_data_t) message = NULL, plain = NULL;
@@ -135,7 +145,8 @@ verify_in (const char *home, GPtrArray *keyrings, GBytes *signed_message, GBytes
   GBytes *payload;
   gpgme_error_t cause;
 
-  if (!new_context (home, &context, error) || !import_keys (context, keyrings, error) || !data_of (signed_message, &message, error))
+  if (!new_context (home, &context, error) || !import_keys (context, keyrings, error)
+      || !data_of (signed_message, &message, error))
     return FALSE;
   cause = gpgme_data_new (&plain);
   if (cause == 0)
@@ -150,7 +161,8 @@ verify_in (const char *home, GPtrArray *keyrings, GBytes *signed_message, GBytes
 }
 
 gboolean
-gpg_verify (const char *directory, GPtrArray *keyrings, GBytes *signed_message, GBytes **ret_payload, char **ret_key, GError **error)
+gpg_verify (const char *directory, GPtrArray *keyrings, GBytes *signed_message, GBytes **ret_payload,
+            char **ret_key, GError **error)
 {
   g_autofree char *home = g_build_filename (directory, "gnupg-XXXXXX", NULL);
   g_autofree char *name = NULL;
@@ -210,9 +222,10 @@ gpg_sign (const char *home, const char *key, const char *passphrase, GBytes *pay
 
   if (!new_context (home, &context, error) || !data_of (payload, &plain, error))
     return NULL;
-  gpgme_set_pinentry_mode (context, passphrase != NULL ? GPGME_PINENTRY_MODE_LOOPBACK : GPGME_PINENTRY_MODE_ERROR);
+  gpgme_set_pinentry_mode (context,
+                           passphrase != NULL ? GPGME_PINENTRY_MODE_LOOPBACK : GPGME_PINENTRY_MODE_ERROR);
   if (passphrase != NULL)
-    gpgme_set_passphrase_cb (context, give_passphrase, (void *) passphrase);
+    gpgme_set_passphrase_cb (context, give_passphrase, (void *)passphrase);
   cause = gpgme_get_key (context, key, &signer, 1);
   if (cause == 0)
     cause = gpgme_signers_add (context, signer);

@@ -17,7 +17,8 @@ place_of (const GantryReference *reference, const char *digest)
 {
   const char *colon = strchr (digest, ':');
 
-  return g_strdup_printf ("%s/%s@%.*s=%s", reference->server, reference->repository, (int) (colon - digest), digest, colon + 1);
+  return g_strdup_printf ("%s/%s@%.*s=%s", reference->server, reference->repository, (int)(colon - digest),
+                          digest, colon + 1);
 }
 
 static void
@@ -67,16 +68,19 @@ read_body (GInputStream *stream, const char *url, GCancellable *cancellable, GEr
 
   while ((n = g_input_stream_read (stream, buffer, sizeof buffer, cancellable, &local)) > 0)
     {
-      g_byte_array_append (body, buffer, (guint) n);
+      g_byte_array_append (body, buffer, (guint)n);
       if (body->len > LOOKASIDE_MAX_BYTES)
         {
-          gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the signature %s has more than %d bytes", url, LOOKASIDE_MAX_BYTES);
+          gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the signature %s has more than %d bytes",
+                        url, LOOKASIDE_MAX_BYTES);
           return NULL;
         }
     }
   if (n < 0)
     {
-      gantry_throw (error, g_cancellable_is_cancelled (cancellable) ? GANTRY_ERROR_CANCELLED : GANTRY_ERROR_UNAVAILABLE,
+      gantry_throw (error,
+                    g_cancellable_is_cancelled (cancellable) ? GANTRY_ERROR_CANCELLED
+                                                             : GANTRY_ERROR_UNAVAILABLE,
                     "reading the signature %s: %s", url, local->message);
       return NULL;
     }
@@ -97,27 +101,32 @@ fetch (SoupSession *session, const char *url, GBytes **ret_data, GCancellable *c
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "\"%s\" is no URL of a signature", url);
   stream = soup_session_send (session, message, cancellable, &local);
   if (stream == NULL)
-    return gantry_throw (error, g_cancellable_is_cancelled (cancellable) ? GANTRY_ERROR_CANCELLED : GANTRY_ERROR_UNAVAILABLE,
+    return gantry_throw (error,
+                         g_cancellable_is_cancelled (cancellable) ? GANTRY_ERROR_CANCELLED
+                                                                  : GANTRY_ERROR_UNAVAILABLE,
                          "asking %s for a signature: %s", url, local->message);
   status = soup_message_get_status (message);
   if (status == SOUP_STATUS_NOT_FOUND || status == SOUP_STATUS_GONE)
     return TRUE;
   if (status != SOUP_STATUS_OK)
-    return gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "asking %s for a signature: HTTP status %u", url, status);
+    return gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "asking %s for a signature: HTTP status %u", url,
+                         status);
   *ret_data = read_body (stream, url, cancellable, error);
   return *ret_data != NULL;
 }
 
 /* The session lives on this thread only, with a context of its own: nothing of the caller's is iterated. */
 static gboolean
-read_http (const char *url, const char *place, GPtrArray *signatures, GCancellable *cancellable, GError **error)
+read_http (const char *url, const char *place, GPtrArray *signatures, GCancellable *cancellable,
+           GError **error)
 {
   g_autoptr (GMainContext) context = g_main_context_new ();
   SoupSession *session;
   gboolean ok = TRUE;
 
   g_main_context_push_thread_default (context);
-  session = soup_session_new_with_options ("timeout", HTTP_TIMEOUT_S, "user-agent", "gantry/" GANTRY_VERSION, NULL);
+  session = soup_session_new_with_options ("timeout", HTTP_TIMEOUT_S, "user-agent", "gantry/" GANTRY_VERSION,
+                                           NULL);
   for (guint n = 1; ok && n <= LOOKASIDE_MAX_SIGNATURES; n++)
     {
       g_autofree char *escaped = g_uri_escape_string (place, G_URI_RESERVED_CHARS_ALLOWED_IN_PATH, FALSE);
@@ -147,7 +156,8 @@ lookaside_read (const char *url, const GantryReference *reference, const char *d
     return read_files (base, place, signatures, error);
   if (g_str_has_prefix (base, "https://") || g_str_has_prefix (base, "http://"))
     return read_http (base, place, signatures, cancellable, error);
-  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the signature store \"%s\" is none of file:///, http:// and https://", url);
+  return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                       "the signature store \"%s\" is none of file:///, http:// and https://", url);
 }
 
 /* Writes @data under the first free number of @dfd. *@ret_name: (transfer full). */
@@ -158,7 +168,8 @@ write_next (int dfd, GBytes *data, char **ret_name, GError **error)
   gboolean done = FALSE;
   int saved_errno = 0;
 
-  if (!gantry_replace_file_at (dfd, temporary, g_bytes_get_data (data, NULL), g_bytes_get_size (data), 0644, TRUE, error))
+  if (!gantry_replace_file_at (dfd, temporary, g_bytes_get_data (data, NULL), g_bytes_get_size (data), 0644,
+                               TRUE, error))
     return FALSE;
   for (guint n = 1; !done && saved_errno == 0 && n <= LOOKASIDE_MAX_SIGNATURES; n++)
     {
@@ -176,12 +187,14 @@ write_next (int dfd, GBytes *data, char **ret_name, GError **error)
     return gantry_throw_errno (error, saved_errno, "storing the signature");
   if (done && fsync (dfd) < 0)
     return gantry_throw_errno (error, errno, "storing the signature");
-  return done || gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "there are %d signatures of this image already", LOOKASIDE_MAX_SIGNATURES);
+  return done
+         || gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                          "there are %d signatures of this image already", LOOKASIDE_MAX_SIGNATURES);
 }
 
 gboolean
-lookaside_write (const char *url, const GantryReference *reference, const char *digest, GBytes *signature, char **ret_location,
-                 GError **error)
+lookaside_write (const char *url, const GantryReference *reference, const char *digest, GBytes *signature,
+                 char **ret_location, GError **error)
 {
   g_autofree char *place = place_of (reference, digest);
   g_autofree char *base = NULL, *name = NULL;
@@ -190,7 +203,8 @@ lookaside_write (const char *url, const GantryReference *reference, const char *
 
   if (!g_str_has_prefix (url, "file:///"))
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
-                         "signatures of %s are kept at %s, which cannot be written; name a lookaside-staging directory in registries.d",
+                         "signatures of %s are kept at %s, which cannot be written; name a lookaside-staging "
+                         "directory in registries.d",
                          reference->server, url);
   base = g_filename_from_uri (url, NULL, error);
   if (base == NULL)

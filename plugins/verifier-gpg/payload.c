@@ -22,7 +22,8 @@ object_member (JsonObject *object, const char *name, guint n, GError **error)
 
   if (member != NULL && (n == 0 || json_object_get_size (member) == n))
     return member;
-  gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the signature's payload has no \"%s\" of the known form", name);
+  gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                "the signature's payload has no \"%s\" of the known form", name);
   return NULL;
 }
 
@@ -47,7 +48,8 @@ payload_parse (const void *data, gsize length, Payload *ret_payload, GError **er
   if (root == NULL)
     return FALSE;
   if (json_object_get_size (json_node_get_object (root)) != 2)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the signature's payload must have \"critical\" and \"optional\" only");
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "the signature's payload must have \"critical\" and \"optional\" only");
   if (object_member (json_node_get_object (root), "optional", 0, error) == NULL
       || (critical = object_member (json_node_get_object (root), "critical", 3, error)) == NULL
       || (image = object_member (critical, "image", 1, error)) == NULL
@@ -57,7 +59,8 @@ payload_parse (const void *data, gsize length, Payload *ret_payload, GError **er
       || (reference = string_member (identity, "docker-reference", error)) == NULL)
     return FALSE;
   if (strcmp (type, SIGNATURE_TYPE) != 0)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the signature is a \"%s\", not an \"" SIGNATURE_TYPE "\"", type);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "the signature is a \"%s\", not an \"" SIGNATURE_TYPE "\"", type);
   if (!gantry_reference_check_digest (digest, error))
     return FALSE;
   *ret_payload = (Payload){ g_strdup (reference), g_strdup (digest) };

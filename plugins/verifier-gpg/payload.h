@@ -5,7 +5,8 @@
 
 #include <glib.h>
 
-typedef struct {
+typedef struct
+{
   char *reference; /* critical.identity.docker-reference */
   char *digest;    /* critical.image.docker-manifest-digest */
 } Payload;
@@ -13,7 +14,8 @@ typedef struct {
 void payload_clear (Payload *self);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Payload, payload_clear)
 
-/** Reads a payload whose signature has been verified; anything unknown in "critical" is refused. Errors: INVALID_ARGUMENT. */
+/** Reads a payload whose signature has been verified; anything unknown in "critical" is refused. Errors:
+ * INVALID_ARGUMENT. */
 gboolean payload_parse (const void *data, gsize length, Payload *ret_payload, GError **error);
 
 /** The payload that says @reference is @digest, made now. Returns: (transfer full). */

@@ -36,8 +36,7 @@ policy_free (Policy *self)
   g_free (self);
 }
 
-static gboolean
-broken (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
+static gboolean broken (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
 static gboolean
 broken (GError **error, const char *format, ...)
@@ -67,14 +66,16 @@ only_members (JsonObject *object, const char *const *known, const char *where, G
 
 /* The string @name, which must be there if @needed. *@ret_value: (transfer none) (nullable). */
 static gboolean
-take_string (JsonObject *object, const char *name, gboolean needed, const char *where, const char **ret_value, GError **error)
+take_string (JsonObject *object, const char *name, gboolean needed, const char *where, const char **ret_value,
+             GError **error)
 {
   JsonNode *node = json_object_get_member (object, name);
 
   *ret_value = NULL;
   if (node == NULL)
     return !needed || broken (error, "%s: \"%s\" is missing", where, name);
-  if (!JSON_NODE_HOLDS_VALUE (node) || json_node_get_value_type (node) != G_TYPE_STRING || json_node_get_string (node)[0] == '\0')
+  if (!JSON_NODE_HOLDS_VALUE (node) || json_node_get_value_type (node) != G_TYPE_STRING
+      || json_node_get_string (node)[0] == '\0')
     return broken (error, "%s: \"%s\" must be a string", where, name);
   *ret_value = json_node_get_string (node);
   return TRUE;
@@ -119,7 +120,12 @@ whole_repository (const char *text, const char *where, GError **error)
 static gboolean
 parse_identity (JsonObject *object, Requirement *requirement, const char *where, GError **error)
 {
-  static const struct { const char *name; IdentityMatch match; const char *members[4]; } kinds[] = {
+  static const struct
+  {
+    const char *name;
+    IdentityMatch match;
+    const char *members[4];
+  } kinds[] = {
     { "matchRepoDigestOrExact", MATCH_REPO_DIGEST_OR_EXACT, { "type", NULL } },
     { "matchExact", MATCH_EXACT, { "type", NULL } },
     { "matchRepository", MATCH_REPOSITORY, { "type", NULL } },
@@ -185,7 +191,8 @@ parse_keys (JsonObject *object, Requirement *requirement, const char *where, GEr
   gsize length;
   guchar *raw;
 
-  if (!take_string (object, "keyPath", FALSE, where, &path, error) || !take_string (object, "keyData", FALSE, where, &data, error))
+  if (!take_string (object, "keyPath", FALSE, where, &path, error)
+      || !take_string (object, "keyData", FALSE, where, &data, error))
     return FALSE;
   if ((path != NULL) + (data != NULL) + (paths != NULL) != 1)
     return broken (error, "%s: just one of \"keyPath\", \"keyPaths\" and \"keyData\" must be there", where);
@@ -193,7 +200,7 @@ parse_keys (JsonObject *object, Requirement *requirement, const char *where, GEr
     return parse_key_paths (paths, requirement, where, error);
   if (path != NULL)
     {
-      requirement->key_paths = g_strdupv ((char *[]){ (char *) path, NULL });
+      requirement->key_paths = g_strdupv ((char *[]){ (char *)path, NULL });
       return TRUE;
     }
   raw = g_base64_decode (data, &length);
@@ -209,7 +216,8 @@ parse_keys (JsonObject *object, Requirement *requirement, const char *where, GEr
 static gboolean
 parse_signed_by (JsonObject *object, Requirement *requirement, const char *where, GError **error)
 {
-  static const char *const gpg[] = { "type", "keyType", "keyPath", "keyPaths", "keyData", "signedIdentity", NULL };
+  static const char *const gpg[]
+      = { "type", "keyType", "keyPath", "keyPaths", "keyData", "signedIdentity", NULL };
   static const char *const sigstore[] = { "type", "keyPath", "keyData", "signedIdentity", NULL };
   JsonNode *identity = json_object_get_member (object, "signedIdentity");
   const char *key_type;
@@ -253,7 +261,7 @@ parse_requirement (JsonNode *node, const char *where, GError **error)
       broken (error, "%s: there is no requirement of type \"%s\"", where, type);
       return NULL;
     }
-  requirement->type = (RequirementType) i;
+  requirement->type = (RequirementType)i;
   if (requirement->type >= REQUIRE_SIGNED_BY ? !parse_signed_by (object, requirement, where, error)
                                              : !only_members (object, only_type, where, error))
     return NULL;
@@ -285,7 +293,8 @@ parse_requirements (JsonNode *node, const char *where, GError **error)
 static GHashTable *
 parse_scopes (JsonNode *node, const char *transport, GError **error)
 {
-  g_autoptr (GHashTable) scopes = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify) g_ptr_array_unref);
+  g_autoptr (GHashTable) scopes
+      = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_ptr_array_unref);
   JsonObjectIter iter;
   JsonNode *value;
   const char *scope;
@@ -337,7 +346,8 @@ policy_parse (const void *data, gsize length, GError **error)
   g_autoptr (JsonNode) root = strict_json_parse (data, length, error);
   JsonObject *object;
 
-  self->transports = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify) g_hash_table_unref);
+  self->transports
+      = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_hash_table_unref);
   if (root == NULL)
     {
       if (error != NULL)
@@ -346,7 +356,9 @@ policy_parse (const void *data, gsize length, GError **error)
     }
   object = json_node_get_object (root);
   if (!only_members (object, members, "the policy", error)
-      || (self->fallback = parse_requirements (json_object_get_member (object, "default"), "\"default\"", error)) == NULL
+      || (self->fallback
+          = parse_requirements (json_object_get_member (object, "default"), "\"default\"", error))
+             == NULL
       || (json_object_has_member (object, "transports")
           && !parse_transports (self, json_object_get_member (object, "transports"), error)))
     return NULL;
@@ -368,12 +380,12 @@ scope_widen (const char *scope)
   const char *dot;
 
   if (slash != NULL && mark != NULL)
-    return g_strndup (scope, (gsize) (mark - scope));
+    return g_strndup (scope, (gsize)(mark - scope));
   if (slash != NULL)
-    return g_strndup (scope, (gsize) (slash - scope));
+    return g_strndup (scope, (gsize)(slash - scope));
   /* A host: then its domains, "*.example.com", without the port. */
   dot = scope[0] == '[' ? NULL : strchr (scope[0] == '*' ? scope + 2 : scope, '.');
-  return dot != NULL ? g_strdup_printf ("*%.*s", (int) strcspn (dot, ":"), dot) : NULL;
+  return dot != NULL ? g_strdup_printf ("*%.*s", (int)strcspn (dot, ":"), dot) : NULL;
 }
 
 GPtrArray *
@@ -441,7 +453,8 @@ same_or_by_digest (const GantryReference *wanted, const GantryReference *found)
 }
 
 gboolean
-policy_identity_matches (const Requirement *requirement, const GantryReference *reference, const char *signed_name, GError **error)
+policy_identity_matches (const Requirement *requirement, const GantryReference *reference,
+                         const char *signed_name, GError **error)
 {
   g_autoptr (GantryReference) found = gantry_reference_parse (signed_name, error);
   g_autoptr (GantryReference) wanted = NULL;
@@ -479,16 +492,18 @@ policy_identity_matches (const Requirement *requirement, const GantryReference *
       ok = same_or_by_digest (wanted, found);
       break;
     }
-  return ok || gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED, "it is a signature for \"%s\"", signed_name);
+  return ok
+         || gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED, "it is a signature for \"%s\"", signed_name);
 }
 
 char *
 requirement_describe (const Requirement *self)
 {
   static const char *const types[] = { "insecureAcceptAnything", "reject", "signedBy", "sigstoreSigned" };
-  static const char *const matches[] = { "matchRepoDigestOrExact", "matchExact",     "matchRepository",
+  static const char *const matches[] = { "matchRepoDigestOrExact", "matchExact",      "matchRepository",
                                          "exactReference",         "exactRepository", "remapIdentity" };
 
-  return self->type < REQUIRE_SIGNED_BY ? g_strdup (types[self->type])
-                                        : g_strconcat (types[self->type], " with ", matches[self->match], NULL);
+  return self->type < REQUIRE_SIGNED_BY
+             ? g_strdup (types[self->type])
+             : g_strconcat (types[self->type], " with ", matches[self->match], NULL);
 }

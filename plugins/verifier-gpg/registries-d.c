@@ -10,16 +10,18 @@
 #include <fdio.h>
 #include <yaml.h>
 
-#define MAX_FILE (1024 * 1024)
+#define MAX_FILE  (1024 * 1024)
 #define MAX_FILES 1024
 
 /* One section. Names of before containers 5 still count. */
-typedef struct {
+typedef struct
+{
   char *read;
   char *write;
 } Section;
 
-typedef struct {
+typedef struct
+{
   const char *file;
   yaml_document_t *document;
   GHashTable *sections; /* scope ("" is default-docker) -> Section */
@@ -44,7 +46,7 @@ broken (Reader *reader, GError **error, const char *what)
 static const char *
 scalar (yaml_node_t *node)
 {
-  return node != NULL && node->type == YAML_SCALAR_NODE ? (const char *) node->data.scalar.value : NULL;
+  return node != NULL && node->type == YAML_SCALAR_NODE ? (const char *)node->data.scalar.value : NULL;
 }
 
 static gboolean
@@ -55,16 +57,17 @@ read_section (Reader *reader, const char *scope, yaml_node_t *node, GError **err
   if (node == NULL || node->type != YAML_MAPPING_NODE)
     return broken (reader, error, "a section must be a mapping");
   if (g_hash_table_contains (reader->sections, scope))
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "%s: there is a section for \"%s\" already", reader->file,
-                         scope[0] != '\0' ? scope : "default-docker");
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "%s: there is a section for \"%s\" already",
+                         reader->file, scope[0] != '\0' ? scope : "default-docker");
   section = g_new0 (Section, 1);
   g_hash_table_insert (reader->sections, g_strdup (scope), section);
   for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++)
     {
       const char *key = scalar (yaml_document_get_node (reader->document, pair->key));
       const char *value = scalar (yaml_document_get_node (reader->document, pair->value));
-      gboolean staging = g_strcmp0 (key, "lookaside-staging") == 0 || g_strcmp0 (key, "sigstore-staging") == 0;
-      char **place = staging ? &section->write
+      gboolean staging
+          = g_strcmp0 (key, "lookaside-staging") == 0 || g_strcmp0 (key, "sigstore-staging") == 0;
+      char **place = staging                                                                 ? &section->write
                      : g_strcmp0 (key, "lookaside") == 0 || g_strcmp0 (key, "sigstore") == 0 ? &section->read
                                                                                              : NULL;
 
@@ -98,7 +101,8 @@ read_root (Reader *reader, yaml_node_t *root, GError **error)
         {
           if (value->type != YAML_MAPPING_NODE)
             return broken (reader, error, "\"docker\" must be a mapping");
-          for (yaml_node_pair_t *one = value->data.mapping.pairs.start; one < value->data.mapping.pairs.top; one++)
+          for (yaml_node_pair_t *one = value->data.mapping.pairs.start; one < value->data.mapping.pairs.top;
+               one++)
             {
               const char *scope = scalar (yaml_document_get_node (reader->document, one->key));
 
@@ -109,7 +113,8 @@ read_root (Reader *reader, yaml_node_t *root, GError **error)
             }
         }
       else
-        return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "%s: there is no key \"%s\"", reader->file, key != NULL ? key : "?");
+        return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "%s: there is no key \"%s\"",
+                             reader->file, key != NULL ? key : "?");
     }
   return TRUE;
 }
@@ -122,9 +127,12 @@ read_file (Reader *reader, GBytes *bytes, GError **error)
   gboolean ok = TRUE;
 
   if (!yaml_parser_initialize (&parser))
-    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "%s: no memory for the parser", reader->file);
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "%s: no memory for the parser",
+                         reader->file);
   /* An empty file has no data, which libyaml takes for a bug. */
-  yaml_parser_set_input_string (&parser, g_bytes_get_size (bytes) > 0 ? g_bytes_get_data (bytes, NULL) : (const unsigned char *) "",
+  yaml_parser_set_input_string (&parser,
+                                g_bytes_get_size (bytes) > 0 ? g_bytes_get_data (bytes, NULL)
+                                                             : (const unsigned char *)"",
                                 g_bytes_get_size (bytes));
   if (yaml_parser_load (&parser, &document))
     {
@@ -133,7 +141,8 @@ read_file (Reader *reader, GBytes *bytes, GError **error)
       yaml_document_delete (&document);
     }
   else
-    ok = gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "%s:%zu: %s", reader->file, parser.problem_mark.line + 1,
+    ok = gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "%s:%zu: %s", reader->file,
+                       parser.problem_mark.line + 1,
                        parser.problem != NULL ? parser.problem : "it is not YAML");
   yaml_parser_delete (&parser);
   return ok;
@@ -142,7 +151,7 @@ read_file (Reader *reader, GBytes *bytes, GError **error)
 static int
 compare_names (gconstpointer a, gconstpointer b)
 {
-  return strcmp (*(const char *const *) a, *(const char *const *) b);
+  return strcmp (*(const char *const *)a, *(const char *const *)b);
 }
 
 GHashTable *
@@ -172,7 +181,8 @@ read_directory (const char *directory, GHashTable *sections, GError **error)
   if (dfd < 0 && errno == ENOENT)
     return TRUE;
   if (dir == NULL || dfd < 0)
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "%s: %s", directory, local != NULL ? local->message : g_strerror (errno));
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "%s: %s", directory,
+                         local != NULL ? local->message : g_strerror (errno));
   while ((name = g_dir_read_name (dir)) != NULL && names->len < MAX_FILES)
     if (g_str_has_suffix (name, ".yaml"))
       g_ptr_array_add (names, g_strdup (name));
@@ -189,7 +199,8 @@ read_directory (const char *directory, GHashTable *sections, GError **error)
 }
 
 gboolean
-lookaside_find (const char *directory, const GantryReference *reference, char **ret_read, char **ret_write, GError **error)
+lookaside_find (const char *directory, const GantryReference *reference, char **ret_read, char **ret_write,
+                GError **error)
 {
   g_autoptr (GHashTable) sections = registries_d_new_sections ();
   Section *found = NULL;

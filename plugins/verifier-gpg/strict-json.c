@@ -61,12 +61,13 @@ strict_json_parse (const void *data, gsize length, GError **error)
 
   if (length > MAX_BYTES || !g_utf8_validate_len (data, length, NULL) || !is_shallow (data, length))
     {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "it is not UTF-8, nested more than %d deep or larger than %d bytes", MAX_DEPTH,
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                    "it is not UTF-8, nested more than %d deep or larger than %d bytes", MAX_DEPTH,
                     MAX_BYTES);
       return NULL;
     }
   g_signal_connect (parser, "object-member", G_CALLBACK (on_member), counts);
-  if (!json_parser_load_from_data (parser, data, (gssize) length, &local))
+  if (!json_parser_load_from_data (parser, data, (gssize)length, &local))
     {
       gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "it is not JSON: %s", local->message);
       return NULL;

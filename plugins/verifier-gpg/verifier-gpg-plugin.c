@@ -47,7 +47,7 @@ verifier_gpg_init (const GantryHost *host, gpointer *ret_instance, GError **erro
 static gpointer
 verifier_gpg_get (gpointer instance, const char *type)
 {
-  return &((VerifierGpg *) instance)->verifier;
+  return &((VerifierGpg *)instance)->verifier;
 }
 
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_VERIFIER_TYPE };

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Verifies images by the operator's policy.json, and signs them. Source of the formats: containers-policy.json(5),
- * containers-registries.d(5), containers-signature(5). */
+ * Verifies images by the operator's policy.json, and signs them. Source of the formats:
+ * containers-policy.json(5), containers-registries.d(5), containers-signature(5). */
 #pragma once
 
 #include <gantry/verifier.h>
 
-#define VERIFIER_DEFAULT_POLICY "/etc/containers/policy.json"
+#define VERIFIER_DEFAULT_POLICY       "/etc/containers/policy.json"
 #define VERIFIER_DEFAULT_REGISTRIES_D "/etc/containers/registries.d"
 
-typedef struct {
+typedef struct
+{
   GantryVerifier verifier;
   const GantryHost *host;
   const char *policy;          /* a path */
@@ -28,5 +29,6 @@ gboolean verifier_gpg_find_parts (GError **error);
 
 /** Adds to @signatures (element-type Signature) those that are kept for @digest. */
 void cache_read (VerifierGpg *self, const char *digest, GPtrArray *signatures);
-/** Keeps @data for @digest. A cache that cannot be written is logged, no more: the answer does not depend on it. */
+/** Keeps @data for @digest. A cache that cannot be written is logged, no more: the answer does not depend on
+ * it. */
 void cache_write (VerifierGpg *self, const char *digest, GBytes *data);

@@ -18,16 +18,17 @@
 static GantryPart signatures_part = GANTRY_PART ("verifier-gpg-signatures");
 
 /* One question. */
-typedef struct {
+typedef struct
+{
   VerifierGpg *self;
   GantryReference *reference;
   const char *transport;
   char **digests; /* each stands for the image */
   gboolean offline;
-  GPtrArray *signatures; /* of Signature, found so far */
+  GPtrArray *signatures;       /* of Signature, found so far */
   const SignatureTools *tools; /* once one is wanted */
-  guint tried;           /* how many of them the requirement at hand has seen */
-  gboolean asked;        /* whether the stores have been */
+  guint tried;                 /* how many of them the requirement at hand has seen */
+  gboolean asked;              /* whether the stores have been */
   GVariantBuilder report;
   GCancellable *cancellable;
 } Question;
@@ -44,8 +45,8 @@ question_clear (Question *question)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Question, question_clear)
 
 /* Adds a step; @key and its value, and the sentence. */
-static void
-tell (Question *question, gboolean ok, const char *key, const char *value, const char *format, ...) G_GNUC_PRINTF (5, 6);
+static void tell (Question *question, gboolean ok, const char *key, const char *value, const char *format,
+                  ...) G_GNUC_PRINTF (5, 6);
 
 static void
 tell (Question *question, gboolean ok, const char *key, const char *value, const char *format, ...)
@@ -81,7 +82,7 @@ read_path (const char *path, gsize limit, GError **error)
 static GPtrArray *
 read_keyrings (const Requirement *requirement, GError **error)
 {
-  g_autoptr (GPtrArray) keyrings = g_ptr_array_new_with_free_func ((GDestroyNotify) g_bytes_unref);
+  g_autoptr (GPtrArray) keyrings = g_ptr_array_new_with_free_func ((GDestroyNotify)g_bytes_unref);
 
   if (requirement->key_data != NULL)
     g_ptr_array_add (keyrings, g_bytes_ref (requirement->key_data));
@@ -112,29 +113,37 @@ ask_store (Question *question, GError **error)
     return FALSE;
   if (url == NULL || (question->offline && !g_str_has_prefix (url, "file:")))
     {
-      tell (question, TRUE, "source", url, url == NULL ? "no signature store is configured" : "the signature store is not asked: offline");
+      tell (question, TRUE, "source", url,
+            url == NULL ? "no signature store is configured" : "the signature store is not asked: offline");
       return TRUE;
     }
   for (gsize i = 0; question->digests[i] != NULL; i++)
-    if (!question->tools->read_store (url, question->reference, question->digests[i], question->signatures, question->cancellable, error))
+    if (!question->tools->read_store (url, question->reference, question->digests[i], question->signatures,
+                                      question->cancellable, error))
       return FALSE;
-  tell (question, question->signatures->len > before, "source", url, "the signature store has %u signatures", question->signatures->len - before);
+  tell (question, question->signatures->len > before, "source", url, "the signature store has %u signatures",
+        question->signatures->len - before);
   return TRUE;
 }
 
-/* The next signature that the requirement at hand has not seen. *@ret_signature: (nullable): there is no more. */
+/* The next signature that the requirement at hand has not seen. *@ret_signature: (nullable): there is no
+ * more. */
 static gboolean
 next_signature (Question *question, Signature **ret_signature, GError **error)
 {
   if (question->tried == question->signatures->len && !question->asked && !ask_store (question, error))
     return FALSE;
-  *ret_signature = question->tried < question->signatures->len ? g_ptr_array_index (question->signatures, question->tried++) : NULL;
+  *ret_signature = question->tried < question->signatures->len
+                       ? g_ptr_array_index (question->signatures, question->tried++)
+                       : NULL;
   return TRUE;
 }
 
-/* Whether @signature fulfils @requirement. @error: PERMISSION_DENIED or INVALID_ARGUMENT are about this signature only. */
+/* Whether @signature fulfils @requirement. @error: PERMISSION_DENIED or INVALID_ARGUMENT are about this
+ * signature only. */
 static gboolean
-accepts (Question *question, const Requirement *requirement, GPtrArray *keyrings, Signature *signature, char **ret_key, GError **error)
+accepts (Question *question, const Requirement *requirement, GPtrArray *keyrings, Signature *signature,
+         char **ret_key, GError **error)
 {
   g_autoptr (GBytes) text = NULL;
   g_auto (Payload) payload = { NULL, NULL };
@@ -142,7 +151,7 @@ accepts (Question *question, const Requirement *requirement, GPtrArray *keyrings
   if (!question->tools->verify (question->self->run_dir, keyrings, signature->data, &text, ret_key, error)
       || !payload_parse (g_bytes_get_data (text, NULL), g_bytes_get_size (text), &payload, error))
     return FALSE;
-  if (!g_strv_contains ((const char *const *) question->digests, payload.digest))
+  if (!g_strv_contains ((const char *const *)question->digests, payload.digest))
     return gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED, "it is a signature of %s", payload.digest);
   return policy_identity_matches (requirement, question->reference, payload.reference, error);
 }
@@ -171,7 +180,8 @@ check_signed (Question *question, const Requirement *requirement, const char *wh
           cache_write (question->self, question->digests[0], signature->data);
           return TRUE;
         }
-      if (!gantry_error_is (local, GANTRY_ERROR_PERMISSION_DENIED) && !gantry_error_is (local, GANTRY_ERROR_INVALID_ARGUMENT))
+      if (!gantry_error_is (local, GANTRY_ERROR_PERMISSION_DENIED)
+          && !gantry_error_is (local, GANTRY_ERROR_INVALID_ARGUMENT))
         {
           g_propagate_error (error, g_steal_pointer (&local));
           return FALSE;
@@ -195,7 +205,8 @@ check_requirement (Question *question, const Requirement *requirement, GError **
       gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED, "it is rejected");
       break;
     case REQUIRE_SIGSTORE:
-      gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED, "sigstore signatures cannot be verified here, and the policy requires one");
+      gantry_throw (error, GANTRY_ERROR_PERMISSION_DENIED,
+                    "sigstore signatures cannot be verified here, and the policy requires one");
       break;
     case REQUIRE_SIGNED_BY:
       ok = check_signed (question, requirement, what, error);
@@ -216,7 +227,8 @@ load_policy (VerifierGpg *self, Policy **ret_policy, GError **error)
   if (bytes == NULL && self->policy_is_optional && gantry_error_is (local, GANTRY_ERROR_NOT_FOUND))
     return TRUE;
   if (bytes == NULL)
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "the policy cannot be read, so nothing is allowed: %s", local->message);
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "the policy cannot be read, so nothing is allowed: %s", local->message);
   *ret_policy = policy_parse (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), error);
   if (*ret_policy == NULL)
     g_prefix_error (error, "the policy %s is broken, so nothing is allowed: ", self->policy);
@@ -234,7 +246,8 @@ answer (Question *question, GError **error)
     return FALSE;
   if (policy == NULL)
     {
-      tell (question, TRUE, "scope", NULL, "%s does not exist: every image is accepted", question->self->policy);
+      tell (question, TRUE, "scope", NULL, "%s does not exist: every image is accepted",
+            question->self->policy);
       return TRUE;
     }
   requirements = policy_find (policy, question->transport, question->reference, &scope);
@@ -277,7 +290,8 @@ take_options (Question *question, GVariant *options, const char *digest, GError 
         }
       else
         {
-          gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "verify has no option \"%s\" of this type", key);
+          gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "verify has no option \"%s\" of this type",
+                        key);
           g_variant_unref (value);
           return FALSE;
         }
@@ -290,10 +304,11 @@ take_options (Question *question, GVariant *options, const char *digest, GError 
 }
 
 static gboolean
-verify (GantryVerifier *verifier, const char *name, const char *digest, GVariant *options, GVariant **ret_report,
-        GCancellable *cancellable, GError **error)
+verify (GantryVerifier *verifier, const char *name, const char *digest, GVariant *options,
+        GVariant **ret_report, GCancellable *cancellable, GError **error)
 {
-  g_auto (Question) question = { .self = (VerifierGpg *) verifier, .transport = "docker", .cancellable = cancellable };
+  g_auto (Question) question
+      = { .self = (VerifierGpg *)verifier, .transport = "docker", .cancellable = cancellable };
   gboolean ok;
 
   question.signatures = g_ptr_array_new_with_free_func (signature_free);
@@ -335,13 +350,14 @@ nothing_left (GVariantDict *dict, GError **error)
 }
 
 static gboolean
-sign (GantryVerifier *verifier, const char *name, const char *digest, GVariant *options, GBytes **ret_signature, char **ret_location,
-      GCancellable *cancellable, GError **error)
+sign (GantryVerifier *verifier, const char *name, const char *digest, GVariant *options,
+      GBytes **ret_signature, char **ret_location, GCancellable *cancellable, GError **error)
 {
-  VerifierGpg *self = (VerifierGpg *) verifier;
+  VerifierGpg *self = (VerifierGpg *)verifier;
   g_autoptr (GantryReference) reference = gantry_reference_parse (name, error);
   g_autoptr (GBytes) payload = NULL, signature = NULL;
-  g_autofree char *key = NULL, *home = NULL, *passphrase = NULL, *whole = NULL, *location = NULL, *url = NULL, *write = NULL;
+  g_autofree char *key = NULL, *home = NULL, *passphrase = NULL, *whole = NULL, *location = NULL, *url = NULL,
+                  *write = NULL;
   const SignatureTools *tools;
   gboolean store = TRUE;
   GVariantDict dict;
@@ -357,16 +373,19 @@ sign (GantryVerifier *verifier, const char *name, const char *digest, GVariant *
   if (!nothing_left (&dict, error))
     return FALSE;
   if (key == NULL)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "image %s: say which key signs, by its fingerprint", name);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "image %s: say which key signs, by its fingerprint", name);
   tools = gantry_part_open (&signatures_part, error);
   if (tools == NULL || (store && !tools->find_store (self->registries_d, reference, &url, &write, error)))
     return FALSE;
   if (store && write == NULL)
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "%s names no signature store for %s", self->registries_d, name);
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "%s names no signature store for %s",
+                         self->registries_d, name);
   whole = gantry_reference_to_string (reference);
   payload = payload_new (whole, digest);
   signature = tools->sign (home, key, passphrase, payload, error);
-  if (signature == NULL || (store && !tools->write_store (write, reference, digest, signature, &location, error)))
+  if (signature == NULL
+      || (store && !tools->write_store (write, reference, digest, signature, &location, error)))
     return FALSE;
   if (ret_signature != NULL)
     *ret_signature = g_steal_pointer (&signature);

@@ -18,7 +18,8 @@ typedef struct
   int rank;
   GVariant *config; /**< a{ss} */
   char **provides;  /**< types */
-  gboolean in_memory; /**< X-InMemory in its manifest: it keeps nothing over a restart, and is not restarted */
+  gboolean
+      in_memory; /**< X-InMemory in its manifest: it keeps nothing over a restart, and is not restarted */
 } BenchModule;
 
 /** Reads a manifest, or takes the shared object @path itself, with the id "test". @module_dir: (nullable):

@@ -21,7 +21,8 @@ void content_write_text (GantryIngest *ingest, const char *text);
 /** Makes @text a blob. Returns: (transfer full): its digest. */
 char *content_put (GantryContractFixture *fixture, const char *ref, const char *text);
 void content_assert_blob (GantryContractFixture *fixture, const char *digest, const char *text);
-/** Walks over what @filter (nullable) takes, and ends after @stop_after (0: never). Returns: how many there were. */
+/** Walks over what @filter (nullable) takes, and ends after @stop_after (0: never). Returns: how many there
+ * were. */
 guint content_count (GantryContractFixture *fixture, const char *filter, guint stop_after);
 
 void content_test_walk (GantryContractFixture *fixture);

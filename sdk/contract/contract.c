@@ -12,24 +12,12 @@ const char gantry_contract_untouched[] = "untouched";
 
 /* clang-format off: one a line */
 static const GantryContractSuite *const suites[] = {
-  &gantry_contract_content,
-  &gantry_contract_differ,
-  &gantry_contract_event_log,
-  &gantry_contract_events,
-  &gantry_contract_frontend,
-  &gantry_contract_introspection,
-  &gantry_contract_jobs,
-  &gantry_contract_metadata,
-  &gantry_contract_mounts,
-  &gantry_contract_registry,
-  &gantry_contract_runtime,
-  &gantry_contract_snapshot_index,
-  &gantry_contract_snapshotter,
-  &gantry_contract_store,
-  &gantry_contract_tasks,
-  &gantry_contract_verifier,
-  &gantry_contract_transfer,
-  NULL,
+  &gantry_contract_content,     &gantry_contract_differ,   &gantry_contract_event_log,
+  &gantry_contract_events,      &gantry_contract_frontend, &gantry_contract_introspection,
+  &gantry_contract_jobs,        &gantry_contract_metadata, &gantry_contract_mounts,
+  &gantry_contract_registry,    &gantry_contract_runtime,  &gantry_contract_snapshot_index,
+  &gantry_contract_snapshotter, &gantry_contract_store,    &gantry_contract_tasks,
+  &gantry_contract_verifier,    &gantry_contract_transfer, NULL,
 };
 /* clang-format on */
 

@@ -293,8 +293,10 @@ check_old (FakeState *state, GantryChange *change, GantryRecord *old, GError **e
       && !namespace_is_empty (state, given->id))
     return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "namespace \"%s\" must be empty",
                          given->id);
-  if (change->change == GANTRY_CHANGE_DELETE && strcmp (given->kind, GANTRY_KIND_SNAPSHOT) == 0 && has_children (state, given))
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "cannot remove snapshot with child: failed precondition");
+  if (change->change == GANTRY_CHANGE_DELETE && strcmp (given->kind, GANTRY_KIND_SNAPSHOT) == 0
+      && has_children (state, given))
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "cannot remove snapshot with child: failed precondition");
   return TRUE;
 }
 

@@ -36,11 +36,13 @@ check_mounts (GPtrArray *mounts, gboolean temporary, GError **error)
       const char *slash = strchr (mount->type, '/');
 
       if (slash != NULL && !g_str_has_prefix (mount->type, "format/"))
-        return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "the transform of \"%s\" is not implemented", mount->type);
+        return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
+                             "the transform of \"%s\" is not implemented", mount->type);
       if (slash != NULL && strstr (mount->source, "{{") != NULL)
         return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "\"%s\" is not known", mount->source);
     }
-  return temporary || gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "these mounts need nobody but the system");
+  return temporary
+         || gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "these mounts need nobody but the system");
 }
 
 static GantryActivation *
@@ -53,7 +55,8 @@ make_activation (const char *name, GPtrArray *mounts, GVariant *labels)
     {
       g_autofree char *point = g_strdup_printf ("/fake/%s/%u", name, i);
 
-      g_ptr_array_add (activation->active, gantry_active_mount_new (g_ptr_array_index (mounts, i), point, gantry_now_ns ()));
+      g_ptr_array_add (activation->active,
+                       gantry_active_mount_new (g_ptr_array_index (mounts, i), point, gantry_now_ns ()));
       if (i + 1 == mounts->len)
         g_ptr_array_add (activation->system, gantry_mount_new ("bind", point, NULL, options));
     }
@@ -66,7 +69,8 @@ fake_activate (GantryMounts *mounts, const char *ns, const char *name, GPtrArray
 {
   FakeMounts *self = (FakeMounts *)mounts;
   g_autoptr (GVariant) held = options != NULL ? g_variant_ref_sink (options) : NULL;
-  g_autoptr (GVariant) labels = held != NULL ? g_variant_lookup_value (held, "labels", G_VARIANT_TYPE ("a{ss}")) : NULL;
+  g_autoptr (GVariant) labels
+      = held != NULL ? g_variant_lookup_value (held, "labels", G_VARIANT_TYPE ("a{ss}")) : NULL;
   g_autofree char *key = key_of (ns, name);
   gboolean temporary = FALSE, taken;
 
@@ -79,14 +83,16 @@ fake_activate (GantryMounts *mounts, const char *ns, const char *name, GPtrArray
   if (!taken)
     {
       *ret_activation = make_activation (name, list, labels);
-      g_hash_table_insert (self->activations, g_steal_pointer (&key), gantry_activation_ref (*ret_activation));
+      g_hash_table_insert (self->activations, g_steal_pointer (&key),
+                           gantry_activation_ref (*ret_activation));
     }
   g_mutex_unlock (&self->lock);
   return !taken || gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "mount \"%s\": already exists", name);
 }
 
 static gboolean
-fake_deactivate (GantryMounts *mounts, const char *ns, const char *name, GCancellable *cancellable, GError **error)
+fake_deactivate (GantryMounts *mounts, const char *ns, const char *name, GCancellable *cancellable,
+                 GError **error)
 {
   FakeMounts *self = (FakeMounts *)mounts;
   g_autofree char *key = key_of (ns, name);
@@ -115,15 +121,17 @@ fake_get (GantryMounts *mounts, const char *ns, const char *name, GantryActivati
 }
 
 static gboolean
-fake_update (GantryMounts *mounts, const char *ns, const char *name, GVariant *labels, const char *const *mask,
-             GantryActivation **ret_activation, GCancellable *cancellable, GError **error)
+fake_update (GantryMounts *mounts, const char *ns, const char *name, GVariant *labels,
+             const char *const *mask, GantryActivation **ret_activation, GCancellable *cancellable,
+             GError **error)
 {
   FakeMounts *self = (FakeMounts *)mounts;
   g_autoptr (GVariant) held = labels != NULL ? g_variant_ref_sink (labels) : NULL;
   g_autoptr (GantryActivation) found = NULL, updated = NULL;
   g_autoptr (GVariant) merged = NULL;
 
-  if (!gantry_fake_labels_check (held, mask, error) || !fake_get (mounts, ns, name, &found, cancellable, error))
+  if (!gantry_fake_labels_check (held, mask, error)
+      || !fake_get (mounts, ns, name, &found, cancellable, error))
     return FALSE;
   merged = gantry_fake_labels_merge (found->labels, held, mask);
   updated = gantry_activation_new (name, merged);

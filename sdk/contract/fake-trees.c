@@ -62,8 +62,9 @@ gantry_fake_tree_get (GPtrArray *mounts)
 {
   const GantryMount *mount = mounts->len == 1 ? g_ptr_array_index (mounts, 0) : NULL;
 
-  return mount != NULL && g_strcmp0 (mount->type, "fake") == 0 ? g_hash_table_lookup (get_shared ()->trees, mount->source)
-                                                               : NULL;
+  return mount != NULL && g_strcmp0 (mount->type, "fake") == 0
+             ? g_hash_table_lookup (get_shared ()->trees, mount->source)
+             : NULL;
 }
 
 char *

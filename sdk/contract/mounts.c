@@ -37,7 +37,8 @@ activate (GantryContractFixture *fixture, const char *name)
   g_autoptr (GError) error = NULL;
   GantryActivation *activation = NULL;
 
-  if (gantry_mounts_activate (mounts_of (fixture), "default", name, mounts, temporary (), &activation, NULL, &error))
+  if (gantry_mounts_activate (mounts_of (fixture), "default", name, mounts, temporary (), &activation, NULL,
+                              &error))
     return activation;
   g_assert_true (gantry_error_is (error, GANTRY_ERROR_PERMISSION_DENIED));
   g_test_skip ("mounting takes root");
@@ -77,9 +78,11 @@ test_life (GantryContractFixture *fixture)
   assert_activation (got, "one/name");
   gantry_activation_unref (got);
   CONTRACT_FAILS_NAMING (GANTRY_ERROR_ALREADY_EXISTS, "one/name",
-                         gantry_mounts_activate (mounts_of (fixture), "default", "one/name", mounts, temporary (), &again, NULL, &error));
+                         gantry_mounts_activate (mounts_of (fixture), "default", "one/name", mounts,
+                                                 temporary (), &again, NULL, &error));
   g_assert_true (again == GANTRY_CONTRACT_UNTOUCHED);
-  CONTRACT_FAILS (GANTRY_ERROR_NOT_FOUND, gantry_mounts_get (mounts_of (fixture), "other", "one/name", &again, NULL, &error));
+  CONTRACT_FAILS (GANTRY_ERROR_NOT_FOUND,
+                  gantry_mounts_get (mounts_of (fixture), "other", "one/name", &again, NULL, &error));
   CONTRACT_OK (gantry_mounts_deactivate (mounts_of (fixture), "default", "one/name", NULL, &error));
   CONTRACT_FAILS_NAMING (GANTRY_ERROR_NOT_FOUND, "one/name",
                          gantry_mounts_deactivate (mounts_of (fixture), "default", "one/name", NULL, &error));
@@ -88,7 +91,7 @@ test_life (GantryContractFixture *fixture)
 static gboolean
 count_one (GantryActivation *activation, gpointer user_data)
 {
-  ++*(guint *) user_data;
+  ++*(guint *)user_data;
   return TRUE;
 }
 
@@ -102,9 +105,12 @@ test_labels (GantryContractFixture *fixture)
 
   if (activation == NULL)
     return;
-  CONTRACT_FAILS (GANTRY_ERROR_INVALID_ARGUMENT, gantry_mounts_update (mounts_of (fixture), "default", "labelled", NULL, bad, NULL, NULL, &error));
-  CONTRACT_OK (gantry_mounts_update (mounts_of (fixture), "default", "labelled", g_variant_new_parsed ("@a{ss} {'c': 'd'}"), mask, &updated,
-                                     NULL, &error));
+  CONTRACT_FAILS (GANTRY_ERROR_INVALID_ARGUMENT,
+                  gantry_mounts_update (mounts_of (fixture), "default", "labelled", NULL, bad, NULL, NULL,
+                                        &error));
+  CONTRACT_OK (gantry_mounts_update (mounts_of (fixture), "default", "labelled",
+                                     g_variant_new_parsed ("@a{ss} {'c': 'd'}"), mask, &updated, NULL,
+                                     &error));
   g_assert_cmpstr (gantry_labels_lookup (updated->labels, "c"), ==, "d");
   g_assert_cmpstr (gantry_labels_lookup (updated->labels, "a"), ==, "b");
   CONTRACT_OK (gantry_mounts_list (mounts_of (fixture), "default", matching, count_one, &n, NULL, &error));
@@ -117,7 +123,13 @@ test_labels (GantryContractFixture *fixture)
 static void
 test_refused (GantryContractFixture *fixture)
 {
-  static const struct { const char *type; const char *source; GantryErrorCode code; const char *word; } cases[] = {
+  static const struct
+  {
+    const char *type;
+    const char *source;
+    GantryErrorCode code;
+    const char *word;
+  } cases[] = {
     { "ext4", "/dev/none", GANTRY_ERROR_NOT_IMPLEMENTED, "system" },
     { "magic/ext4", "/dev/none", GANTRY_ERROR_NOT_IMPLEMENTED, "magic" },
     { "format/bind", "{{ mount 0 }}", GANTRY_ERROR_INVALID_ARGUMENT, "0" },
@@ -132,10 +144,12 @@ test_refused (GantryContractFixture *fixture)
       g_autoptr (GPtrArray) mounts = list_new (cases[i].type, cases[i].source, "rw");
 
       CONTRACT_FAILS_NAMING (cases[i].code, cases[i].word,
-                             gantry_mounts_activate (mounts_of (fixture), "default", "x", mounts, NULL, &activation, NULL, &error));
+                             gantry_mounts_activate (mounts_of (fixture), "default", "x", mounts, NULL,
+                                                     &activation, NULL, &error));
     }
   CONTRACT_FAILS (GANTRY_ERROR_INVALID_ARGUMENT,
-                  gantry_mounts_activate (mounts_of (fixture), "default", "x", none, NULL, &activation, NULL, &error));
+                  gantry_mounts_activate (mounts_of (fixture), "default", "x", none, NULL, &activation, NULL,
+                                          &error));
   g_assert_true (activation == GANTRY_CONTRACT_UNTOUCHED);
   CONTRACT_OK (gantry_mounts_list (mounts_of (fixture), "default", NULL, count_one, &n, NULL, &error));
   g_assert_cmpuint (n, ==, 0);

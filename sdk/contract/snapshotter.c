@@ -701,7 +701,8 @@ has_option (GPtrArray *mounts, const char *option)
   return mount->options != NULL && g_strv_contains ((const char *const *)mount->options, option);
 }
 
-/* Owners are mapped by the mounts' options, or by the files themselves; and what is no mapping makes nothing. */
+/* Owners are mapped by the mounts' options, or by the files themselves; and what is no mapping makes nothing.
+ */
 static void
 test_remap (GantryContractFixture *fixture)
 {
@@ -716,15 +717,19 @@ test_remap (GantryContractFixture *fixture)
   make_committed (fixture, "base", NULL, NULL, NULL);
   CONTRACT_FAILS (GANTRY_ERROR_INVALID_ARGUMENT,
                   gantry_snapshotter_prepare (snapshotter_of (fixture), "key", "base",
-                                              mapping_labels ("0:100000:1000000", "nonsense"), &mounts, NULL, &error));
+                                              mapping_labels ("0:100000:1000000", "nonsense"), &mounts, NULL,
+                                              &error));
   CONTRACT_FAILS (GANTRY_ERROR_INVALID_ARGUMENT,
                   gantry_snapshotter_prepare (snapshotter_of (fixture), "key", "base",
-                                              mapping_labels ("0:100000:1000000", NULL), &mounts, NULL, &error));
+                                              mapping_labels ("0:100000:1000000", NULL), &mounts, NULL,
+                                              &error));
   g_assert_true (mounts == GANTRY_CONTRACT_UNTOUCHED);
   assert_absent (fixture, "key");
   CONTRACT_OK (gantry_snapshotter_prepare (snapshotter_of (fixture), "key", "base",
-                                           mapping_labels ("0:100000:1000000", "0:200000:1000000"), &mounts, NULL, &error));
-  g_assert_true (has_option (mounts, "uidmap=0:100000:1000000") == has_option (mounts, "gidmap=0:200000:1000000"));
+                                           mapping_labels ("0:100000:1000000", "0:200000:1000000"), &mounts,
+                                           NULL, &error));
+  g_assert_true (has_option (mounts, "uidmap=0:100000:1000000")
+                 == has_option (mounts, "gidmap=0:200000:1000000"));
   g_ptr_array_unref (mounts);
 }
 

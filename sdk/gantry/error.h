@@ -2,19 +2,20 @@
  *
  * Errors
  * ------
- * Gantry has one error domain, GANTRY_ERROR. Its codes are the classes that containerd's clients know, so that every
- * frontend can translate them by a table: to a gRPC status or to a D-Bus name below "org.gantry1.Error.".
+ * Gantry has one error domain, GANTRY_ERROR. Its codes are the classes that containerd's clients know, so
+ * that every frontend can translate them by a table: to a gRPC status or to a D-Bus name below
+ * "org.gantry1.Error.".
  *
  * How a module reports an error:
  *
  *     if (blob == NULL)
- *       return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "content %s is not in the store; pull the image again", digest);
- *     if (fsync (fd) < 0)
- *       return gantry_throw_errno (error, errno, "syncing ingest %s", ref);
+ *       return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "content %s is not in the store; pull the image
+ * again", digest); if (fsync (fd) < 0) return gantry_throw_errno (error, errno, "syncing ingest %s", ref);
  *
- * One sentence, without a final full stop, that names the object and, where there is one, the remedy. Context is added once,
- * by the callee that knows it, with g_prefix_error (). Out-parameters stay untouched on failure. Errors of GLib's own
- * domains may be passed on as they are; gantry_error_normalize () maps them at the edge.
+ * One sentence, without a final full stop, that names the object and, where there is one, the remedy. Context
+ * is added once, by the callee that knows it, with g_prefix_error (). Out-parameters stay untouched on
+ * failure. Errors of GLib's own domains may be passed on as they are; gantry_error_normalize () maps them at
+ * the edge.
  */
 #pragma once
 
@@ -28,8 +29,10 @@ G_BEGIN_DECLS
 
 #define GANTRY_ERROR (gantry_error_quark ())
 
-/** The classes of error. The values are ABI: they are only appended. The gRPC code of each stands behind it. */
-typedef enum {
+/** The classes of error. The values are ABI: they are only appended. The gRPC code of each stands behind it.
+ */
+typedef enum
+{
   GANTRY_ERROR_UNKNOWN = 0,             /**< 2: only from a peer that gave no class */
   GANTRY_ERROR_CANCELLED = 1,           /**< 1: the caller's GCancellable fired, or the caller went away */
   GANTRY_ERROR_INVALID_ARGUMENT = 2,    /**< 3: the request can never succeed as it is */
@@ -64,9 +67,10 @@ static inline const char *
 gantry_error_code_to_name (int code)
 {
   static const char *const names[GANTRY_ERROR_N_CODES] = {
-    "Unknown",           "Cancelled",          "InvalidArgument", "NotFound",    "AlreadyExists", "PermissionDenied",
-    "Unauthenticated",   "ResourceExhausted",  "FailedPrecondition", "Conflict", "NotModified",   "Aborted",
-    "OutOfRange",        "NotImplemented",     "Internal",        "Unavailable", "DataLoss",      "DeadlineExceeded",
+    "Unknown",          "Cancelled",       "InvalidArgument",   "NotFound",           "AlreadyExists",
+    "PermissionDenied", "Unauthenticated", "ResourceExhausted", "FailedPrecondition", "Conflict",
+    "NotModified",      "Aborted",         "OutOfRange",        "NotImplemented",     "Internal",
+    "Unavailable",      "DataLoss",        "DeadlineExceeded",
   };
   return code >= 0 && code < GANTRY_ERROR_N_CODES ? names[code] : names[GANTRY_ERROR_UNKNOWN];
 }
@@ -75,7 +79,8 @@ gantry_error_code_to_name (int code)
 static inline int
 gantry_error_code_to_grpc (int code)
 {
-  static const int codes[GANTRY_ERROR_N_CODES] = { 2, 1, 3, 5, 6, 7, 16, 8, 9, 9, 9, 10, 11, 12, 13, 14, 15, 4 };
+  static const int codes[GANTRY_ERROR_N_CODES]
+      = { 2, 1, 3, 5, 6, 7, 16, 8, 9, 9, 9, 10, 11, 12, 13, 14, 15, 4 };
   return code >= 0 && code < GANTRY_ERROR_N_CODES ? codes[code] : 2;
 }
 
@@ -89,7 +94,7 @@ gantry_error_code_from_grpc (int grpc)
     return GANTRY_ERROR_UNKNOWN;
   for (code = 1; code < GANTRY_ERROR_N_CODES; code++)
     if (gantry_error_code_to_grpc (code) == grpc)
-      return (GantryErrorCode) code;
+      return (GantryErrorCode)code;
   return GANTRY_ERROR_UNKNOWN;
 }
 
@@ -99,39 +104,64 @@ gantry_error_code_from_errno (int saved_errno)
 {
   switch (saved_errno)
     {
-    case ENOENT: case ESRCH: case ENODEV: case ENXIO:
+    case ENOENT:
+    case ESRCH:
+    case ENODEV:
+    case ENXIO:
       return GANTRY_ERROR_NOT_FOUND;
     case EEXIST:
       return GANTRY_ERROR_ALREADY_EXISTS;
-    case EACCES: case EPERM: case EROFS:
+    case EACCES:
+    case EPERM:
+    case EROFS:
       return GANTRY_ERROR_PERMISSION_DENIED;
-    case ENOSPC: case EDQUOT: case EMFILE: case ENFILE: case ENOMEM:
+    case ENOSPC:
+    case EDQUOT:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
       return GANTRY_ERROR_RESOURCE_EXHAUSTED;
-    case EINVAL: case ENAMETOOLONG: case ELOOP:
+    case EINVAL:
+    case ENAMETOOLONG:
+    case ELOOP:
       return GANTRY_ERROR_INVALID_ARGUMENT;
-    case ENOSYS: case EOPNOTSUPP:
+    case ENOSYS:
+    case EOPNOTSUPP:
       return GANTRY_ERROR_NOT_IMPLEMENTED;
-    case EBUSY: case ENOTEMPTY: case ENOTDIR: case EISDIR:
+    case EBUSY:
+    case ENOTEMPTY:
+    case ENOTDIR:
+    case EISDIR:
       return GANTRY_ERROR_FAILED_PRECONDITION;
-    case EAGAIN: case ECONNREFUSED: case ECONNRESET: case EPIPE: case EHOSTUNREACH: case ENETUNREACH:
+    case EAGAIN:
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case EPIPE:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
       return GANTRY_ERROR_UNAVAILABLE;
     case ECANCELED:
       return GANTRY_ERROR_CANCELLED;
     case ETIMEDOUT:
       return GANTRY_ERROR_DEADLINE_EXCEEDED;
-    case EBADMSG: case EUCLEAN:
+    case EBADMSG:
+    case EUCLEAN:
       return GANTRY_ERROR_DATA_LOSS;
     default:
       return GANTRY_ERROR_INTERNAL;
     }
 }
 
-/** The class of @error whatever its domain: G_IO_ERROR, G_FILE_ERROR, G_KEY_FILE_ERROR and G_CONVERT_ERROR are mapped.
- * Returns: -1 for a domain that has no map. */
+/** The class of @error whatever its domain: G_IO_ERROR, G_FILE_ERROR, G_KEY_FILE_ERROR and G_CONVERT_ERROR
+ * are mapped. Returns: -1 for a domain that has no map. */
 static inline int
 gantry_error_classify (const GError *error)
 {
-  static const struct { int io; int code; } io_map[] = {
+  static const struct
+  {
+    int io;
+    int code;
+  } io_map[] = {
     { G_IO_ERROR_NOT_FOUND, GANTRY_ERROR_NOT_FOUND },
     { G_IO_ERROR_EXISTS, GANTRY_ERROR_ALREADY_EXISTS },
     { G_IO_ERROR_PERMISSION_DENIED, GANTRY_ERROR_PERMISSION_DENIED },
@@ -185,8 +215,9 @@ gantry_error_classify (const GError *error)
   return -1;
 }
 
-/** Turns *@error into the GANTRY_ERROR domain, keeping its message. Called once, at the edge, by frontends and by the
- * daemon's log. A domain without a map is a g_critical and becomes INTERNAL. Does nothing if @error or *@error is NULL. */
+/** Turns *@error into the GANTRY_ERROR domain, keeping its message. Called once, at the edge, by frontends
+ * and by the daemon's log. A domain without a map is a g_critical and becomes INTERNAL. Does nothing if
+ * @error or *@error is NULL. */
 static inline void
 gantry_error_normalize (GError **error)
 {
@@ -197,7 +228,8 @@ gantry_error_normalize (GError **error)
   code = gantry_error_classify (*error);
   if (code < 0)
     {
-      g_critical ("error of the unmapped domain %s: %s", g_quark_to_string ((*error)->domain), (*error)->message);
+      g_critical ("error of the unmapped domain %s: %s", g_quark_to_string ((*error)->domain),
+                  (*error)->message);
       code = GANTRY_ERROR_INTERNAL;
     }
   (*error)->domain = GANTRY_ERROR;
@@ -208,11 +240,13 @@ gantry_error_normalize (GError **error)
 static inline gboolean
 gantry_error_is (const GError *error, GantryErrorCode code)
 {
-  return error != NULL && gantry_error_classify (error) == (int) code;
+  return error != NULL && gantry_error_classify (error) == (int)code;
 }
 
-static inline gboolean gantry_throw (GError **error, GantryErrorCode code, const char *format, ...) G_GNUC_PRINTF (3, 4);
-static inline gboolean gantry_throw_errno (GError **error, int saved_errno, const char *format, ...) G_GNUC_PRINTF (3, 4);
+static inline gboolean gantry_throw (GError **error, GantryErrorCode code, const char *format, ...)
+    G_GNUC_PRINTF (3, 4);
+static inline gboolean gantry_throw_errno (GError **error, int saved_errno, const char *format, ...)
+    G_GNUC_PRINTF (3, 4);
 
 /** Sets @error. Returns: FALSE, so that a caller can return it. */
 static inline gboolean
@@ -237,7 +271,8 @@ gantry_throw_errno (GError **error, int saved_errno, const char *format, ...)
   va_start (args, format);
   what = g_strdup_vprintf (format, args);
   va_end (args);
-  g_set_error (error, GANTRY_ERROR, gantry_error_code_from_errno (saved_errno), "%s: %s", what, g_strerror (saved_errno));
+  g_set_error (error, GANTRY_ERROR, gantry_error_code_from_errno (saved_errno), "%s: %s", what,
+               g_strerror (saved_errno));
   g_free (what);
   return FALSE;
 }

@@ -2,29 +2,30 @@
  *
  * Events
  * ------
- * Whatever changes is announced as an *event*: a topic as containerd spells it ("/tasks/exit", "/images/create"), a namespace, a
- * running number and a payload of documented keys. Numbers only grow and survive restarts where an event log is there, so a
- * subscriber that remembers the last number it saw (its *cursor*) goes on from it after anything.
+ * Whatever changes is announced as an *event*: a topic as containerd spells it ("/tasks/exit",
+ * "/images/create"), a namespace, a running number and a payload of documented keys. Numbers only grow and
+ * survive restarts where an event log is there, so a subscriber that remembers the last number it saw (its
+ * *cursor*) goes on from it after anything.
  *
  *     id = gantry_events_subscribe (events, filters, cursor, context, on_event, data, …)
  *       on_event (event, 0, data)          the next one
- *       on_event (event, 17, data)         17 before this one were lost: the subscriber was too slow, or the log was trimmed
- *     gantry_events_unsubscribe (events, id)
+ *       on_event (event, 17, data)         17 before this one were lost: the subscriber was too slow, or the
+ * log was trimmed gantry_events_unsubscribe (events, id)
  *
- * A slow subscriber never stalls a publisher: what does not fit its backlog is dropped, oldest first, and counted.
+ * A slow subscriber never stalls a publisher: what does not fit its backlog is dropped, oldest first, and
+ * counted.
  *
- * Payload: a{sv}. Keys by topic; a frontend translates them into containerd's event messages (api/events/ of containerd):
- *     /namespaces/create|update|delete   "name" s, "labels" a{ss}
- *     /images/create|update|delete       "name" s, "labels" a{ss}
- *     /containers/create|update|delete   "id" s, "image" s, "runtime" s, "runtime-options" (say), "labels" a{ss}, "snapshot-key" s
- *     /content/create|delete             "digest" s, "size" t
- *     /snapshot/prepare|commit|remove    "key" s, "parent" s, "name" s, "snapshotter" s
+ * Payload: a{sv}. Keys by topic; a frontend translates them into containerd's event messages (api/events/ of
+ * containerd): /namespaces/create|update|delete   "name" s, "labels" a{ss} /images/create|update|delete
+ * "name" s, "labels" a{ss} /containers/create|update|delete   "id" s, "image" s, "runtime" s,
+ * "runtime-options" (say), "labels" a{ss}, "snapshot-key" s /content/create|delete             "digest" s,
+ * "size" t /snapshot/prepare|commit|remove    "key" s, "parent" s, "name" s, "snapshotter" s
  *     /sandboxes/create|start|exit       "id" s
- *     /tasks/create                      "container-id" s, "bundle" s, "pid" u, "checkpoint" s, "stdin" s, "stdout" s, "stderr" s, "terminal" b,
- *                                        "rootfs" aa{sv}: "type" s, "source" s, "target" s, "options" as
+ *     /tasks/create                      "container-id" s, "bundle" s, "pid" u, "checkpoint" s, "stdin" s,
+ * "stdout" s, "stderr" s, "terminal" b, "rootfs" aa{sv}: "type" s, "source" s, "target" s, "options" as
  *     /tasks/start|delete|oom|paused|resumed|checkpointed|exec-added|exec-started|exit
- *                                        "container-id" s, "exec-id" s, "pid" u, "exit-status" u, "exited-at" x (ns)
- *     anything else (published by a client)  "any" (say): type URL and bytes, as given
+ *                                        "container-id" s, "exec-id" s, "pid" u, "exit-status" u, "exited-at"
+ * x (ns) anything else (published by a client)  "any" (say): type URL and bytes, as given
  */
 #pragma once
 
@@ -32,14 +33,15 @@
 
 G_BEGIN_DECLS
 
-#define GANTRY_EVENTS_TYPE "org.gantry.events.v1"
+#define GANTRY_EVENTS_TYPE    "org.gantry.events.v1"
 #define GANTRY_EVENT_LOG_TYPE "org.gantry.event-log.v1"
 
-typedef struct {
+typedef struct
+{
   GANTRY_VALUE;
-  guint64 seq;      /**< the running number; 0 until it is published */
+  guint64 seq; /**< the running number; 0 until it is published */
   gint64 time_ns;
-  char *ns;         /**< the namespace, or "" */
+  char *ns; /**< the namespace, or "" */
   char *topic;
   GVariant *payload; /**< a{sv} */
 } GantryEvent;
@@ -47,7 +49,7 @@ typedef struct {
 static inline void
 gantry_event_clear (gpointer data)
 {
-  GantryEvent *self = (GantryEvent *) data;
+  GantryEvent *self = (GantryEvent *)data;
 
   g_free (self->ns);
   g_free (self->topic);
@@ -78,25 +80,28 @@ typedef void (*GantryEventFunc) (GantryEvent *event, guint64 lost, gpointer user
 
 typedef struct _GantryEvents GantryEvents;
 
-typedef struct {
+typedef struct
+{
   size_t size;
 
-  /** Publishes an event of @ns; @payload (a{sv}, see above) is sunk if floating. The number is given and subscribers are told
-   * as soon as the event log, if any, has it; this call does not wait for that. Blocks: no. Cost: linear in the subscribers.
-   * Errors: INVALID_ARGUMENT (topic), RESOURCE_EXHAUSTED (payload over 1 MiB). Since: 1.0 */
-  gboolean (*publish) (GantryEvents *self, const char *ns, const char *topic, GVariant *payload, GCancellable *cancellable,
-                       GError **error);
+  /** Publishes an event of @ns; @payload (a{sv}, see above) is sunk if floating. The number is given and
+   * subscribers are told as soon as the event log, if any, has it; this call does not wait for that. Blocks:
+   * no. Cost: linear in the subscribers. Errors: INVALID_ARGUMENT (topic), RESOURCE_EXHAUSTED (payload over 1
+   * MiB). Since: 1.0 */
+  gboolean (*publish) (GantryEvents *self, const char *ns, const char *topic, GVariant *payload,
+                       GCancellable *cancellable, GError **error);
 
-  /** Calls @func in @context (NULL: the daemon's main context) for every event after @cursor (0: all that are kept;
-   * GANTRY_EVENTS_NOW: from now on) that matches @filters (nullable; fields: topic, namespace, event.<payload key>).
+  /** Calls @func in @context (NULL: the daemon's main context) for every event after @cursor (0: all that are
+   * kept; GANTRY_EVENTS_NOW: from now on) that matches @filters (nullable; fields: topic, namespace,
+   * event.<payload key>).
    * @destroy (@user_data) is called in @context after the last @func. *@ret_id: for unsubscribe. Blocks: no.
    * Errors: INVALID_ARGUMENT (filter), RESOURCE_EXHAUSTED (subscribers). Since: 1.0 */
-  gboolean (*subscribe) (GantryEvents *self, const char *const *filters, guint64 cursor, GMainContext *context,
-                         GantryEventFunc func, gpointer user_data, GDestroyNotify destroy, guint64 *ret_id,
-                         GCancellable *cancellable, GError **error);
+  gboolean (*subscribe) (GantryEvents *self, const char *const *filters, guint64 cursor,
+                         GMainContext *context, GantryEventFunc func, gpointer user_data,
+                         GDestroyNotify destroy, guint64 *ret_id, GCancellable *cancellable, GError **error);
 
-  /** Ends a subscription. In its context no @func is called after this returns. Unknown ids are ignored. Blocks: no. Errors: none.
-   * Since: 1.0 */
+  /** Ends a subscription. In its context no @func is called after this returns. Unknown ids are ignored.
+   * Blocks: no. Errors: none. Since: 1.0 */
   void (*unsubscribe) (GantryEvents *self, guint64 id);
 
   /** The number of the newest event. Blocks: no. Errors: none. Since: 1.0 */
@@ -104,25 +109,27 @@ typedef struct {
 } GantryEventsVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
-struct _GantryEvents {
+struct _GantryEvents
+{
   const GantryEventsVtable *vtable;
 };
 
 static inline gboolean
-gantry_events_publish (GantryEvents *self, const char *ns, const char *topic, GVariant *payload, GCancellable *cancellable,
-                       GError **error)
+gantry_events_publish (GantryEvents *self, const char *ns, const char *topic, GVariant *payload,
+                       GCancellable *cancellable, GError **error)
 {
   GANTRY_REQUIRE_SLOT (self, GantryEventsVtable, publish, FALSE);
   return self->vtable->publish (self, ns, topic, payload, cancellable, error);
 }
 
 static inline gboolean
-gantry_events_subscribe (GantryEvents *self, const char *const *filters, guint64 cursor, GMainContext *context,
-                         GantryEventFunc func, gpointer user_data, GDestroyNotify destroy, guint64 *ret_id,
-                         GCancellable *cancellable, GError **error)
+gantry_events_subscribe (GantryEvents *self, const char *const *filters, guint64 cursor,
+                         GMainContext *context, GantryEventFunc func, gpointer user_data,
+                         GDestroyNotify destroy, guint64 *ret_id, GCancellable *cancellable, GError **error)
 {
   GANTRY_REQUIRE_SLOT (self, GantryEventsVtable, subscribe, FALSE);
-  return self->vtable->subscribe (self, filters, cursor, context, func, user_data, destroy, ret_id, cancellable, error);
+  return self->vtable->subscribe (self, filters, cursor, context, func, user_data, destroy, ret_id,
+                                  cancellable, error);
 }
 
 static inline void
@@ -138,28 +145,32 @@ gantry_events_get_cursor (GantryEvents *self)
   return GANTRY_HAS (self->vtable, GantryEventsVtable, get_cursor) ? self->vtable->get_cursor (self) : 0;
 }
 
-/* The event log: where events get their numbers and are kept, provided by the metadata database. Changes of metadata write
- * their events in the transaction that makes the change (an outbox); other events are appended. All of them reach the sink in the
- * order of their numbers, once they are committed. */
+/* The event log: where events get their numbers and are kept, provided by the metadata database. Changes of
+ * metadata write their events in the transaction that makes the change (an outbox); other events are
+ * appended. All of them reach the sink in the order of their numbers, once they are committed. */
 
 typedef struct _GantryEventLog GantryEventLog;
 
-/** Committed events, in order. From the database's writer thread; must be quick. @events: (element-type GantryEvent). */
+/** Committed events, in order. From the database's writer thread; must be quick. @events: (element-type
+ * GantryEvent). */
 typedef void (*GantryEventLogSink) (GPtrArray *events, gpointer user_data);
 
-typedef struct {
+typedef struct
+{
   size_t size;
 
   /** Queues @event for the next transaction. Blocks: no. Errors: RESOURCE_EXHAUSTED (queue). Since: 1.0 */
   gboolean (*append) (GantryEventLog *self, GantryEvent *event, GCancellable *cancellable, GError **error);
 
-  /** At most @limit events after @cursor, oldest first. *@ret_events: (transfer full) (element-type GantryEvent).
-   * *@ret_trimmed: how many after @cursor are no longer kept. Blocks: on local metadata. Errors: of it. Since: 1.0 */
-  gboolean (*read) (GantryEventLog *self, guint64 cursor, guint limit, GPtrArray **ret_events, guint64 *ret_trimmed,
-                    GCancellable *cancellable, GError **error);
+  /** At most @limit events after @cursor, oldest first. *@ret_events: (transfer full) (element-type
+   * GantryEvent).
+   * *@ret_trimmed: how many after @cursor are no longer kept. Blocks: on local metadata. Errors: of it.
+   * Since: 1.0 */
+  gboolean (*read) (GantryEventLog *self, guint64 cursor, guint limit, GPtrArray **ret_events,
+                    guint64 *ret_trimmed, GCancellable *cancellable, GError **error);
 
-  /** Sets the one sink, or none (NULL); the old one is not called after this returns. Blocks: for a sink call under way.
-   * Errors: none. Since: 1.0 */
+  /** Sets the one sink, or none (NULL); the old one is not called after this returns. Blocks: for a sink call
+   * under way. Errors: none. Since: 1.0 */
   void (*set_sink) (GantryEventLog *self, GantryEventLogSink sink, gpointer user_data);
 
   /** The number of the newest event. Blocks: no. Errors: none. Since: 1.0 */
@@ -167,7 +178,8 @@ typedef struct {
 } GantryEventLogVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
-struct _GantryEventLog {
+struct _GantryEventLog
+{
   const GantryEventLogVtable *vtable;
 };
 
@@ -179,8 +191,8 @@ gantry_event_log_append (GantryEventLog *self, GantryEvent *event, GCancellable 
 }
 
 static inline gboolean
-gantry_event_log_read (GantryEventLog *self, guint64 cursor, guint limit, GPtrArray **ret_events, guint64 *ret_trimmed,
-                       GCancellable *cancellable, GError **error)
+gantry_event_log_read (GantryEventLog *self, guint64 cursor, guint limit, GPtrArray **ret_events,
+                       guint64 *ret_trimmed, GCancellable *cancellable, GError **error)
 {
   GANTRY_REQUIRE_SLOT (self, GantryEventLogVtable, read, FALSE);
   return self->vtable->read (self, cursor, limit, ret_events, ret_trimmed, cancellable, error);

@@ -2,8 +2,9 @@
  *
  * Frontends
  * ---------
- * A frontend is a door: it listens, translates what it hears into calls of services, and owns no state that a restart would lose. The
- * core serves every frontend once all plugins that can start have started, and stops them first.
+ * A frontend is a door: it listens, translates what it hears into calls of services, and owns no state that a
+ * restart would lose. The core serves every frontend once all plugins that can start have started, and stops
+ * them first.
  */
 #pragma once
 
@@ -15,24 +16,27 @@ G_BEGIN_DECLS
 
 typedef struct _GantryFrontend GantryFrontend;
 
-typedef struct {
+typedef struct
+{
   size_t size;
 
-  /** Begins to listen. Called in the main context, once. Blocks: no. Errors: ALREADY_EXISTS (somebody else has the address),
-   * PERMISSION_DENIED, UNAVAILABLE (not yet: called again later). Since: 1.0 */
+  /** Begins to listen. Called in the main context, once. Blocks: no. Errors: ALREADY_EXISTS (somebody else
+   * has the address), PERMISSION_DENIED, UNAVAILABLE (not yet: called again later). Since: 1.0 */
   gboolean (*serve) (GantryFrontend *self, GCancellable *cancellable, GError **error);
 
-  /** Accepts nothing new, lets calls under way end for at most @drain_ms milliseconds, then drops them. Called in the main context;
-   * iterates nothing: @done (@user_data) is called there when it is over. Blocks: no. Errors: none. Since: 1.0 */
+  /** Accepts nothing new, lets calls under way end for at most @drain_ms milliseconds, then drops them.
+   * Called in the main context; iterates nothing: @done (@user_data) is called there when it is over. Blocks:
+   * no. Errors: none. Since: 1.0 */
   void (*stop) (GantryFrontend *self, guint drain_ms, GDestroyNotify done, gpointer user_data);
 
-  /** Where it listens, as people write it ("unix:path=/run/gantry/gantry.sock"). Returns: (transfer full): NULL-terminated.
-   * Blocks: no. Errors: none. Since: 1.0 */
+  /** Where it listens, as people write it ("unix:path=/run/gantry/gantry.sock"). Returns: (transfer full):
+   * NULL-terminated. Blocks: no. Errors: none. Since: 1.0 */
   char **(*get_addresses) (GantryFrontend *self);
 } GantryFrontendVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
-struct _GantryFrontend {
+struct _GantryFrontend
+{
   const GantryFrontendVtable *vtable;
 };
 

@@ -26,25 +26,28 @@ G_BEGIN_DECLS
 
 typedef struct _GantryIntrospection GantryIntrospection;
 
-typedef struct {
+typedef struct
+{
   size_t size;
 
-  /** The server. Returns: (transfer full): a{sv}: "version" s, "uuid" s (of this root, for ever), "pid" u, "started-at" x (ns), "root" s,
-   * "state" s, "abi" u. Blocks: no. Errors: none. Since: 1.0 */
+  /** The server. Returns: (transfer full): a{sv}: "version" s, "uuid" s (of this root, for ever), "pid" u,
+   * "started-at" x (ns), "root" s, "state" s, "abi" u. Blocks: no. Errors: none. Since: 1.0 */
   GVariant *(*get_server) (GantryIntrospection *self);
 
-  /** Every plugin that a manifest declares, in the order of their start. Returns: (transfer full): aa{sv}. Blocks: no. Errors: none.
-   * Since: 1.0 */
+  /** Every plugin that a manifest declares, in the order of their start. Returns: (transfer full): aa{sv}.
+   * Blocks: no. Errors: none. Since: 1.0 */
   GVariant *(*list_plugins) (GantryIntrospection *self);
 
-  /** Why each candidate was taken or refused, in order. Returns: (transfer full): NULL-terminated lines. Blocks: no. Errors: none.
-   * Since: 1.0 */
+  /** Why each candidate was taken or refused, in order. Returns: (transfer full): NULL-terminated lines.
+   * Blocks: no. Errors: none. Since: 1.0 */
   char **(*get_trace) (GantryIntrospection *self);
 
-  /** The daemon's own effective settings. Returns: (transfer full): aa{sv} as "config" above. Blocks: no. Errors: none. Since: 1.0 */
+  /** The daemon's own effective settings. Returns: (transfer full): aa{sv} as "config" above. Blocks: no.
+   * Errors: none. Since: 1.0 */
   GVariant *(*get_config) (GantryIntrospection *self);
 
-  /** Calls @func in the main context whenever the list changes. Returns: an id for unwatch. Blocks: no. Errors: none. Since: 1.0 */
+  /** Calls @func in the main context whenever the list changes. Returns: an id for unwatch. Blocks: no.
+   * Errors: none. Since: 1.0 */
   guint64 (*watch) (GantryIntrospection *self, GFunc func, gpointer user_data);
 
   /** Ends a watch. Called in the main context, no @func follows. Blocks: no. Errors: none. Since: 1.0 */
@@ -52,7 +55,8 @@ typedef struct {
 } GantryIntrospectionVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
-struct _GantryIntrospection {
+struct _GantryIntrospection
+{
   const GantryIntrospectionVtable *vtable;
 };
 

@@ -2,8 +2,9 @@
  *
  * Jobs
  * ----
- * Every long task of the daemon is a *job*, whichever frontend began it: it can be listed, watched and cancelled, and says how far
- * it is. Whoever does the work updates the job; whoever shows it (D-Bus, gRPC Transfer) watches the jobs service.
+ * Every long task of the daemon is a *job*, whichever frontend began it: it can be listed, watched and
+ * cancelled, and says how far it is. Whoever does the work updates the job; whoever shows it (D-Bus, gRPC
+ * Transfer) watches the jobs service.
  *
  *     gantry_jobs_create (jobs, "import", "default", NULL, 0, cancellable, &job, …)
  *     gantry_job_update (job, { "phase": "unpacking", "bytes": 1234, "total-bytes": 9999, "item": … })
@@ -12,12 +13,12 @@
  * Properties (a{sv}; an update names only what changed):
  *     "operation" s    "import", "export", "unpack", "pull", "push", "convert", …
  *     "namespace" s, "token" s, "started-by-uid" u, "started-at" x (ns), "cancelable" b
- *     "phase" s        one word: "waiting", "resolving", "downloading", "verifying", "importing", "unpacking", "exporting", "done"
- *     "bytes" t, "total-bytes" t (0: unknown), "steps" u, "total-steps" u
+ *     "phase" s        one word: "waiting", "resolving", "downloading", "verifying", "importing",
+ * "unpacking", "exporting", "done" "bytes" t, "total-bytes" t (0: unknown), "steps" u, "total-steps" u
  *     "objects" as     what it works on, as "image:docker.io/library/x:1", "blob:sha256:…"
- *     "items" a{sa{sv}} by item name; an update names only the items that changed; each has "state" s, "bytes" t, "total-bytes" t
- *     "finished" b, "result" a{sv} (after success), "error-code" i and "error-message" s (after failure)
- * The service adds "rate" t (bytes a second) and "expected-end-time" x (ns, 0: unknown).
+ *     "items" a{sa{sv}} by item name; an update names only the items that changed; each has "state" s,
+ * "bytes" t, "total-bytes" t "finished" b, "result" a{sv} (after success), "error-code" i and "error-message"
+ * s (after failure) The service adds "rate" t (bytes a second) and "expected-end-time" x (ns, 0: unknown).
  */
 #pragma once
 
@@ -29,38 +30,44 @@ G_BEGIN_DECLS
 
 typedef struct _GantryJob GantryJob;
 
-typedef struct {
+typedef struct
+{
   size_t size;
 
   /** Takes a reference. Returns: @self. Blocks: no. Errors: none. Since: 1.0 */
   GantryJob *(*ref) (GantryJob *self);
 
-  /** Drops a reference. A job that loses its last one unfinished fails with INTERNAL. Blocks: no. Errors: none. Since: 1.0 */
+  /** Drops a reference. A job that loses its last one unfinished fails with INTERNAL. Blocks: no. Errors:
+   * none. Since: 1.0 */
   void (*unref) (GantryJob *self);
 
   /** Unique in this daemon's life, never 0. Blocks: no. Errors: none. Since: 1.0 */
   guint64 (*get_id) (GantryJob *self);
 
-  /** Everything that is known of it now. Returns: (transfer full): a{sv}. Blocks: no. Errors: none. Since: 1.0 */
+  /** Everything that is known of it now. Returns: (transfer full): a{sv}. Blocks: no. Errors: none.
+   * Since: 1.0 */
   GVariant *(*get_properties) (GantryJob *self);
 
-  /** Fired by cancel () and by the creator's own cancellable; the work watches it. Returns: (transfer none). Blocks: no.
-   * Errors: none. Since: 1.0 */
+  /** Fired by cancel () and by the creator's own cancellable; the work watches it. Returns: (transfer none).
+   * Blocks: no. Errors: none. Since: 1.0 */
   GCancellable *(*get_cancellable) (GantryJob *self);
 
-  /** Merges @changes (a{sv}, sunk). Watchers hear of it at most ten times a second. Blocks: no. Errors: none. Since: 1.0 */
+  /** Merges @changes (a{sv}, sunk). Watchers hear of it at most ten times a second. Blocks: no. Errors: none.
+   * Since: 1.0 */
   void (*update) (GantryJob *self, GVariant *changes);
 
-  /** Ends the job: with @result (a{sv}, sunk, nullable), or, if @failure is not NULL, as failed. Once. Blocks: no. Errors: none.
-   * Since: 1.0 */
+  /** Ends the job: with @result (a{sv}, sunk, nullable), or, if @failure is not NULL, as failed. Once.
+   * Blocks: no. Errors: none. Since: 1.0 */
   void (*finish) (GantryJob *self, GVariant *result, const GError *failure);
 } GantryJobVtable;
 
-struct _GantryJob {
+struct _GantryJob
+{
   const GantryJobVtable *vtable;
 };
 
-typedef enum {
+typedef enum
+{
   GANTRY_JOB_ADDED = 0,
   GANTRY_JOB_CHANGED = 1,
   GANTRY_JOB_FINISHED = 2, /**< the last one; the job stays listed for a while */
@@ -72,28 +79,31 @@ typedef void (*GantryJobFunc) (GantryJob *job, GantryJobSignal signal, GVariant 
 
 typedef struct _GantryJobs GantryJobs;
 
-typedef struct {
+typedef struct
+{
   size_t size;
 
-  /** Makes a job. @token: (nullable): the caller's own name for it, unique among those of @uid that run; [A-Za-z0-9_]{1,64}.
+  /** Makes a job. @token: (nullable): the caller's own name for it, unique among those of @uid that run;
+   * [A-Za-z0-9_]{1,64}.
    * @cancellable: (nullable): cancelling it cancels the job. *@ret_job: (transfer full). Blocks: no.
    * Errors: ALREADY_EXISTS (@token), INVALID_ARGUMENT, RESOURCE_EXHAUSTED (too many jobs). Since: 1.0 */
   gboolean (*create) (GantryJobs *self, const char *operation, const char *ns, const char *token, guint32 uid,
                       GantryJob **ret_job, GCancellable *cancellable, GError **error);
 
   /** The job @id. *@ret_job: (transfer full). Blocks: no. Errors: NOT_FOUND. Since: 1.0 */
-  gboolean (*get) (GantryJobs *self, guint64 id, GantryJob **ret_job, GCancellable *cancellable, GError **error);
+  gboolean (*get) (GantryJobs *self, guint64 id, GantryJob **ret_job, GCancellable *cancellable,
+                   GError **error);
 
-  /** All jobs, oldest first, those that ended within the last minute included. Returns: (transfer full) (element-type GantryJob).
-   * Blocks: no. Errors: none. Since: 1.0 */
+  /** All jobs, oldest first, those that ended within the last minute included. Returns: (transfer full)
+   * (element-type GantryJob). Blocks: no. Errors: none. Since: 1.0 */
   GPtrArray *(*list) (GantryJobs *self);
 
-  /** Asks the job @id to end; it fails with CANCELLED soon after. Blocks: no. Errors: NOT_FOUND, FAILED_PRECONDITION (it cannot be
-   * cancelled, or has ended). Since: 1.0 */
+  /** Asks the job @id to end; it fails with CANCELLED soon after. Blocks: no. Errors: NOT_FOUND,
+   * FAILED_PRECONDITION (it cannot be cancelled, or has ended). Since: 1.0 */
   gboolean (*cancel) (GantryJobs *self, guint64 id, GCancellable *cancellable, GError **error);
 
-  /** Calls @func in the main context for everything that happens to every job. Returns: an id for unwatch. Blocks: no. Errors: none.
-   * Since: 1.0 */
+  /** Calls @func in the main context for everything that happens to every job. Returns: an id for unwatch.
+   * Blocks: no. Errors: none. Since: 1.0 */
   guint64 (*watch) (GantryJobs *self, GantryJobFunc func, gpointer user_data);
 
   /** Ends a watch. Called in the main context, no @func follows. Blocks: no. Errors: none. Since: 1.0 */
@@ -101,7 +111,8 @@ typedef struct {
 } GantryJobsVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
-struct _GantryJobs {
+struct _GantryJobs
+{
   const GantryJobsVtable *vtable;
 };
 

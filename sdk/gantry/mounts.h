@@ -2,22 +2,24 @@
  *
  * Mounts that the daemon keeps
  * ----------------------------
- * Some descriptions of a root file system can't be mounted as they are: a later mount is on what an earlier one shows, an image file needs
- * a loop device, a directory has to be made first. An *activation* is a list of such mounts under a name: what the caller can't do is
- * mounted below the daemon's own directory (*active*), and what is left are mounts that whoever wants the file system makes (*system*).
+ * Some descriptions of a root file system can't be mounted as they are: a later mount is on what an earlier
+ * one shows, an image file needs a loop device, a directory has to be made first. An *activation* is a list
+ * of such mounts under a name: what the caller can't do is mounted below the daemon's own directory
+ * (*active*), and what is left are mounts that whoever wants the file system makes (*system*).
  *
  *     activate ("pod-1", [ loop /images/a.ext4, format/ext4 {{ mount 0 }} ])
  *         -> active [ loop … at <state>/…/1 ], system [ ext4 /dev/loop0 ]
  *       … the caller mounts ext4 of /dev/loop0 …
  *     deactivate ("pod-1")
  *
- * The type of a mount may be preceded by *transforms*, separated by slashes, as containerd 2 has them (core/mount/manager):
- *     format/   "{{ source N }}", "{{ target N }}", "{{ mount N }}" and "{{ overlay M N }}" in source, target and options stand for that of
- *               the N-th mount before, or for the mount points from M to N as overlay's lowerdir has them.
- *     mkdir/    options "X-containerd.mkdir.path=PATH[:MODE[:UID:GID]]": the directory PATH, in what is mounted here or in the daemon's
+ * The type of a mount may be preceded by *transforms*, separated by slashes, as containerd 2 has them
+ * (core/mount/manager): format/   "{{ source N }}", "{{ target N }}", "{{ mount N }}" and "{{ overlay M N }}"
+ * in source, target and options stand for that of the N-th mount before, or for the mount points from M to N
+ * as overlay's lowerdir has them. mkdir/    options "X-containerd.mkdir.path=PATH[:MODE[:UID:GID]]": the
+ * directory PATH, in what is mounted here or in the daemon's
  *               --root, is made.
- * An activation is garbage unless a lease holds it or its labels name something that lives ("containerd.io/gc.bref.container", …).
- * It does not outlive the boot.
+ * An activation is garbage unless a lease holds it or its labels name something that lives
+ * ("containerd.io/gc.bref.container", …). It does not outlive the boot.
  */
 #pragma once
 
@@ -28,7 +30,8 @@ G_BEGIN_DECLS
 #define GANTRY_MOUNTS_TYPE "org.gantry.mounts.v1"
 
 /** One that is mounted. */
-typedef struct {
+typedef struct
+{
   GANTRY_VALUE;
   GantryMount *mount;
   char *mount_point;
@@ -38,7 +41,7 @@ typedef struct {
 static inline void
 gantry_active_mount_clear (gpointer data)
 {
-  GantryActiveMount *self = (GantryActiveMount *) data;
+  GantryActiveMount *self = (GantryActiveMount *)data;
 
   gantry_mount_unref (self->mount);
   g_free (self->mount_point);
@@ -58,7 +61,8 @@ gantry_active_mount_new (GantryMount *mount, const char *mount_point, gint64 mou
   return self;
 }
 
-typedef struct {
+typedef struct
+{
   GANTRY_VALUE;
   char *name;
   GPtrArray *active; /**< (element-type GantryActiveMount) */
@@ -69,7 +73,7 @@ typedef struct {
 static inline void
 gantry_activation_clear (gpointer data)
 {
-  GantryActivation *self = (GantryActivation *) data;
+  GantryActivation *self = (GantryActivation *)data;
 
   g_free (self->name);
   g_clear_pointer (&self->active, g_ptr_array_unref);
@@ -97,54 +101,62 @@ typedef gboolean (*GantryActivationFunc) (GantryActivation *activation, gpointer
 
 typedef struct _GantryMounts GantryMounts;
 
-typedef struct {
+typedef struct
+{
   size_t size;
 
-  /** Mounts of @mounts (element-type GantryMount) what the caller can't. @options: (nullable): a{sv}, sunk if floating: "labels" a{ss},
-   * "lease" s (that holds it), "temporary" b (everything is mounted, and one bind mount shows it). *@ret_activation: (transfer full).
-   * After a failure or a crash nothing is mounted. Blocks: on local I/O and the kernel. Errors: NOT_IMPLEMENTED (nothing of it needs us:
-   * mount it yourself; or a transform that is not known, by name), ALREADY_EXISTS, INVALID_ARGUMENT (name, reference, option; says
-   * which), NOT_FOUND (a source), of the kernel. Since: 1.0 */
-  gboolean (*activate) (GantryMounts *self, const char *ns, const char *name, GPtrArray *mounts, GVariant *options,
-                        GantryActivation **ret_activation, GCancellable *cancellable, GError **error);
+  /** Mounts of @mounts (element-type GantryMount) what the caller can't. @options: (nullable): a{sv}, sunk if
+   * floating: "labels" a{ss}, "lease" s (that holds it), "temporary" b (everything is mounted, and one bind
+   * mount shows it). *@ret_activation: (transfer full). After a failure or a crash nothing is mounted.
+   * Blocks: on local I/O and the kernel. Errors: NOT_IMPLEMENTED (nothing of it needs us: mount it yourself;
+   * or a transform that is not known, by name), ALREADY_EXISTS, INVALID_ARGUMENT (name, reference, option;
+   * says which), NOT_FOUND (a source), of the kernel. Since: 1.0 */
+  gboolean (*activate) (GantryMounts *self, const char *ns, const char *name, GPtrArray *mounts,
+                        GVariant *options, GantryActivation **ret_activation, GCancellable *cancellable,
+                        GError **error);
 
   /** Unmounts it and forgets it. Blocks: on the kernel. Errors: NOT_FOUND. Since: 1.0 */
-  gboolean (*deactivate) (GantryMounts *self, const char *ns, const char *name, GCancellable *cancellable, GError **error);
+  gboolean (*deactivate) (GantryMounts *self, const char *ns, const char *name, GCancellable *cancellable,
+                          GError **error);
 
   /** *@ret_activation: (transfer full). Blocks: on local metadata. Errors: NOT_FOUND. Since: 1.0 */
   gboolean (*get) (GantryMounts *self, const char *ns, const char *name, GantryActivation **ret_activation,
                    GCancellable *cancellable, GError **error);
 
-  /** Sets labels: those in @mask ("labels", "labels.<key>"), all if it is NULL. *@ret_activation: (optional) (transfer full).
-   * Blocks: one durable write. Errors: NOT_FOUND, INVALID_ARGUMENT. Since: 1.0 */
-  gboolean (*update) (GantryMounts *self, const char *ns, const char *name, GVariant *labels, const char *const *mask,
-                      GantryActivation **ret_activation, GCancellable *cancellable, GError **error);
+  /** Sets labels: those in @mask ("labels", "labels.<key>"), all if it is NULL. *@ret_activation: (optional)
+   * (transfer full). Blocks: one durable write. Errors: NOT_FOUND, INVALID_ARGUMENT. Since: 1.0 */
+  gboolean (*update) (GantryMounts *self, const char *ns, const char *name, GVariant *labels,
+                      const char *const *mask, GantryActivation **ret_activation, GCancellable *cancellable,
+                      GError **error);
 
-  /** Calls @func for every activation that matches @filters (nullable; fields: name, labels). Blocks: on local metadata.
-   * Errors: INVALID_ARGUMENT. Since: 1.0 */
-  gboolean (*list) (GantryMounts *self, const char *ns, const char *const *filters, GantryActivationFunc func, gpointer user_data,
-                    GCancellable *cancellable, GError **error);
+  /** Calls @func for every activation that matches @filters (nullable; fields: name, labels). Blocks: on
+   * local metadata. Errors: INVALID_ARGUMENT. Since: 1.0 */
+  gboolean (*list) (GantryMounts *self, const char *ns, const char *const *filters, GantryActivationFunc func,
+                    gpointer user_data, GCancellable *cancellable, GError **error);
 
-  /** Unmounts what belonged to an activation that garbage collection erased. @backend: the record's field of that name. Blocks: on the
-   * kernel. Errors: of it. Since: 1.0 */
+  /** Unmounts what belonged to an activation that garbage collection erased. @backend: the record's field of
+   * that name. Blocks: on the kernel. Errors: of it. Since: 1.0 */
   gboolean (*collect) (GantryMounts *self, const char *backend, GCancellable *cancellable, GError **error);
 } GantryMountsVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
-struct _GantryMounts {
+struct _GantryMounts
+{
   const GantryMountsVtable *vtable;
 };
 
 static inline gboolean
-gantry_mounts_activate (GantryMounts *self, const char *ns, const char *name, GPtrArray *mounts, GVariant *options,
-                        GantryActivation **ret_activation, GCancellable *cancellable, GError **error)
+gantry_mounts_activate (GantryMounts *self, const char *ns, const char *name, GPtrArray *mounts,
+                        GVariant *options, GantryActivation **ret_activation, GCancellable *cancellable,
+                        GError **error)
 {
   GANTRY_REQUIRE_SLOT (self, GantryMountsVtable, activate, FALSE);
   return self->vtable->activate (self, ns, name, mounts, options, ret_activation, cancellable, error);
 }
 
 static inline gboolean
-gantry_mounts_deactivate (GantryMounts *self, const char *ns, const char *name, GCancellable *cancellable, GError **error)
+gantry_mounts_deactivate (GantryMounts *self, const char *ns, const char *name, GCancellable *cancellable,
+                          GError **error)
 {
   GANTRY_REQUIRE_SLOT (self, GantryMountsVtable, deactivate, FALSE);
   return self->vtable->deactivate (self, ns, name, cancellable, error);
@@ -159,16 +171,17 @@ gantry_mounts_get (GantryMounts *self, const char *ns, const char *name, GantryA
 }
 
 static inline gboolean
-gantry_mounts_update (GantryMounts *self, const char *ns, const char *name, GVariant *labels, const char *const *mask,
-                      GantryActivation **ret_activation, GCancellable *cancellable, GError **error)
+gantry_mounts_update (GantryMounts *self, const char *ns, const char *name, GVariant *labels,
+                      const char *const *mask, GantryActivation **ret_activation, GCancellable *cancellable,
+                      GError **error)
 {
   GANTRY_REQUIRE_SLOT (self, GantryMountsVtable, update, FALSE);
   return self->vtable->update (self, ns, name, labels, mask, ret_activation, cancellable, error);
 }
 
 static inline gboolean
-gantry_mounts_list (GantryMounts *self, const char *ns, const char *const *filters, GantryActivationFunc func, gpointer user_data,
-                    GCancellable *cancellable, GError **error)
+gantry_mounts_list (GantryMounts *self, const char *ns, const char *const *filters, GantryActivationFunc func,
+                    gpointer user_data, GCancellable *cancellable, GError **error)
 {
   GANTRY_REQUIRE_SLOT (self, GantryMountsVtable, list, FALSE);
   return self->vtable->list (self, ns, filters, func, user_data, cancellable, error);

@@ -2,12 +2,13 @@
  *
  * Values that several interfaces share
  * ------------------------------------
- * Times are nanoseconds since 1970 UTC in a gint64, sizes are bytes in a guint64, labels are GVariants of type a{ss} (NULL: none),
- * digests are "<algorithm>:<lower-case hex>" (OCI image-spec 1.1, descriptor.md, "Digests").
+ * Times are nanoseconds since 1970 UTC in a gint64, sizes are bytes in a guint64, labels are GVariants of
+ * type a{ss} (NULL: none), digests are "<algorithm>:<lower-case hex>" (OCI image-spec 1.1, descriptor.md,
+ * "Digests").
  *
  * A *filter* is a string in containerd's filter language: comma-separated selectors that must all hold, each
- * `field`, `field==value`, `field!=value` or `field~=regex`, with values quoted where needed and fields such as
- * `name`, `labels."a.b/c"`; several filters are an OR; none matches everything.
+ * `field`, `field==value`, `field!=value` or `field~=regex`, with values quoted where needed and fields such
+ * as `name`, `labels."a.b/c"`; several filters are an OR; none matches everything.
  */
 #pragma once
 
@@ -20,32 +21,34 @@ G_BEGIN_DECLS
 /** The longest label: key and value together, in bytes, as containerd has it. */
 #define GANTRY_MAX_LABEL 4096
 
-/** Takes @value (nullable) for a member that threads share: sinks it and makes it flat. A variant that was built from parts
- * drops them when somebody flattens it, which g_variant_lookup () does, and strings that were borrowed from the parts dangle.
- * Returns: (transfer full) (nullable). */
+/** Takes @value (nullable) for a member that threads share: sinks it and makes it flat. A variant that was
+ * built from parts drops them when somebody flattens it, which g_variant_lookup () does, and strings that
+ * were borrowed from the parts dangle. Returns: (transfer full) (nullable). */
 static inline GVariant *
 gantry_variant_keep (GVariant *value)
 {
   if (value == NULL)
     return NULL;
   g_variant_ref_sink (value);
-  (void) g_variant_get_data (value);
+  (void)g_variant_get_data (value);
   return value;
 }
 
 /** How to mount one file system, as in mount(8). Source of the format: containerd api/types/mount.proto. */
-typedef struct {
+typedef struct
+{
   GANTRY_VALUE;
-  char *type;    /**< "overlay", "bind", … */
-  char *source;  /**< "overlay" or a path */
-  char *target;  /**< (nullable): a path below the mount point, for mounts that are stacked; NULL or "": the point itself */
+  char *type;     /**< "overlay", "bind", … */
+  char *source;   /**< "overlay" or a path */
+  char *target;   /**< (nullable): a path below the mount point, for mounts that are stacked; NULL or "": the
+                     point itself */
   char **options; /**< (nullable): NULL-terminated: "ro", "rbind", "lowerdir=…" */
 } GantryMount;
 
 static inline void
 gantry_mount_clear (gpointer data)
 {
-  GantryMount *self = (GantryMount *) data;
+  GantryMount *self = (GantryMount *)data;
 
   g_free (self->type);
   g_free (self->source);
@@ -64,12 +67,13 @@ gantry_mount_new (const char *type, const char *source, const char *target, cons
   self->type = g_strdup (type);
   self->source = g_strdup (source);
   self->target = g_strdup (target);
-  self->options = g_strdupv ((char **) options);
+  self->options = g_strdupv ((char **)options);
   return self;
 }
 
 /** What a blob is: OCI image-spec 1.1, descriptor.md. */
-typedef struct {
+typedef struct
+{
   GANTRY_VALUE;
   char *media_type;
   char *digest;
@@ -82,7 +86,7 @@ typedef struct {
 static inline void
 gantry_descriptor_clear (gpointer data)
 {
-  GantryDescriptor *self = (GantryDescriptor *) data;
+  GantryDescriptor *self = (GantryDescriptor *)data;
 
   g_free (self->media_type);
   g_free (self->digest);
@@ -106,7 +110,8 @@ gantry_descriptor_new (const char *media_type, const char *digest, guint64 blob_
   return self;
 }
 
-/** A typed message that Gantry stores and returns bit for bit (google.protobuf.Any): specs, options, extensions. */
+/** A typed message that Gantry stores and returns bit for bit (google.protobuf.Any): specs, options,
+ * extensions. */
 #define GANTRY_ANY_TYPE "(say)"
 
 /** Makes (type URL, bytes). @value (nullable: empty). Returns: (transfer floating). */

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Load on a daemon that speaks containerd's API: how many requests a second, and how late the slowest of a hundred come.
+ * Load on a daemon that speaks containerd's API: how many requests a second, and how late the slowest of a
+ * hundred come.
  *
- *     grpc-load ADDRESS fill N                       makes containers "0" to "N-1" in namespace "bench", whatever is there
- *     grpc-load ADDRESS OPERATION CLIENTS SECONDS N  prints "requests/s p50-µs p99-µs"; N: how many containers there are
+ *     grpc-load ADDRESS fill N                       makes containers "0" to "N-1" in namespace "bench",
+ * whatever is there grpc-load ADDRESS OPERATION CLIENTS SECONDS N  prints "requests/s p50-µs p99-µs"; N: how
+ * many containers there are
  *
- * Operations: version; create (new containers); get (one of the N); find (List with id==); label (List with labels.number==); list (all of
- * them); stream (all of them by ListStream). Each client has a connection and one call under way. */
+ * Operations: version; create (new containers); get (one of the N); find (List with id==); label (List with
+ * labels.number==); list (all of them); stream (all of them by ListStream). Each client has a connection and
+ * one call under way. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,14 +18,15 @@
 #include <grpc-client.h>
 #include <protos.h>
 
-#define PB(name) Containerd__Services__Containers__V1__##name
+#define PB(name)   Containerd__Services__Containers__V1__##name
 #define CONTAINERS "/containerd.services.containers.v1.Containers/"
 /* As large as the spec that ctr makes. */
 #define SPEC_SIZE 5000
 /* Clients that fill a daemon side by side. */
 #define FILLERS 64
 
-typedef struct {
+typedef struct
+{
   GrpcChannel *channel;
   const char *operation;
   guint number;
@@ -50,19 +54,19 @@ create_request (const char *id)
   PB (Container__Runtime) runtime = CONTAINERD__SERVICES__CONTAINERS__V1__CONTAINER__RUNTIME__INIT;
   PB (Container__LabelsEntry) label = CONTAINERD__SERVICES__CONTAINERS__V1__CONTAINER__LABELS_ENTRY__INIT;
   PB (Container__LabelsEntry) number = CONTAINERD__SERVICES__CONTAINERS__V1__CONTAINER__LABELS_ENTRY__INIT;
-  PB (Container__LabelsEntry) *labels[] = { &label, &number };
+  PB (Container__LabelsEntry) * labels[] = { &label, &number };
   Google__Protobuf__Any spec = GOOGLE__PROTOBUF__ANY__INIT;
 
-  label.key = (char *) "io.containerd.image.config.stop-signal";
-  label.value = (char *) "SIGTERM";
-  number.key = (char *) "number";
-  number.value = (char *) id;
-  runtime.name = (char *) "io.containerd.runc.v2";
-  spec.type_url = (char *) "types.containerd.io/opencontainers/runtime-spec/1/Spec";
+  label.key = (char *)"io.containerd.image.config.stop-signal";
+  label.value = (char *)"SIGTERM";
+  number.key = (char *)"number";
+  number.value = (char *)id;
+  runtime.name = (char *)"io.containerd.runc.v2";
+  spec.type_url = (char *)"types.containerd.io/opencontainers/runtime-spec/1/Spec";
   spec.value.data = spec_bytes;
   spec.value.len = sizeof spec_bytes;
-  container.id = (char *) id;
-  container.image = (char *) "docker.io/library/busybox:latest";
+  container.id = (char *)id;
+  container.image = (char *)"docker.io/library/busybox:latest";
   container.runtime = &runtime;
   container.spec = &spec;
   container.n_labels = 2;
@@ -119,7 +123,8 @@ next_request (Client *client, guint round, const char **ret_path)
   if (strcmp (client->operation, "stream") == 0)
     *ret_path = CONTAINERS "ListStream";
   else
-    *ret_path = strcmp (client->operation, "list") == 0 ? CONTAINERS "List" : "/containerd.services.version.v1.Version/Version";
+    *ret_path = strcmp (client->operation, "list") == 0 ? CONTAINERS "List"
+                                                        : "/containerd.services.version.v1.Version/Version";
   return g_bytes_new (NULL, 0);
 }
 
@@ -137,7 +142,8 @@ ask (Client *client, const char *path, GBytes *request)
 }
 
 /* What comes on a stream, for the thread that waits for its end. */
-typedef struct {
+typedef struct
+{
   GMutex lock;
   GCond cond;
   guint messages;
@@ -207,7 +213,7 @@ run (gpointer data)
       else
         ask (client, path, request);
       now = g_get_monotonic_time ();
-      taken = (gint32) (now - then);
+      taken = (gint32)(now - then);
       g_array_append_val (client->times, taken);
     }
   return NULL;
@@ -231,14 +237,14 @@ fill (gpointer data)
 static int
 compare (gconstpointer a, gconstpointer b)
 {
-  return *(const gint32 *) a - *(const gint32 *) b;
+  return *(const gint32 *)a - *(const gint32 *)b;
 }
 
 int
 main (int argc, char *argv[])
 {
   gboolean filling = argc == 4 && strcmp (argv[2], "fill") == 0;
-  guint n_clients = filling ? FILLERS : argc == 6 ? (guint) atoi (argv[3]) : 0;
+  guint n_clients = filling ? FILLERS : argc == 6 ? (guint)atoi (argv[3]) : 0;
   double seconds = argc == 6 ? g_ascii_strtod (argv[4], NULL) : 0;
   g_autofree Client *clients = g_new0 (Client, n_clients);
   g_autofree GThread **threads = g_new0 (GThread *, n_clients);
@@ -257,8 +263,10 @@ main (int argc, char *argv[])
       const char *path;
       g_autoptr (GBytes) first = NULL;
 
-      clients[i] = (Client){ grpc_channel_new (argv[1], &settings, &error), argv[2], i, (guint) atoi (argv[filling ? 3 : 5]), 0,
-                             g_array_new (FALSE, FALSE, sizeof (gint32)) };
+      clients[i] = (Client){
+        grpc_channel_new (argv[1], &settings, &error), argv[2], i,
+        (guint)atoi (argv[filling ? 3 : 5]),           0,       g_array_new (FALSE, FALSE, sizeof (gint32))
+      };
       if (clients[i].channel == NULL)
         g_error ("%s", error->message);
       /* The connection is no part of what is measured. */
@@ -269,13 +277,13 @@ main (int argc, char *argv[])
   begun = g_get_monotonic_time ();
   for (guint i = 0; i < n_clients; i++)
     {
-      clients[i].until = g_get_monotonic_time () + (gint64) (seconds * G_USEC_PER_SEC);
+      clients[i].until = g_get_monotonic_time () + (gint64)(seconds * G_USEC_PER_SEC);
       threads[i] = g_thread_new ("client", filling ? fill : run, &clients[i]);
     }
   for (guint i = 0; i < n_clients; i++)
     g_thread_join (threads[i]);
   /* What took longer than the time given counts as it was. */
-  seconds = MAX (seconds, (double) (g_get_monotonic_time () - begun) / G_USEC_PER_SEC);
+  seconds = MAX (seconds, (double)(g_get_monotonic_time () - begun) / G_USEC_PER_SEC);
   for (guint i = 0; i < n_clients; i++)
     {
       g_array_append_vals (times, clients[i].times->data, clients[i].times->len);

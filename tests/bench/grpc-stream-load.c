@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Streams of containerd's API under load: how long a blob takes either way, and how late events reach many subscribers.
+ * Streams of containerd's API under load: how long a blob takes either way, and how late events reach many
+ * subscribers.
  *
- *     grpc-stream-load ADDRESS write MIB                  writes and commits a new blob; prints "seconds DIGEST"
- *     grpc-stream-load ADDRESS read DIGEST MIB            reads it; prints "seconds"
- *     grpc-stream-load ADDRESS fan-out SUBSCRIBERS EVENTS PACE-µs    prints "seconds p50-µs p99-µs": until every subscriber has all events,
- *                                                         published one after the other, so far apart; and how late each came to each
+ *     grpc-stream-load ADDRESS write MIB                  writes and commits a new blob; prints "seconds
+ * DIGEST" grpc-stream-load ADDRESS read DIGEST MIB            reads it; prints "seconds" grpc-stream-load
+ * ADDRESS fan-out SUBSCRIBERS EVENTS PACE-µs    prints "seconds p50-µs p99-µs": until every subscriber has
+ * all events, published one after the other, so far apart; and how late each came to each
  *
- * A blob goes in messages of 1 MiB, each answered before the next is sent, as containerd's own client does. */
+ * A blob goes in messages of 1 MiB, each answered before the next is sent, as containerd's own client does.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,16 +18,17 @@
 #include <protos.h>
 
 #define CONTENT(name) Containerd__Services__Content__V1__##name
-#define EVENTS(name) Containerd__Services__Events__V1__##name
-#define CONTENT_PATH "/containerd.services.content.v1.Content/"
-#define EVENTS_PATH "/containerd.services.events.v1.Events/"
-#define PIECE (1 << 20)
+#define EVENTS(name)  Containerd__Services__Events__V1__##name
+#define CONTENT_PATH  "/containerd.services.content.v1.Content/"
+#define EVENTS_PATH   "/containerd.services.events.v1.Events/"
+#define PIECE         (1 << 20)
 /* Subscribers share connections, so that the figures are not those of this program's threads. */
 #define STREAMS_A_CONNECTION 10
 /* Goes before the events that are counted. */
 #define WARM_UP 0
 
-static const GrpcChannelSettings settings = { .max_message = 64 << 20, .max_send_queue = 4 << 20, .workers = 1, .window = 1 << 20 };
+static const GrpcChannelSettings settings
+    = { .max_message = 64 << 20, .max_send_queue = 4 << 20, .workers = 1, .window = 1 << 20 };
 
 static GBytes *
 pack (const ProtobufCMessage *message)
@@ -58,7 +61,8 @@ namespace_metadata (void)
 }
 
 /* One stream whose messages the main thread waits for. */
-typedef struct {
+typedef struct
+{
   GMutex lock;
   GCond cond;
   GrpcCall *call;
@@ -168,24 +172,24 @@ write_blob (GrpcChannel *channel, guint n)
   open_stream (&waited, channel, CONTENT_PATH "Write", &handlers);
   request.ref = ref;
   request.action = CONTAINERD__SERVICES__CONTENT__V1__WRITE_ACTION__WRITE;
-  request.total = (gint64) n * PIECE;
+  request.total = (gint64)n * PIECE;
   for (guint i = 0; i < n; i++)
     {
       piece[0] = i;
-      request.offset = (gint64) i * PIECE;
-      request.data.data = (guint8 *) piece;
+      request.offset = (gint64)i * PIECE;
+      request.data.data = (guint8 *)piece;
       request.data.len = PIECE;
       send_message (&waited, &request.base);
       wait_for_answers (&waited, i + 1);
     }
   request.action = CONTAINERD__SERVICES__CONTENT__V1__WRITE_ACTION__COMMIT;
-  request.offset = (gint64) n * PIECE;
+  request.offset = (gint64)n * PIECE;
   request.data.len = 0;
   send_message (&waited, &request.base);
   wait_for_answers (&waited, n + 1);
   grpc_call_close_send (waited.call);
   wait_for_end (&waited);
-  printf ("%.6f %s\n", (double) (g_get_monotonic_time () - begun) / G_USEC_PER_SEC, waited.digest);
+  printf ("%.6f %s\n", (double)(g_get_monotonic_time () - begun) / G_USEC_PER_SEC, waited.digest);
   grpc_call_unref (waited.call);
   g_free (waited.digest);
 }
@@ -199,27 +203,29 @@ read_blob (GrpcChannel *channel, const char *digest, guint n)
   gint64 begun = g_get_monotonic_time ();
 
   open_stream (&waited, channel, CONTENT_PATH "Read", &handlers);
-  request.digest = (char *) digest;
+  request.digest = (char *)digest;
   send_message (&waited, &request.base);
   grpc_call_close_send (waited.call);
   wait_for_end (&waited);
-  if (waited.bytes < (guint64) n * PIECE)
+  if (waited.bytes < (guint64)n * PIECE)
     g_error ("%" G_GUINT64_FORMAT " bytes came of %u MiB", waited.bytes, n);
-  printf ("%.6f\n", (double) (g_get_monotonic_time () - begun) / G_USEC_PER_SEC);
+  printf ("%.6f\n", (double)(g_get_monotonic_time () - begun) / G_USEC_PER_SEC);
   grpc_call_unref (waited.call);
 }
 
 /* Events */
 
-typedef struct {
+typedef struct
+{
   GMutex lock;
   GCond cond;
-  guint warm;  /* subscribers that have had an event */
-  guint64 got; /* counted events that came, over all subscribers */
+  guint warm;    /* subscribers that have had an event */
+  guint64 got;   /* counted events that came, over all subscribers */
   GArray *times; /* of gint32: µs */
 } FanOut;
 
-typedef struct {
+typedef struct
+{
   FanOut *fan;
   GrpcCall *call;
   gboolean warm;
@@ -231,7 +237,8 @@ on_event (GrpcCall *call, GBytes *message, gpointer data)
   Subscriber *self = data;
   FanOut *fan = self->fan;
   Containerd__Types__Envelope *envelope
-      = containerd__types__envelope__unpack (NULL, g_bytes_get_size (message), g_bytes_get_data (message, NULL));
+      = containerd__types__envelope__unpack (NULL, g_bytes_get_size (message),
+                                             g_bytes_get_data (message, NULL));
   gint64 sent;
 
   if (envelope == NULL || envelope->event == NULL || envelope->event->value.len != sizeof sent)
@@ -245,7 +252,7 @@ on_event (GrpcCall *call, GBytes *message, gpointer data)
     }
   else if (sent != WARM_UP)
     {
-      gint32 taken = (gint32) (g_get_monotonic_time () - sent);
+      gint32 taken = (gint32)(g_get_monotonic_time () - sent);
 
       g_array_append_val (fan->times, taken);
       fan->got++;
@@ -266,10 +273,10 @@ publish (GrpcChannel *channel, gint64 sent)
   g_autoptr (GBytes) packed = NULL;
   g_autoptr (GBytes) reply = NULL;
 
-  any.type_url = (char *) "example.com/Bench";
-  any.value.data = (guint8 *) &sent;
+  any.type_url = (char *)"example.com/Bench";
+  any.value.data = (guint8 *)&sent;
   any.value.len = sizeof sent;
-  request.topic = (char *) "/bench/tick";
+  request.topic = (char *)"/bench/tick";
   request.event = &any;
   packed = pack (&request.base);
   reply = grpc_channel_call (channel, EVENTS_PATH "Publish", metadata, packed, 0, NULL, &error);
@@ -282,7 +289,7 @@ subscribe (Subscriber *self, GrpcChannel *channel)
 {
   static const GrpcCallHandlers handlers = { .on_message = on_event };
   EVENTS (SubscribeRequest) request = CONTAINERD__SERVICES__EVENTS__V1__SUBSCRIBE_REQUEST__INIT;
-  char *filters[] = { (char *) "topic==\"/bench/tick\"" };
+  char *filters[] = { (char *)"topic==\"/bench/tick\"" };
   g_autoptr (GBytes) packed = NULL;
 
   self->call = grpc_channel_open (channel, EVENTS_PATH "Subscribe", NULL, G_MAXUINT, &handlers, self, NULL);
@@ -294,7 +301,8 @@ subscribe (Subscriber *self, GrpcChannel *channel)
   grpc_call_request (self->call, 1024);
 }
 
-/* A server need not say when a subscription has begun: events are published until each subscriber has had one. */
+/* A server need not say when a subscription has begun: events are published until each subscriber has had
+ * one. */
 static void
 warm_up (FanOut *fan, GrpcChannel *channel, guint n)
 {
@@ -316,7 +324,7 @@ warm_up (FanOut *fan, GrpcChannel *channel, guint n)
 static int
 compare (gconstpointer a, gconstpointer b)
 {
-  return *(const gint32 *) a - *(const gint32 *) b;
+  return *(const gint32 *)a - *(const gint32 *)b;
 }
 
 static void
@@ -324,7 +332,7 @@ fan_out (GrpcChannel *channel, const char *address, guint n_subscribers, guint n
 {
   FanOut fan = { .times = g_array_new (FALSE, FALSE, sizeof (gint32)) };
   g_autofree Subscriber *subscribers = g_new0 (Subscriber, n_subscribers);
-  g_autoptr (GPtrArray) channels = g_ptr_array_new_with_free_func ((GDestroyNotify) grpc_channel_free);
+  g_autoptr (GPtrArray) channels = g_ptr_array_new_with_free_func ((GDestroyNotify)grpc_channel_free);
   gint64 begun, taken;
 
   g_mutex_init (&fan.lock);
@@ -340,14 +348,14 @@ fan_out (GrpcChannel *channel, const char *address, guint n_subscribers, guint n
   begun = g_get_monotonic_time ();
   for (guint i = 0; i < n_events; i++)
     {
-      gint64 due = begun + (gint64) i * pace, now = g_get_monotonic_time ();
+      gint64 due = begun + (gint64)i * pace, now = g_get_monotonic_time ();
 
       if (due > now)
-        g_usleep ((gulong) (due - now));
+        g_usleep ((gulong)(due - now));
       publish (channel, g_get_monotonic_time ());
     }
   g_mutex_lock (&fan.lock);
-  while (fan.got < (guint64) n_subscribers * n_events)
+  while (fan.got < (guint64)n_subscribers * n_events)
     g_cond_wait (&fan.cond, &fan.lock);
   g_mutex_unlock (&fan.lock);
   taken = g_get_monotonic_time () - begun;
@@ -355,7 +363,8 @@ fan_out (GrpcChannel *channel, const char *address, guint n_subscribers, guint n
   for (guint i = 0; i < n_subscribers; i++)
     grpc_call_unref (subscribers[i].call);
   g_array_sort (fan.times, compare);
-  printf ("%.6f %d %d\n", (double) taken / G_USEC_PER_SEC, g_array_index (fan.times, gint32, fan.times->len / 2),
+  printf ("%.6f %d %d\n", (double)taken / G_USEC_PER_SEC,
+          g_array_index (fan.times, gint32, fan.times->len / 2),
           g_array_index (fan.times, gint32, fan.times->len * 99 / 100));
   g_array_unref (fan.times);
 }
@@ -367,16 +376,18 @@ main (int argc, char *argv[])
 
   if (argc < 4)
     {
-      fprintf (stderr, "usage: grpc-stream-load ADDRESS write MIB | read DIGEST MIB | fan-out SUBSCRIBERS EVENTS PACE\n");
+      fprintf (
+          stderr,
+          "usage: grpc-stream-load ADDRESS write MIB | read DIGEST MIB | fan-out SUBSCRIBERS EVENTS PACE\n");
       return 2;
     }
   channel = connect_to (argv[1]);
   if (strcmp (argv[2], "write") == 0)
-    write_blob (channel, (guint) atoi (argv[3]));
+    write_blob (channel, (guint)atoi (argv[3]));
   else if (strcmp (argv[2], "read") == 0 && argc == 5)
-    read_blob (channel, argv[3], (guint) atoi (argv[4]));
+    read_blob (channel, argv[3], (guint)atoi (argv[4]));
   else if (strcmp (argv[2], "fan-out") == 0 && argc == 6)
-    fan_out (channel, argv[1], (guint) atoi (argv[3]), (guint) atoi (argv[4]), (guint) atoi (argv[5]));
+    fan_out (channel, argv[1], (guint)atoi (argv[3]), (guint)atoi (argv[4]), (guint)atoi (argv[5]));
   else
     return 2;
   return 0;

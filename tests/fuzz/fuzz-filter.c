@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Filters, one a line: whatever is taken can be matched, and a value that an index would be asked for does match.
+ * Filters, one a line: whatever is taken can be matched, and a value that an index would be asked for does
+ * match.
  */
 #include <stdint.h>
 #include <string.h>
@@ -29,10 +30,10 @@ is_id (const char *const *path, guint n_path)
 int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
-  g_autofree char *text = g_strndup ((const char *) data, size);
+  g_autofree char *text = g_strndup ((const char *)data, size);
   g_auto (GStrv) lines = g_strsplit (text, "\n", 8);
   g_autoptr (GError) error = NULL;
-  g_autoptr (GantryFilter) filter = gantry_filter_new ((const char *const *) lines, &error);
+  g_autoptr (GantryFilter) filter = gantry_filter_new ((const char *const *)lines, &error);
   g_autoptr (GArray) ids = NULL;
 
   if ((filter == NULL) != (error != NULL))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What a hosts.toml means: hosts that can be asked, in the order of the file and the server last, or a reason on one
- * line that names the file. */
+ * What a hosts.toml means: hosts that can be asked, in the order of the file and the server last, or a reason
+ * on one line that names the file. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,8 +69,8 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
   hosts = hosts_find (&registry, "registry.example", NULL, &error);
   if (hosts == NULL)
     {
-      if (error == NULL || !g_utf8_validate (error->message, -1, NULL) || strchr (error->message, '\n') != NULL
-          || strstr (error->message, "hosts.toml") == NULL)
+      if (error == NULL || !g_utf8_validate (error->message, -1, NULL)
+          || strchr (error->message, '\n') != NULL || strstr (error->message, "hosts.toml") == NULL)
         g_error ("it is refused without a readable reason: %s", error != NULL ? error->message : "none");
       return 0;
     }

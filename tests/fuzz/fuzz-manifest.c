@@ -38,7 +38,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
       path = g_build_filename (dir, "x.plugin", NULL);
       atexit (remove_dir);
     }
-  if (!g_file_set_contents (path, (const char *) data, (gssize) size, NULL))
+  if (!g_file_set_contents (path, (const char *)data, (gssize)size, NULL))
     g_error ("writing %s failed", path);
   manifests = manifests_load ((const char *const[]){ dir, NULL }, NULL, warnings, &error);
   if (manifests == NULL)

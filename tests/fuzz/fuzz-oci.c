@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * OCI documents: any bytes as an index, a manifest and a config. Descriptors that are taken have a digest and a type.
+ * OCI documents: any bytes as an index, a manifest and a config. Descriptors that are taken have a digest and
+ * a type.
  */
 #include <stdint.h>
 #include <string.h>

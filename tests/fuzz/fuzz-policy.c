@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What decides over trust: the same bytes as policy.json, as a signature's payload and as a file of registries.d. */
+ * What decides over trust: the same bytes as policy.json, as a signature's payload and as a file of
+ * registries.d. */
 #include "lookaside.h"
 #include "payload.h"
 #include "policy.h"

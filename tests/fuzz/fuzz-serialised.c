@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Fields and labels of records read in place. The input is a value in GVariant's text format, then what is read must be what GVariant
- * reads; or it is bytes, then nothing is read outside of them. */
+ * Fields and labels of records read in place. The input is a value in GVariant's text format, then what is
+ * read must be what GVariant reads; or it is bytes, then nothing is read outside of them. */
 #include <stdint.h>
 #include <string.h>
 
@@ -21,7 +21,8 @@ tell (GString *out, Span type, Span value)
   else if (span_is (type, "(say)"))
     {
       if (span_pair (value, 1, &first, &second))
-        g_string_append_printf (out, "%s %" G_GSIZE_FORMAT " %d", first, second.size, second.size > 0 ? second.data[second.size - 1] : -1);
+        g_string_append_printf (out, "%s %" G_GSIZE_FORMAT " %d", first, second.size,
+                                second.size > 0 ? second.data[second.size - 1] : -1);
     }
   else if (span_is (type, "a{s(say)}"))
     for (gsize i = 0; i < span_array_length (value); i++)
@@ -29,7 +30,7 @@ tell (GString *out, Span type, Span value)
         if (span_pair (span_array_element (value, i, 1), 1, &first, &second))
           {
             g_string_append_printf (out, "%s: ", first);
-            tell (out, (Span){ (const guint8 *) "(say)", 5 }, second);
+            tell (out, (Span){ (const guint8 *)"(say)", 5 }, second);
           }
         g_string_append_c (out, ';');
       }
@@ -136,9 +137,10 @@ compare (const char *text, const char *type, gboolean fields)
 int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
-  g_autofree char *text = g_strndup ((const char *) data, size);
+  g_autofree char *text = g_strndup ((const char *)data, size);
   g_autofree guint8 *exact = g_memdup2 (data, size); /* nothing behind it that could be read unnoticed */
-  g_autofree char *fields G_GNUC_UNUSED = walk_fields ((Span){ exact, size }), *labels G_GNUC_UNUSED = walk_labels ((Span){ exact, size });
+  g_autofree char *fields G_GNUC_UNUSED = walk_fields ((Span){ exact, size }),
+                          *labels G_GNUC_UNUSED = walk_labels ((Span){ exact, size });
 
   compare (text, "a{sv}", TRUE);
   compare (text, "a{ss}", FALSE);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * ttrpc frames and the messages in them: a header is written the same way as it was read, and a message is walked to any depth that a
- * peer may send without leaving its bytes.
+ * ttrpc frames and the messages in them: a header is written the same way as it was read, and a message is
+ * walked to any depth that a peer may send without leaving its bytes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,8 @@ walk (PbReader reader, int depth)
 
       if (field.wire != 2)
         continue;
-      if (field.length > 0 && (field.data < reader.at - field.length || field.data + field.length > reader.end))
+      if (field.length > 0
+          && (field.data < reader.at - field.length || field.data + field.length > reader.end))
         abort ();
       copy = pb_dup (&field);
       if (copy != NULL && strlen (copy) > field.length)

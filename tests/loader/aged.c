@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A module from the past or from the future: AGED_OLD was built against a header whose structs ended earlier, AGED_NEW against one
- * whose structs are longer. Everything that crosses lives in allocations of just the size that it says, so that a sanitizer sees
- * who reads further. */
+ * A module from the past or from the future: AGED_OLD was built against a header whose structs ended earlier,
+ * AGED_NEW against one whose structs are longer. Everything that crosses lives in allocations of just the
+ * size that it says, so that a sanitizer sees who reads further. */
 #include <gantry/plugin.h>
 
 #include <stdlib.h>
 
-#define TYPE "org.example.aged.v1"
+#define TYPE  "org.example.aged.v1"
 #define OTHER "org.example.one.v1"
 
 /* The same structs as a later header has them. */
@@ -69,7 +69,7 @@ aged_get (gpointer instance, const char *type)
 static void
 aged_fini (gpointer instance)
 {
-  g_free ((gpointer) ((Aged *) instance)->vtable);
+  g_free ((gpointer)((Aged *)instance)->vtable);
   g_free (instance);
 }
 
@@ -110,7 +110,8 @@ gantry_plugin_get_desc (void)
   if (aged == NULL)
     {
       needs[0] = allocate (&need, AGED_OLD ? sizeof (GantryNeed) : sizeof (NewNeed), sizeof need);
-      aged = allocate (&desc, AGED_OLD ? GANTRY_SIZE_UP_TO (GantryPluginDesc, fini) : sizeof (NewDesc), sizeof desc);
+      aged = allocate (&desc, AGED_OLD ? GANTRY_SIZE_UP_TO (GantryPluginDesc, fini) : sizeof (NewDesc),
+                       sizeof desc);
     }
   return aged;
 }

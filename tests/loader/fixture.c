@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A module for tests of the loader. Its shape is chosen when it is compiled (meson.build), its conduct by its [Config]:
- *   Init=fail | skip | silent | undeclared    how init () goes wrong
- *   WaitFor=PATH                              init () says UNAVAILABLE until PATH is there
- *   Meet=PATH, MeetAs=r | w                   init () opens a FIFO, which takes another one that does it, too
- *   Threads=N                                 init () submits N jobs, and fini () says how many have run */
+ * A module for tests of the loader. Its shape is chosen when it is compiled (meson.build), its conduct by its
+ * [Config]: Init=fail | skip | silent | undeclared    how init () goes wrong WaitFor=PATH init () says
+ * UNAVAILABLE until PATH is there Meet=PATH, MeetAs=r | w                   init () opens a FIFO, which takes
+ * another one that does it, too Threads=N                                 init () submits N jobs, and fini ()
+ * says how many have run */
 #include <gantry/frontend.h>
 #include <gantry/introspection.h>
 
@@ -60,7 +60,7 @@ typedef struct
 static void
 jobs_clear (gpointer data)
 {
-  g_mutex_clear (&((Jobs *) data)->gate);
+  g_mutex_clear (&((Jobs *)data)->gate);
 }
 
 static void
@@ -105,7 +105,8 @@ use_need (Fixture *self, GError **error)
       g_autoptr (GError) local = NULL;
 
       self->found = gantry_host_lookup (self->host, FIXTURE_NEED, NULL, &local) != NULL;
-      gantry_host_log (self->host, GANTRY_LOG_NOTICE, "%s %s", self->found ? "has" : "is without", FIXTURE_NEED);
+      gantry_host_log (self->host, GANTRY_LOG_NOTICE, "%s %s", self->found ? "has" : "is without",
+                       FIXTURE_NEED);
       if (local != NULL)
         g_propagate_error (error, g_steal_pointer (&local));
       return error == NULL || *error == NULL;
@@ -113,7 +114,8 @@ use_need (Fixture *self, GError **error)
   all = gantry_host_lookup_all (self->host, FIXTURE_NEED, error);
   for (guint i = 0; all != NULL && i < all->len; i++)
     gantry_host_log (self->host, GANTRY_LOG_NOTICE, "has %s:%s of rank %d", FIXTURE_NEED,
-                     ((GantryBinding *) g_ptr_array_index (all, i))->id, ((GantryBinding *) g_ptr_array_index (all, i))->rank);
+                     ((GantryBinding *)g_ptr_array_index (all, i))->id,
+                     ((GantryBinding *)g_ptr_array_index (all, i))->rank);
   return all != NULL;
 }
 #endif
@@ -142,7 +144,8 @@ conduct (const GantryHost *host, GError **error)
     return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "this machine has no fixtures");
   if (strcmp (init, "silent") == 0)
     return FALSE;
-  if (strcmp (init, "undeclared") == 0 && gantry_host_lookup (host, "org.example.secret.v1", NULL, error) == NULL)
+  if (strcmp (init, "undeclared") == 0
+      && gantry_host_lookup (host, "org.example.secret.v1", NULL, error) == NULL)
     return FALSE;
   if (wait_for != NULL && access (wait_for, F_OK) < 0)
     return gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "%s is not there yet", wait_for);
@@ -183,7 +186,7 @@ submit_jobs (Fixture *self, GError **error)
 static gboolean
 fixture_serve (GantryFrontend *frontend, GCancellable *cancellable, GError **error)
 {
-  Fixture *self = (Fixture *) frontend;
+  Fixture *self = (Fixture *)frontend;
   const char *path = gantry_host_get_config_string (self->host, "ServeWaitFor", "/");
 
   if (access (path, F_OK) < 0)
@@ -197,7 +200,7 @@ fixture_serve (GantryFrontend *frontend, GCancellable *cancellable, GError **err
 static void
 fixture_stop (GantryFrontend *frontend, guint drain_ms, GDestroyNotify done, gpointer user_data)
 {
-  gantry_host_log (((Fixture *) frontend)->host, GANTRY_LOG_NOTICE, "stops serving");
+  gantry_host_log (((Fixture *)frontend)->host, GANTRY_LOG_NOTICE, "stops serving");
   done (user_data);
 }
 
@@ -230,7 +233,7 @@ fixture_init (const GantryHost *host, gpointer *ret_instance, GError **error)
   self = g_new0 (Fixture, 1);
   self->jobs = g_atomic_rc_box_new0 (Jobs);
   g_mutex_init (&self->jobs->gate);
-  self->frontend.vtable = (gconstpointer) &vtable;
+  self->frontend.vtable = (gconstpointer)&vtable;
   self->host = host;
 #ifdef FIXTURE_NEED
   if (!use_need (self, error))
@@ -272,7 +275,8 @@ static const GantryProvide provide = { sizeof (GantryProvide), FIXTURE_PROVIDES 
 static const GantryProvide *const provides[] = { &provide, NULL };
 #ifdef FIXTURE_NEED
 static const GantryNeed need = GANTRY_NEED_INIT (FIXTURE_NEED, NULL, FIXTURE_MIN_SIZE, FIXTURE_KIND);
-static const GantryNeed introspection = GANTRY_NEED_INIT (GANTRY_INTROSPECTION_TYPE, NULL, 0, GANTRY_NEED_ONE);
+static const GantryNeed introspection
+    = GANTRY_NEED_INIT (GANTRY_INTROSPECTION_TYPE, NULL, 0, GANTRY_NEED_ONE);
 static const GantryNeed *const needs[]
     = { &need, FIXTURE_KIND == GANTRY_NEED_OPTIONAL ? &introspection : NULL, NULL };
 #else

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * ThreadSanitizer sees what compiled code and libc do. GLib's own locks are futexes of a library that is not instrumented, so it would
- * take everything that they guard for a race. In builds with -Db_sanitize=thread this file stands in the daemon before GLib's functions
- * and tells what each of them orders: nothing else about them is changed, and nothing is left out of the check. */
+ * ThreadSanitizer sees what compiled code and libc do. GLib's own locks are futexes of a library that is not
+ * instrumented, so it would take everything that they guard for a race. In builds with -Db_sanitize=thread
+ * this file stands in the daemon before GLib's functions and tells what each of them orders: nothing else
+ * about them is changed, and nothing is left out of the check. */
 #include <dlfcn.h>
 
 #include <glib.h>
@@ -11,16 +12,17 @@
 void __tsan_acquire (void *address);
 void __tsan_release (void *address);
 
-/* Handing work to a main context, a pool or a thread is ordered by locks inside GLib. One address a kind of hand-over is coarser than
- * what GLib does: it may hide a race between two that are handed over at once, and shows all others. */
+/* Handing work to a main context, a pool or a thread is ordered by locks inside GLib. One address a kind of
+ * hand-over is coarser than what GLib does: it may hide a race between two that are handed over at once, and
+ * shows all others. */
 static char handed_over;
 
-#define REAL(name)                                       \
-  ({                                                     \
-    static __typeof__ (&name) real;                      \
-    if (real == NULL)                                    \
-      real = (__typeof__ (&name)) dlsym (RTLD_NEXT, #name); \
-    real;                                                \
+#define REAL(name)                                                                                           \
+  ({                                                                                                         \
+    static __typeof__ (&name) real;                                                                          \
+    if (real == NULL)                                                                                        \
+      real = (__typeof__ (&name))dlsym (RTLD_NEXT, #name);                                                   \
+    real;                                                                                                    \
   })
 
 #define EXPORT __attribute__ ((visibility ("default"), no_sanitize_thread))
@@ -96,20 +98,19 @@ g_rw_lock_writer_unlock (GRWLock *lock)
   REAL (g_rw_lock_writer_unlock) (lock);
 }
 
-EXPORT gboolean
-(g_once_init_enter) (volatile void *location)
+EXPORT
+gboolean (g_once_init_enter) (volatile void *location)
 {
   gboolean first = REAL (g_once_init_enter) (location);
 
   if (!first)
-    __tsan_acquire ((void *) location);
+    __tsan_acquire ((void *)location);
   return first;
 }
 
-EXPORT void
-(g_once_init_leave) (volatile void *location, gsize result)
+EXPORT void (g_once_init_leave) (volatile void *location, gsize result)
 {
-  __tsan_release ((void *) location);
+  __tsan_release ((void *)location);
   REAL (g_once_init_leave) (location, result);
 }
 
@@ -122,8 +123,8 @@ g_atomic_rc_box_release_full (gpointer block, GDestroyNotify clear)
   REAL (g_atomic_rc_box_release_full) (block, clear);
 }
 
-EXPORT gboolean
-(g_atomic_ref_count_dec) (gatomicrefcount *count)
+EXPORT
+gboolean (g_atomic_ref_count_dec) (gatomicrefcount *count)
 {
   gboolean last;
 
@@ -178,7 +179,8 @@ g_hash_table_unref (GHashTable *table)
 }
 
 /* Sources: what was written before one was attached is seen when it is dispatched (poll_and_see). */
-typedef struct {
+typedef struct
+{
   GSourceFunc func;
   gpointer data;
   GDestroyNotify notify;
@@ -249,7 +251,8 @@ g_source_set_ready_time (GSource *source, gint64 ready_time)
   REAL (g_source_set_ready_time) (source, ready_time);
 }
 
-typedef struct {
+typedef struct
+{
   GFunc func;
   gpointer user_data;
 } PoolWork;
@@ -303,8 +306,8 @@ g_async_queue_pop (GAsyncQueue *queue)
   return data;
 }
 
-/* The main loop's poll is the one place by which every dispatch comes, and GLib calls it by pointer: wherever a loop wakes up, it has
- * seen what was handed over. */
+/* The main loop's poll is the one place by which every dispatch comes, and GLib calls it by pointer: wherever
+ * a loop wakes up, it has seen what was handed over. */
 static gint
 poll_and_see (GPollFD *fds, guint n, gint timeout)
 {
@@ -333,7 +336,8 @@ g_main_loop_new (GMainContext *context, gboolean is_running)
 }
 
 EXPORT void
-g_main_context_invoke_full (GMainContext *context, gint priority, GSourceFunc func, gpointer data, GDestroyNotify notify)
+g_main_context_invoke_full (GMainContext *context, gint priority, GSourceFunc func, gpointer data,
+                            GDestroyNotify notify)
 {
   Invocation *self = g_new (Invocation, 1);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Where a container's cgroups are. The kernel says where its init process is (cgroups (7), /proc/PID/cgroup) and where each hierarchy is
- * mounted (proc (5), mountinfo); a machine whose /sys/fs/cgroup is itself of version 2 has no other. */
+ * Where a container's cgroups are. The kernel says where its init process is (cgroups (7), /proc/PID/cgroup)
+ * and where each hierarchy is mounted (proc (5), mountinfo); a machine whose /sys/fs/cgroup is itself of
+ * version 2 has no other. */
 #include "shim.h"
 
 #include <errno.h>
@@ -11,11 +12,15 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define CGROUP2_MAGIC 0x63677270
+#define CGROUP2_MAGIC   0x63677270
 #define MAX_CGROUP_TEXT 16384
 #define MAX_CONTROLLERS 24
 
-static struct { char *controller; char *mount; } hierarchies[MAX_CONTROLLERS];
+static struct
+{
+  char *controller;
+  char *mount;
+} hierarchies[MAX_CONTROLLERS];
 static size_t n_hierarchies;
 
 bool
@@ -23,7 +28,7 @@ cgroup_unified (void)
 {
   struct statfs st;
 
-  return statfs ("/sys/fs/cgroup", &st) == 0 && (unsigned long) st.f_type == CGROUP2_MAGIC;
+  return statfs ("/sys/fs/cgroup", &st) == 0 && (unsigned long)st.f_type == CGROUP2_MAGIC;
 }
 
 /* "a,b": whether @name is one of them. */
@@ -35,7 +40,7 @@ list_has (const char *list, size_t length, const char *name)
   while (length >= n)
     {
       const char *comma = memchr (list, ',', length);
-      size_t part = comma != NULL ? (size_t) (comma - list) : length;
+      size_t part = comma != NULL ? (size_t)(comma - list) : length;
 
       if (part == n && memcmp (list, name, n) == 0)
         return true;
@@ -99,7 +104,7 @@ cgroup_note (Container *container)
   char path[64];
 
   free (container->cgroups);
-  snprintf (path, sizeof path, "/proc/%d/cgroup", (int) container->init.pid);
+  snprintf (path, sizeof path, "/proc/%d/cgroup", (int)container->init.pid);
   container->cgroups = read_file (path, MAX_CGROUP_TEXT, NULL);
 }
 
@@ -116,10 +121,10 @@ find_path (const Container *container, const char *controller, const char **ret_
         end = line + strlen (line);
       if (path == NULL || path > end)
         return false;
-      if (controller != NULL ? list_has (list + 1, (size_t) (path - list - 1), controller) : path == list + 1)
+      if (controller != NULL ? list_has (list + 1, (size_t)(path - list - 1), controller) : path == list + 1)
         {
           *ret_path = path + 1;
-          *ret_length = (size_t) (end - path - 1);
+          *ret_length = (size_t)(end - path - 1);
           return true;
         }
       line = *end != '\0' ? end + 1 : end;
@@ -137,13 +142,14 @@ cgroup_path (const Container *container, const char *controller, char *ret_path,
   /* The root is nobody's own: its numbers would be the machine's. */
   if (mount == NULL || !find_path (container, unified ? NULL : controller, &path, &length) || length <= 1)
     return false;
-  return snprintf (ret_path, size, "%s%.*s", mount, (int) length, path) < (int) size;
+  return snprintf (ret_path, size, "%s%.*s", mount, (int)length, path) < (int)size;
 }
 
 bool
 cgroup_join (const char *path, Error *error)
 {
-  static const char *const v1[] = { "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids" };
+  static const char *const v1[]
+      = { "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids" };
   bool unified = cgroup_unified (), joined = false;
   char procs[4096];
 
@@ -154,7 +160,8 @@ cgroup_join (const char *path, Error *error)
       const char *mount = unified ? "/sys/fs/cgroup" : find_mount (v1[i]);
       int fd;
 
-      if (mount == NULL || snprintf (procs, sizeof procs, "%s%s/cgroup.procs", mount, path) >= (int) sizeof procs)
+      if (mount == NULL
+          || snprintf (procs, sizeof procs, "%s%s/cgroup.procs", mount, path) >= (int)sizeof procs)
         continue;
       fd = open (procs, O_WRONLY | O_CLOEXEC);
       if (fd < 0)

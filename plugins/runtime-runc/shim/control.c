@@ -12,16 +12,16 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define MAX_PIDS (1024 * 1024)
+#define MAX_PIDS     (1024 * 1024)
 #define DETAILS_TYPE "containerd.runc.v1.ProcessDetails"
 
 bool
 do_kill (Request *request, Arguments *arguments, Error *error)
 {
   Process *process = need_process (arguments, error);
-  int signal = (int) arguments->numbers[3];
+  int signal = (int)arguments->numbers[3];
 
-  (void) request;
+  (void)request;
   if (process == NULL)
     return false;
   if (signal < 0 || signal > 64)
@@ -69,7 +69,7 @@ put_pid (PbBuffer *reply, const Container *container, pid_t pid)
   const Process *exec = exec_of_pid (container, pid);
   size_t process = pb_begin (reply, 1);
 
-  pb_put_varint (reply, 1, (uint64_t) pid);
+  pb_put_varint (reply, 1, (uint64_t)pid);
   if (exec != NULL)
     {
       PbBuffer details = { 0 };
@@ -100,9 +100,9 @@ do_pids (Request *request, Arguments *arguments, Error *error)
       pb_clear (&output);
       return false;
     }
-  if (!output.failed && json_parse ((const char *) output.data, output.length, &pids))
+  if (!output.failed && json_parse ((const char *)output.data, output.length, &pids))
     while (json_next (&pids, &pid))
-      put_pid (&request->reply, container, (pid_t) strtol (pid.at, NULL, 10));
+      put_pid (&request->reply, container, (pid_t)strtol (pid.at, NULL, 10));
   pb_clear (&output);
   return true;
 }
@@ -125,7 +125,8 @@ do_pause (Request *request, Arguments *arguments, Error *error)
   if (container == NULL)
     return false;
   if (container->paused == pause)
-    return fail (error, CODE_FAILED_PRECONDITION, "container %s is %s", container->id, pause ? "paused" : "not paused");
+    return fail (error, CODE_FAILED_PRECONDITION, "container %s is %s", container->id,
+                 pause ? "paused" : "not paused");
   args[1] = container->id;
   if (!runc_run (container, args, NULL, NULL, error))
     return false;
@@ -138,9 +139,10 @@ bool
 do_resize (Request *request, Arguments *arguments, Error *error)
 {
   Process *process = need_process (arguments, error);
-  struct winsize size = { .ws_row = (unsigned short) arguments->numbers[4], .ws_col = (unsigned short) arguments->numbers[3] };
+  struct winsize size
+      = { .ws_row = (unsigned short)arguments->numbers[4], .ws_col = (unsigned short)arguments->numbers[3] };
 
-  (void) request;
+  (void)request;
   if (process == NULL)
     return false;
   if (process->console < 0 && process->stdio.terminal && !process->started)
@@ -159,7 +161,7 @@ do_close_io (Request *request, Arguments *arguments, Error *error)
 {
   Process *process = need_process (arguments, error);
 
-  (void) request;
+  (void)request;
   return process != NULL && (arguments->numbers[3] == 0 || stdio_close_stdin (process, error));
 }
 
@@ -172,13 +174,13 @@ do_update (Request *request, Arguments *arguments, Error *error)
   char path[4096];
   bool ok;
 
-  (void) request;
+  (void)request;
   if (container == NULL)
     return false;
   if (!any_value (&arguments->bytes[2], &resources))
     return fail (error, CODE_INVALID_ARGUMENT, "update needs resources");
   snprintf (path, sizeof path, "%s/resources.json", container->bundle);
-  if (!write_file (path, resources.at, (size_t) (resources.end - resources.at)))
+  if (!write_file (path, resources.at, (size_t)(resources.end - resources.at)))
     return fail_errno (error, "writing %s", path);
   args[2] = path;
   args[3] = container->id;
@@ -188,7 +190,8 @@ do_update (Request *request, Arguments *arguments, Error *error)
 }
 
 /* containerd.runc.v1.CheckpointOptions. */
-typedef struct {
+typedef struct
+{
   bool exit;
   const char *flags[8];
   size_t n_flags;
@@ -281,7 +284,7 @@ do_checkpoint (Request *request, Arguments *arguments, Error *error)
   PbReader reader;
   bool ok = false;
 
-  (void) request;
+  (void)request;
   if (container == NULL)
     return false;
   if (any_value (&arguments->bytes[3], &reader))

@@ -33,7 +33,7 @@ announce_create (const Container *container)
   pb_put_varint (&event, 4, stdio->terminal);
   pb_end (&event, io);
   pb_put_string (&event, 5, container->checkpoint);
-  pb_put_varint (&event, 6, (uint64_t) container->init.pid);
+  pb_put_varint (&event, 6, (uint64_t)container->init.pid);
   send_event ("/tasks/create", "containerd.events.TaskCreate", &event);
 }
 
@@ -46,7 +46,7 @@ announce_start (const Process *process)
   pb_put_string (&event, 1, process->container->id);
   if (exec)
     pb_put_string (&event, 2, process->exec_id);
-  pb_put_varint (&event, exec ? 3 : 2, (uint64_t) process->pid);
+  pb_put_varint (&event, exec ? 3 : 2, (uint64_t)process->pid);
   if (exec)
     send_event ("/tasks/exec-started", "containerd.events.TaskExecStarted", &event);
   else
@@ -70,7 +70,7 @@ announce_exit (const Process *process)
 
   pb_put_string (&event, 1, process->container->id);
   pb_put_string (&event, 2, id_of (process));
-  pb_put_varint (&event, 3, (uint64_t) process->pid);
+  pb_put_varint (&event, 3, (uint64_t)process->pid);
   pb_put_varint (&event, 4, process->status);
   pb_put_timestamp (&event, 5, process->exited_ns);
   send_event ("/tasks/exit", "containerd.events.TaskExit", &event);
@@ -82,7 +82,7 @@ announce_delete (const Process *process)
   PbBuffer event = { 0 };
 
   pb_put_string (&event, 1, process->container->id);
-  pb_put_varint (&event, 2, (uint64_t) process->pid);
+  pb_put_varint (&event, 2, (uint64_t)process->pid);
   pb_put_varint (&event, 3, process->status);
   pb_put_timestamp (&event, 4, process->exited_ns);
   pb_put_string (&event, 5, process->exec_id);

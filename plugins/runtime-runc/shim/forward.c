@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Events for a daemon that has an address for them, containerd's way: calls of containerd.services.events.ttrpc.v1.Events/Forward at
- * TTRPC_ADDRESS. One at a time: a daemon may handle calls in any order, and a start that came after its exit would be believed. If nobody is
- * there for a while, what waits is dropped; the daemon learns the state when it is back. */
+ * Events for a daemon that has an address for them, containerd's way: calls of
+ * containerd.services.events.ttrpc.v1.Events/Forward at TTRPC_ADDRESS. One at a time: a daemon may handle
+ * calls in any order, and a start that came after its exit would be believed. If nobody is there for a while,
+ * what waits is dropped; the daemon learns the state when it is back. */
 #include "shim.h"
 
 #include <errno.h>
@@ -13,13 +14,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define MAX_EVENTS 1024
-#define MAX_ANSWER 65536
+#define MAX_EVENTS   1024
+#define MAX_ANSWER   65536
 #define MAX_ATTEMPTS 20
-#define RETRY_MS 250
+#define RETRY_MS     250
 
 typedef struct Event Event;
-struct Event {
+struct Event
+{
   Event *next;
   PbBuffer envelope;
 };
@@ -63,7 +65,7 @@ hang_up (void)
   if (first == NULL)
     return;
   if (++attempts < MAX_ATTEMPTS)
-    retry_at = now_ns () + (int64_t) RETRY_MS * 1000000;
+    retry_at = now_ns () + (int64_t)RETRY_MS * 1000000;
   else
     while (first != NULL)
       pop ();
@@ -77,7 +79,7 @@ flush (void)
       ssize_t n = send (peer.fd, out.data + sent, out.length - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 
       if (n > 0)
-        sent += (size_t) n;
+        sent += (size_t)n;
       else if (n < 0 && errno == EAGAIN)
         break;
       else if (n < 0 && errno != EINTR)
@@ -118,7 +120,7 @@ take_answer (void)
       size_t whole;
 
       ttrpc_header_read (in.data, &header);
-      whole = TTRPC_HEADER + (size_t) header.length;
+      whole = TTRPC_HEADER + (size_t)header.length;
       if (in.length < whole)
         break;
       answered |= header.type == TTRPC_RESPONSE && header.stream == stream - 2;
@@ -145,7 +147,7 @@ on_peer (Watch *watch, uint32_t events)
       return;
     }
   if (n > 0)
-    pb_append (&in, chunk, (size_t) n);
+    pb_append (&in, chunk, (size_t)n);
   if (waiting && take_answer ())
     {
       waiting = false;
@@ -169,7 +171,7 @@ dial (void)
   peer = (Watch){ socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on_peer, NULL };
   if (peer.fd < 0)
     return false;
-  if (connect (peer.fd, (struct sockaddr *) &address, sizeof address) < 0 || !watch_add (&peer, EPOLLIN))
+  if (connect (peer.fd, (struct sockaddr *)&address, sizeof address) < 0 || !watch_add (&peer, EPOLLIN))
     {
       close (peer.fd);
       peer.fd = -1;
@@ -191,7 +193,8 @@ void
 forward_push (PbBuffer *envelope)
 {
   const char *address = getenv ("TTRPC_ADDRESS");
-  Event *event = address != NULL && address[0] != '\0' && n_events < MAX_EVENTS ? malloc (sizeof *event) : NULL;
+  Event *event
+      = address != NULL && address[0] != '\0' && n_events < MAX_EVENTS ? malloc (sizeof *event) : NULL;
 
   if (event == NULL)
     {
@@ -217,7 +220,7 @@ forward_timeout (void)
 {
   int64_t rest = (retry_at - now_ns ()) / 1000000 + 1;
 
-  return retry_at == 0 ? -1 : rest > 0 ? (int) rest : 0;
+  return retry_at == 0 ? -1 : rest > 0 ? (int)rest : 0;
 }
 
 void

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * "-info": what this shim is, and what its OCI runtime can do, as a containerd.types.RuntimeInfo on stdout. */
+ * "-info": what this shim is, and what its OCI runtime can do, as a containerd.types.RuntimeInfo on stdout.
+ */
 #include "shim.h"
 
 #define FEATURES_TYPE "types.containerd.io/opencontainers/runtime-spec/1/features/Features"

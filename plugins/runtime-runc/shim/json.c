@@ -138,7 +138,7 @@ json_member (Json object, const char *key, Json *ret_value)
       if (name >= object.end || *name != '"' || (behind = skip_string (name, object.end)) == NULL)
         return false;
       at = skip_space (skip_space (behind, object.end) + 1, object.end);
-      if ((size_t) (behind - name) == length + 2 && memcmp (name + 1, key, length) == 0)
+      if ((size_t)(behind - name) == length + 2 && memcmp (name + 1, key, length) == 0)
         {
           behind = skip_value (at, object.end, 0);
           *ret_value = (Json){ at, behind };
@@ -168,7 +168,7 @@ read_hex (const char *at, const char *end, uint32_t *ret_code)
 
       if (digit == NULL)
         return false;
-      code = code << 4 | (uint32_t) (digit - digits);
+      code = code << 4 | (uint32_t)(digit - digits);
     }
   *ret_code = code;
   return true;
@@ -179,26 +179,26 @@ put_utf8 (char *out, uint32_t code)
 {
   if (code < 0x80)
     {
-      out[0] = (char) code;
+      out[0] = (char)code;
       return 1;
     }
   if (code < 0x800)
     {
-      out[0] = (char) (0xc0 | code >> 6);
-      out[1] = (char) (0x80 | (code & 0x3f));
+      out[0] = (char)(0xc0 | code >> 6);
+      out[1] = (char)(0x80 | (code & 0x3f));
       return 2;
     }
   if (code < 0x10000)
     {
-      out[0] = (char) (0xe0 | code >> 12);
-      out[1] = (char) (0x80 | (code >> 6 & 0x3f));
-      out[2] = (char) (0x80 | (code & 0x3f));
+      out[0] = (char)(0xe0 | code >> 12);
+      out[1] = (char)(0x80 | (code >> 6 & 0x3f));
+      out[2] = (char)(0x80 | (code & 0x3f));
       return 3;
     }
-  out[0] = (char) (0xf0 | code >> 18);
-  out[1] = (char) (0x80 | (code >> 12 & 0x3f));
-  out[2] = (char) (0x80 | (code >> 6 & 0x3f));
-  out[3] = (char) (0x80 | (code & 0x3f));
+  out[0] = (char)(0xf0 | code >> 18);
+  out[1] = (char)(0x80 | (code >> 12 & 0x3f));
+  out[2] = (char)(0x80 | (code >> 6 & 0x3f));
+  out[3] = (char)(0x80 | (code & 0x3f));
   return 4;
 }
 
@@ -229,7 +229,7 @@ char *
 json_string (Json value)
 {
   /* An escape is never shorter than what it stands for. */
-  char *out = value.at < value.end && *value.at == '"' ? malloc ((size_t) (value.end - value.at)) : NULL;
+  char *out = value.at < value.end && *value.at == '"' ? malloc ((size_t)(value.end - value.at)) : NULL;
   size_t n = 0;
 
   if (out == NULL)

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Reads single values out of a JSON text (RFC 8259) in place: the shim needs a few members of config.json and no tree. What is malformed
- * is as good as absent: the OCI runtime, which reads the same file, refuses it in its own words. */
+ * Reads single values out of a JSON text (RFC 8259) in place: the shim needs a few members of config.json and
+ * no tree. What is malformed is as good as absent: the OCI runtime, which reads the same file, refuses it in
+ * its own words. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
 /** A value: from its first byte to behind its last. Points into the text. */
-typedef struct {
+typedef struct
+{
   const char *at;
   const char *end;
 } Json;

@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MAX_EXECS 1024
-#define MAX_SPEC (4 * 1024 * 1024)
+#define MAX_EXECS  1024
+#define MAX_SPEC   (4 * 1024 * 1024)
 #define MAX_CONFIG (16 * 1024 * 1024)
 
 /* Moves the streams of a request into @stdio, with the passed fds if one of them names any. */
@@ -42,7 +42,8 @@ drop_passed (Stdio *stdio)
   stdio->n_fds = 0;
 }
 
-/* The bundle's config.json. Returns: (transfer full) its text; NULL if it can't be read, which the OCI runtime will say. */
+/* The bundle's config.json. Returns: (transfer full) its text; NULL if it can't be read, which the OCI
+ * runtime will say. */
 static char *
 read_spec (const Container *container, Json *ret_spec)
 {
@@ -113,7 +114,7 @@ note_init (Container *container)
   char path[64];
   struct stat st;
 
-  snprintf (path, sizeof path, "/proc/%d/root", (int) container->init.pid);
+  snprintf (path, sizeof path, "/proc/%d/root", (int)container->init.pid);
   if (stat (path, &st) == 0)
     {
       container->root_dev = st.st_dev;
@@ -191,7 +192,7 @@ do_create (Request *request, Arguments *arguments, Error *error)
     }
   if (container->checkpoint == NULL)
     drop_passed (&container->init.stdio);
-  pb_put_varint (&request->reply, 1, (uint64_t) container->init.pid);
+  pb_put_varint (&request->reply, 1, (uint64_t)container->init.pid);
   announce_create (container);
   return true;
 }
@@ -229,7 +230,7 @@ do_start (Request *request, Arguments *arguments, Error *error)
   free (process->spec);
   process->spec = NULL;
   drop_passed (&process->stdio);
-  pb_put_varint (&request->reply, 1, (uint64_t) process->pid);
+  pb_put_varint (&request->reply, 1, (uint64_t)process->pid);
   announce_start (process);
   return true;
 }
@@ -245,7 +246,8 @@ do_exec (Request *request, Arguments *arguments, Error *error)
   if (container == NULL)
     return false;
   if (!is_name (arguments->strings[2]))
-    return fail (error, CODE_INVALID_ARGUMENT, "exec needs an id of letters, digits, dots, dashes and underscores");
+    return fail (error, CODE_INVALID_ARGUMENT,
+                 "exec needs an id of letters, digits, dots, dashes and underscores");
   if (process_find (container, arguments->strings[2]) != NULL)
     return fail (error, CODE_ALREADY_EXISTS, "id %s: already exists", arguments->strings[2]);
   if (container->init.exited)
@@ -259,7 +261,7 @@ do_exec (Request *request, Arguments *arguments, Error *error)
   process_init (exec, container, arguments->strings[2]);
   if (any_value (&arguments->bytes[7], &spec) && spec.end - spec.at <= MAX_SPEC)
     {
-      exec->spec_length = (size_t) (spec.end - spec.at);
+      exec->spec_length = (size_t)(spec.end - spec.at);
       exec->spec = malloc (exec->spec_length + 1);
       if (exec->spec != NULL)
         memcpy (exec->spec, spec.at, exec->spec_length);
@@ -280,7 +282,7 @@ do_exec (Request *request, Arguments *arguments, Error *error)
 static void
 put_exit (PbBuffer *reply, const Process *process)
 {
-  pb_put_varint (reply, 1, (uint64_t) process->pid);
+  pb_put_varint (reply, 1, (uint64_t)process->pid);
   pb_put_varint (reply, 2, process->status);
   pb_put_timestamp (reply, 3, process->exited_ns);
 }

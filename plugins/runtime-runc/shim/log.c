@@ -11,9 +11,10 @@
 #include <unistd.h>
 
 #define MAX_LOG (8 * 1024 * 1024)
-#define BUFFER 8192
+#define BUFFER  8192
 
-struct Log {
+struct Log
+{
   unsigned refs;
   int fd;
   char *path;
@@ -94,7 +95,7 @@ static void
 flush (Log *log)
 {
   if (filled > 0 && log->fd >= 0 && write (log->fd, buffer, filled) > 0)
-    log->length += (off_t) filled;
+    log->length += (off_t)filled;
   filled = 0;
 }
 
@@ -123,8 +124,8 @@ make_head (char *head, size_t size, const char *stream)
 
   clock_gettime (CLOCK_REALTIME, &now);
   gmtime_r (&now.tv_sec, &tm);
-  return snprintf (head, size, "%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ %s ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-                   tm.tm_min, tm.tm_sec, now.tv_nsec, stream);
+  return snprintf (head, size, "%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ %s ", tm.tm_year + 1900, tm.tm_mon + 1,
+                   tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, now.tv_nsec, stream);
 }
 
 void
@@ -138,9 +139,9 @@ log_write (Log *log, const char *stream, const char *data, size_t length)
   while (length > 0)
     {
       const char *end = memchr (data, '\n', length);
-      size_t n = end != NULL ? (size_t) (end - data) : length;
+      size_t n = end != NULL ? (size_t)(end - data) : length;
 
-      put (log, head, (size_t) head_length);
+      put (log, head, (size_t)head_length);
       put (log, end != NULL ? "F " : "P ", 2);
       put (log, data, n);
       put (log, "\n", 1);

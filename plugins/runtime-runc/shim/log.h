@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The log of a process's outputs: a file that is moved to "<path>.1" when it has grown large, so that both together are bounded. Its lines
- * are those of Kubernetes' container logs (kubelet CRI logging): time, "stdout" or "stderr", "F" for a whole line or "P" for a part of one,
- * and the text. */
+ * The log of a process's outputs: a file that is moved to "<path>.1" when it has grown large, so that both
+ * together are bounded. Its lines are those of Kubernetes' container logs (kubelet CRI logging): time,
+ * "stdout" or "stderr", "F" for a whole line or "P" for a part of one, and the text. */
 #pragma once
 
 #include <stddef.h>

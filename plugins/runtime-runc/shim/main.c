@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The shim's command line, as containerd calls it:
- *     gantry-shim-runc -namespace NS -id ID -address GRPC [-publish-binary P] [-bundle DIR] [-sockets DIR] start | delete
- * in the bundle; or with -v or -info alone. */
+ *     gantry-shim-runc -namespace NS -id ID -address GRPC [-publish-binary P] [-bundle DIR] [-sockets DIR]
+ * start | delete in the bundle; or with -v or -info alone. */
 #include "shim.h"
 
 #include <stdlib.h>
@@ -11,9 +11,13 @@
 static bool
 parse (int argc, char **argv, const char **command)
 {
-  static const struct { const char *name; const char **value; } valued[] = {
-    { "namespace", &shim_namespace }, { "id", &shim_id },         { "address", &shim_daemon_address }, { "publish-binary", NULL },
-    { "bundle", &shim_bundle },       { "sockets", &shim_sockets },
+  static const struct
+  {
+    const char *name;
+    const char **value;
+  } valued[] = {
+    { "namespace", &shim_namespace }, { "id", &shim_id },         { "address", &shim_daemon_address },
+    { "publish-binary", NULL },       { "bundle", &shim_bundle }, { "sockets", &shim_sockets },
   };
   size_t n_valued = sizeof valued / sizeof valued[0];
 
@@ -49,7 +53,8 @@ parse (int argc, char **argv, const char **command)
   return true;
 }
 
-/* What the service manager said to the daemon is not for us: runc and crun would wait for a container to say READY=1. */
+/* What the service manager said to the daemon is not for us: runc and crun would wait for a container to say
+ * READY=1. */
 static void
 forget_service_manager (void)
 {
@@ -78,7 +83,9 @@ main (int argc, char **argv)
     return shim_tell_info ();
   if (shim_id == NULL || command == NULL)
     {
-      fprintf (stderr, "usage: gantry-shim-runc -namespace NS -id ID [-address ADDRESS] [-bundle DIR] start|delete\n");
+      fprintf (
+          stderr,
+          "usage: gantry-shim-runc -namespace NS -id ID [-address ADDRESS] [-bundle DIR] start|delete\n");
       return 2;
     }
   if (strcmp (command, "start") == 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Root file systems whose files have mapped owners. An overlay can't be mapped as a whole, but its layers can be mapped mounts: the
- * directory that they have in common is mounted, mapped, in the bundle, until the overlay has them. */
+ * Root file systems whose files have mapped owners. An overlay can't be mapped as a whole, but its layers can
+ * be mapped mounts: the directory that they have in common is mounted, mapped, in the bundle, until the
+ * overlay has them. */
 #include "mounts.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define DETACH 2 /* MNT_DETACH */
+#define DETACH   2 /* MNT_DETACH */
 #define LOWERDIR "lowerdir="
 
 int umount2 (const char *, int);
@@ -43,7 +44,8 @@ common_length (const char *lowers)
   return common;
 }
 
-/* "lowerdir=" with @at in place of the first @common characters of each directory. Returns: (transfer full) (nullable). */
+/* "lowerdir=" with @at in place of the first @common characters of each directory. Returns: (transfer full)
+ * (nullable). */
 static char *
 moved_lowers (const char *lowers, size_t common, const char *at)
 {
@@ -58,7 +60,7 @@ moved_lowers (const char *lowers, size_t common, const char *at)
     {
       size_t length = strcspn (lowers, ":");
 
-      fprintf (stream, "%s%.*s", at, (int) (length - common), lowers + common);
+      fprintf (stream, "%s%.*s", at, (int)(length - common), lowers + common);
       lowers += length;
       if (*lowers == ':')
         fputc (*lowers++, stream);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The root file system: mounts given in Create are made at <bundle>/rootfs, by the new mount API, whose options have no page-sized
- * limit (a long lowerdir= of many layers). */
+ * The root file system: mounts given in Create are made at <bundle>/rootfs, by the new mount API, whose
+ * options have no page-sized limit (a long lowerdir= of many layers). */
 #include "mounts.h"
 
 #include <errno.h>
@@ -15,25 +15,40 @@
 #include <unistd.h>
 
 /* Not in every libc's headers. */
-#define DETACH 2 /* MNT_DETACH */
+#define DETACH   2 /* MNT_DETACH */
 #define NOFOLLOW 8 /* UMOUNT_NOFOLLOW */
 
 int mount (const char *, const char *, const char *, unsigned long, const void *);
 int umount2 (const char *, int);
 
 /* Options that are attributes of the mount rather than of the file system. */
-static const struct { const char *name; uint64_t set; uint64_t clear; } attributes[] = {
-  { "ro", MOUNT_ATTR_RDONLY, 0 },       { "rw", 0, MOUNT_ATTR_RDONLY },       { "nosuid", MOUNT_ATTR_NOSUID, 0 },
-  { "suid", 0, MOUNT_ATTR_NOSUID },     { "nodev", MOUNT_ATTR_NODEV, 0 },     { "dev", 0, MOUNT_ATTR_NODEV },
-  { "noexec", MOUNT_ATTR_NOEXEC, 0 },   { "exec", 0, MOUNT_ATTR_NOEXEC },     { "noatime", MOUNT_ATTR_NOATIME, 0 },
-  { "relatime", 0, 0 },                 { "bind", 0, 0 },                     { "rbind", 0, 0 },
+static const struct
+{
+  const char *name;
+  uint64_t set;
+  uint64_t clear;
+} attributes[] = {
+  { "ro", MOUNT_ATTR_RDONLY, 0 },
+  { "rw", 0, MOUNT_ATTR_RDONLY },
+  { "nosuid", MOUNT_ATTR_NOSUID, 0 },
+  { "suid", 0, MOUNT_ATTR_NOSUID },
+  { "nodev", MOUNT_ATTR_NODEV, 0 },
+  { "dev", 0, MOUNT_ATTR_NODEV },
+  { "noexec", MOUNT_ATTR_NOEXEC, 0 },
+  { "exec", 0, MOUNT_ATTR_NOEXEC },
+  { "noatime", MOUNT_ATTR_NOATIME, 0 },
+  { "relatime", 0, 0 },
+  { "bind", 0, 0 },
+  { "rbind", 0, 0 },
 };
 
 /* The mappings of ids are for whoever mounts, not for the file system. */
 static void
 add_option (Mount *mount, char *option)
 {
-  char **mapping = strncmp (option, "uidmap=", 7) == 0 ? &mount->uids : strncmp (option, "gidmap=", 7) == 0 ? &mount->gids : NULL;
+  char **mapping = strncmp (option, "uidmap=", 7) == 0   ? &mount->uids
+                   : strncmp (option, "gidmap=", 7) == 0 ? &mount->gids
+                                                         : NULL;
 
   if (mapping != NULL)
     {
@@ -112,7 +127,8 @@ clone_bind (const Mount *mount, uint64_t set)
 
   if (mount->userns > 0)
     return idmap_clone (mount->source, mount->userns, set);
-  fd = (int) syscall (SYS_open_tree, AT_FDCWD, mount->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+  fd = (int)syscall (SYS_open_tree, AT_FDCWD, mount->source,
+                     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
   if (fd >= 0 && set != 0 && syscall (SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0)
     {
       close (fd);
@@ -123,8 +139,8 @@ clone_bind (const Mount *mount, uint64_t set)
 
 #define MAX_FSCONFIG 256
 
-/* overlay's lowerdir may be longer than fsconfig's 256 bytes a value: then the layers are given one by one (kernel 6.5: "lowerdir+"),
- * or, on older kernels, in one page by mount (2). */
+/* overlay's lowerdir may be longer than fsconfig's 256 bytes a value: then the layers are given one by one
+ * (kernel 6.5: "lowerdir+"), or, on older kernels, in one page by mount (2). */
 static bool
 configure (int fs, const char *option)
 {
@@ -133,12 +149,12 @@ configure (int fs, const char *option)
 
   if (equals == NULL)
     return syscall (SYS_fsconfig, fs, FSCONFIG_SET_FLAG, option, NULL, 0) == 0;
-  if ((size_t) (equals - option) >= sizeof key)
+  if ((size_t)(equals - option) >= sizeof key)
     {
       errno = EINVAL;
       return false;
     }
-  memcpy (key, option, (size_t) (equals - option));
+  memcpy (key, option, (size_t)(equals - option));
   key[equals - option] = '\0';
   if (strcmp (key, "lowerdir") == 0 && strlen (equals + 1) >= MAX_FSCONFIG)
     {
@@ -156,7 +172,7 @@ configure (int fs, const char *option)
 static int
 make_filesystem (const Mount *mount, uint64_t set)
 {
-  int fs = (int) syscall (SYS_fsopen, mount->type, FSOPEN_CLOEXEC);
+  int fs = (int)syscall (SYS_fsopen, mount->type, FSOPEN_CLOEXEC);
   uint64_t ignored_set = 0, ignored_clear = 0;
   int fd = -1;
   bool ok = fs >= 0 && syscall (SYS_fsconfig, fs, FSCONFIG_SET_STRING, "source", mount->source, 0) == 0;
@@ -165,7 +181,7 @@ make_filesystem (const Mount *mount, uint64_t set)
     if (!find_attribute (mount->options[i], &ignored_set, &ignored_clear))
       ok = configure (fs, mount->options[i]);
   if (ok && syscall (SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
-    fd = (int) syscall (SYS_fsmount, fs, FSMOUNT_CLOEXEC, set);
+    fd = (int)syscall (SYS_fsmount, fs, FSMOUNT_CLOEXEC, set);
   if (fs >= 0)
     {
       int saved_errno = errno;
@@ -189,12 +205,12 @@ legacy_mount (const Mount *m, const char *target, uint64_t set)
       {
         int written = snprintf (data + n, sizeof data - n, "%s%s", n > 0 ? "," : "", m->options[i]);
 
-        if (written < 0 || (size_t) written >= sizeof data - n)
+        if (written < 0 || (size_t)written >= sizeof data - n)
           {
             errno = E2BIG;
             return false;
           }
-        n += (size_t) written;
+        n += (size_t)written;
       }
   return mount (m->source, target, m->type, (set & MOUNT_ATTR_RDONLY) != 0 ? 1 : 0, data) == 0;
 }
@@ -208,7 +224,7 @@ open_target (const char *root, const char *target)
 
   if (root_fd < 0 || target == NULL || target[0] == '\0')
     return root_fd;
-  fd = (int) syscall (SYS_openat2, root_fd, target, &how, sizeof how);
+  fd = (int)syscall (SYS_openat2, root_fd, target, &how, sizeof how);
   saved_errno = errno;
   close (root_fd);
   errno = saved_errno;
@@ -243,7 +259,8 @@ do_mount (Mount *mount, const Container *container, const char *root, Error *err
   bool ok = target >= 0 && mapping_begin (mount, container->bundle) && attach (mount, target);
 
   if (!ok)
-    fail_errno (error, "mounting %s of %s at %s%s", mount->type, mount->source, root, mount->target != NULL ? mount->target : "");
+    fail_errno (error, "mounting %s of %s at %s%s", mount->type, mount->source, root,
+                mount->target != NULL ? mount->target : "");
   mapping_end (mount, container->bundle);
   if (target >= 0)
     close (target);
@@ -261,7 +278,8 @@ rootfs_mount (Container *container, const PbField *mounts, size_t n_mounts, Erro
   for (size_t i = 0; i < n_mounts; i++)
     {
       Mount mount = { 0 };
-      bool ok = read_mount (&mounts[i], &mount) || fail (error, CODE_INVALID_ARGUMENT, "a mount is malformed");
+      bool ok
+          = read_mount (&mounts[i], &mount) || fail (error, CODE_INVALID_ARGUMENT, "a mount is malformed");
 
       ok = ok && do_mount (&mount, container, target, error);
       clear_mount (&mount);

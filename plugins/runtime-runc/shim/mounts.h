@@ -9,7 +9,8 @@
 
 #define MAX_OPTIONS 128
 
-typedef struct {
+typedef struct
+{
   char *type;
   char *source;
   char *target;
@@ -22,9 +23,9 @@ typedef struct {
 } Mount;
 
 /* mapping.c */
-/** Makes what a mount with mapped owners needs: of an overlay its lower directories, mapped, somewhere in @bundle; everything else only
- * the user namespace. What is written to an overlay goes to its upper directory as it is: that has mapped owners by itself.
- * Returns: false with errno. */
+/** Makes what a mount with mapped owners needs: of an overlay its lower directories, mapped, somewhere in
+ * @bundle; everything else only the user namespace. What is written to an overlay goes to its upper directory
+ * as it is: that has mapped owners by itself. Returns: false with errno. */
 bool mapping_begin (Mount *mount, const char *bundle);
 /** Takes away what mapping_begin () made and an overlay that stands has no need of. Keeps errno. */
 void mapping_end (Mount *mount, const char *bundle);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Watches a container's cgroup for processes killed for want of memory: by an eventfd in version 1 (memory.oom_control), by a watch of
- * memory.events in version 2. The watch ends with the container. */
+ * Watches a container's cgroup for processes killed for want of memory: by an eventfd in version 1
+ * (memory.oom_control), by a watch of memory.events in version 2. The watch ends with the container. */
 #include "shim.h"
 
 #include <fcntl.h>
@@ -14,7 +14,8 @@
 
 #define MAX_PATH 4096
 
-struct Oom {
+struct Oom
+{
   Watch watch;
   uint64_t kills; /* version 2: told so far */
   char path[];    /* of memory.oom_control or memory.events */
@@ -56,7 +57,7 @@ oom_check (Container *container)
 static void
 on_oom (Watch *watch, uint32_t events)
 {
-  (void) events;
+  (void)events;
   oom_check (watch->data);
 }
 

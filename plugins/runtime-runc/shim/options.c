@@ -7,9 +7,9 @@
 #include <string.h>
 
 /* In the bundle: the program, its --root and whether it uses systemd, a line each. */
-#define SAVED_NAME "runtime"
+#define SAVED_NAME   "runtime"
 #define DEFAULT_ROOT "/run/containerd/runc"
-#define MAX_SAVED 8192
+#define MAX_SAVED    8192
 
 static void
 take_text (Options *options, const PbField *field)
@@ -53,9 +53,9 @@ take_number (Options *options, const PbField *field)
   else if (field->number == 2)
     options->no_new_keyring = field->value != 0;
   else if (field->number == 4)
-    options->io_uid = (uint32_t) field->value;
+    options->io_uid = (uint32_t)field->value;
   else if (field->number == 5)
-    options->io_gid = (uint32_t) field->value;
+    options->io_gid = (uint32_t)field->value;
   else if (field->number == 9)
     options->systemd_cgroup = field->value != 0;
 }
@@ -93,13 +93,15 @@ options_complete (Options *options)
 bool
 options_check (const Options *options, Error *error)
 {
-  const char *const paths[] = { options->root, options->criu, options->criu_image_path, options->criu_work_path };
+  const char *const paths[]
+      = { options->root, options->criu, options->criu_image_path, options->criu_work_path };
 
   if (options->runtime[0] == '-' || strchr (options->runtime, '\n') != NULL)
     return fail (error, CODE_INVALID_ARGUMENT, "\"%.200s\" is not an OCI runtime", options->runtime);
   for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
     if (paths[i] != NULL && (paths[i][0] != '/' || strchr (paths[i], '\n') != NULL))
-      return fail (error, CODE_INVALID_ARGUMENT, "the runtime option \"%.200s\" is not an absolute path", paths[i]);
+      return fail (error, CODE_INVALID_ARGUMENT, "the runtime option \"%.200s\" is not an absolute path",
+                   paths[i]);
   return true;
 }
 
@@ -119,10 +121,11 @@ bool
 options_save (const Options *options, const char *bundle)
 {
   char path[4096], text[MAX_SAVED];
-  int n = snprintf (text, sizeof text, "%s\n%s\n%d\n", options->runtime, options->root, options->systemd_cgroup);
+  int n = snprintf (text, sizeof text, "%s\n%s\n%d\n", options->runtime, options->root,
+                    options->systemd_cgroup);
 
   snprintf (path, sizeof path, "%s/%s", bundle, SAVED_NAME);
-  return n < (int) sizeof text && write_file (path, text, (size_t) n);
+  return n < (int)sizeof text && write_file (path, text, (size_t)n);
 }
 
 void

@@ -78,8 +78,8 @@ container_free (Container *container)
   free (container);
 }
 
-/* Writes "<status> <time>" so that a daemon that was away, or a shim that dies now, loses nothing. The bundle is on a tmpfs or as
- * transient as one: a rename is enough. */
+/* Writes "<status> <time>" so that a daemon that was away, or a shim that dies now, loses nothing. The bundle
+ * is on a tmpfs or as transient as one: a rename is enough. */
 static void
 write_record (const Process *process)
 {
@@ -88,11 +88,11 @@ write_record (const Process *process)
 
   snprintf (path, sizeof path, "%s/exit.%s", process->container->bundle, process->exec_id);
   snprintf (temporary, sizeof temporary, "%s.new", path);
-  n = snprintf (text, sizeof text, "%u %lld\n", process->status, (long long) process->exited_ns);
+  n = snprintf (text, sizeof text, "%u %lld\n", process->status, (long long)process->exited_ns);
   fd = open (temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0)
     return;
-  if (write (fd, text, (size_t) n) == n)
+  if (write (fd, text, (size_t)n) == n)
     rename (temporary, path);
   close (fd);
 }
@@ -112,8 +112,8 @@ process_exited (Process *process, int wait_status)
 {
   process->exited = true;
   process->exited_ns = now_ns ();
-  process->status = WIFSIGNALED (wait_status) ? 128u + (unsigned) WTERMSIG (wait_status)
-                                              : (unsigned) WEXITSTATUS (wait_status);
+  process->status = WIFSIGNALED (wait_status) ? 128u + (unsigned)WTERMSIG (wait_status)
+                                              : (unsigned)WEXITSTATUS (wait_status);
   write_record (process);
   if (process->exec_id[0] == '\0')
     {

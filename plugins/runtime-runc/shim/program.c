@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Whether a process's program is there, asked before the OCI runtime is: it has the process's stderr for its own, so what it finds wrong
- * would stand there beside the one error that the caller gets. Whenever the answer is not certain, the OCI runtime is left to give it. */
+ * Whether a process's program is there, asked before the OCI runtime is: it has the process's stderr for its
+ * own, so what it finds wrong would stand there beside the one error that the caller gets. Whenever the
+ * answer is not certain, the OCI runtime is left to give it. */
 #include "shim.h"
 
 #include <errno.h>
@@ -15,9 +16,16 @@
 
 #define MAX_PROGRAM 4096
 
-typedef enum { FOUND, ABSENT, NOT_EXECUTABLE, UNCERTAIN } Verdict;
+typedef enum
+{
+  FOUND,
+  ABSENT,
+  NOT_EXECUTABLE,
+  UNCERTAIN
+} Verdict;
 
-/* A bind from the host may bring programs with it, wherever symbolic links lead to it; a plain file that nobody may execute does not. */
+/* A bind from the host may bring programs with it, wherever symbolic links lead to it; a plain file that
+ * nobody may execute does not. */
 static bool
 may_hold_programs (Json mount)
 {
@@ -39,7 +47,7 @@ static Verdict
 look_at (int root_fd, const char *path)
 {
   struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
-  int fd = (int) syscall (SYS_openat2, root_fd, path, &how, sizeof how);
+  int fd = (int)syscall (SYS_openat2, root_fd, path, &how, sizeof how);
   struct stat st;
   bool ok;
 
@@ -86,7 +94,8 @@ search (int root_fd, char *path, const char *name)
       Verdict verdict;
 
       /* A relative directory depends on more than we look at. */
-      if (directory[0] != '/' || snprintf (candidate, sizeof candidate, "%s/%s", directory, name) >= (int) sizeof candidate)
+      if (directory[0] != '/'
+          || snprintf (candidate, sizeof candidate, "%s/%s", directory, name) >= (int)sizeof candidate)
         return UNCERTAIN;
       verdict = look_at (root_fd, candidate);
       if (verdict == FOUND || verdict == UNCERTAIN)
@@ -114,7 +123,7 @@ judge (int root_fd, Json process, const char *name)
   cwd = json_member_string (process, "cwd");
   n = snprintf (candidate, sizeof candidate, "%s/%s", cwd != NULL ? cwd : "", name);
   free (cwd);
-  return n < (int) sizeof candidate ? look_at (root_fd, candidate) : UNCERTAIN;
+  return n < (int)sizeof candidate ? look_at (root_fd, candidate) : UNCERTAIN;
 }
 
 /* The words are those that containerd has from runc: clients look for them. */
@@ -125,7 +134,8 @@ refuse (Verdict verdict, const char *name, const char *prefix, Error *error)
   bool path = strchr (name, '/') != NULL;
 
   if (verdict == NOT_EXECUTABLE)
-    return fail (error, runc_code (CODE_PERMISSION_DENIED), format, prefix, name, "", "", "permission denied");
+    return fail (error, runc_code (CODE_PERMISSION_DENIED), format, prefix, name, "", "",
+                 "permission denied");
   return fail (error, runc_code (CODE_NOT_FOUND), format, prefix, name, path ? "stat " : "", path ? name : "",
                path ? ": no such file or directory" : "executable file not found in $PATH");
 }
@@ -148,7 +158,8 @@ program_check_init (const Container *container, Json spec, Error *error)
   Json root, process, mounts, mount;
   char *path = json_member (spec, "root", &root) ? json_member_string (root, "path") : NULL;
   int bundle_fd = open (container->bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  int root_fd = path != NULL && bundle_fd >= 0 ? openat (bundle_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+  int root_fd
+      = path != NULL && bundle_fd >= 0 ? openat (bundle_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
   bool certain = root_fd >= 0 && json_member (spec, "process", &process), ok = true;
 
   if (certain && json_member (spec, "mounts", &mounts))
@@ -174,7 +185,7 @@ program_check_exec (Process *process, Error *error)
   int root_fd;
   bool ok = true;
 
-  snprintf (path, sizeof path, "/proc/%d/root", (int) container->init.pid);
+  snprintf (path, sizeof path, "/proc/%d/root", (int)container->init.pid);
   root_fd = open (path, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (root_fd < 0)
     return true;

@@ -11,10 +11,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BUFFER 16384
+#define BUFFER    16384
 #define MAX_SINKS 8
 
-typedef struct {
+typedef struct
+{
   Watch watch;
   Pump *pump;
   size_t offset; /* into the buffer: what it has taken */
@@ -22,7 +23,8 @@ typedef struct {
   bool waiting; /* for EPOLLOUT */
 } Sink;
 
-struct Pump {
+struct Pump
+{
   Watch source;
   Pump **owner;
   bool reading;
@@ -83,7 +85,7 @@ sink_flush (Sink *sink)
       ssize_t n = write (sink->watch.fd, pump->buffer + sink->offset, pump->length - sink->offset);
 
       if (n > 0)
-        sink->offset += (size_t) n;
+        sink->offset += (size_t)n;
       else if (n < 0 && errno == EAGAIN)
         {
           /* A file can't be watched, and never blocks either. */
@@ -135,7 +137,7 @@ on_source (Watch *watch, uint32_t events)
   Pump *pump = watch->data;
   ssize_t n = read (watch->fd, pump->buffer, sizeof pump->buffer);
 
-  (void) events;
+  (void)events;
   if (n < 0 && (errno == EAGAIN || errno == EINTR))
     return;
   /* A console gives EIO when its last user is gone. */
@@ -144,7 +146,7 @@ on_source (Watch *watch, uint32_t events)
       pump_free (pump);
       return;
     }
-  pump->length = (size_t) n;
+  pump->length = (size_t)n;
   for (int i = 0; i < MAX_SINKS; i++)
     pump->sinks[i].offset = 0;
   if (pump->log != NULL)
@@ -158,7 +160,7 @@ on_sink (Watch *watch, uint32_t events)
   Sink *sink = watch->data;
   Pump *pump = sink->pump;
 
-  (void) events;
+  (void)events;
   if (flush_all (pump))
     set_reading (pump, true);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A pump copies one fd to several: it reads when all have taken what it read before, so the slowest sets the pace and the memory is one
- * buffer. With no sink it reads and drops. It ends by itself when its source does. */
+ * A pump copies one fd to several: it reads when all have taken what it read before, so the slowest sets the
+ * pace and the memory is one buffer. With no sink it reads and drops. It ends by itself when its source does.
+ */
 #pragma once
 
 #include "log.h"
@@ -10,7 +11,8 @@
 
 typedef struct Pump Pump;
 
-/** Makes one; takes over @source. @owner: (nullable): set to NULL when the pump ends. Returns: NULL if it can't. */
+/** Makes one; takes over @source. @owner: (nullable): set to NULL when the pump ends. Returns: NULL if it
+ * can't. */
 Pump *pump_new (int source, Pump **owner);
 /** Adds a sink; takes over @fd. Returns: false if there are too many. */
 bool pump_add_sink (Pump *pump, int fd);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What "runc delete" does for a container that has ended, without the time of another program: its state.json names the container's
- * cgroups, which go, and then the directory of its state. Whatever is out of the ordinary is left to runc, which finishes what was begun
- * here: the state goes last. */
+ * What "runc delete" does for a container that has ended, without the time of another program: its state.json
+ * names the container's cgroups, which go, and then the directory of its state. Whatever is out of the
+ * ordinary is left to runc, which finishes what was begun here: the state goes last. */
 #include "shim.h"
 
 #include <errno.h>
@@ -12,9 +12,10 @@
 #include <unistd.h>
 
 #define MAX_STATE (16 * 1024 * 1024)
-#define CGROUPS "/sys/fs/cgroup/"
+#define CGROUPS   "/sys/fs/cgroup/"
 
-/* An empty cgroup goes; one with processes or cgroups in it is left to runc, and so is a path that is none of a cgroup. */
+/* An empty cgroup goes; one with processes or cgroups in it is left to runc, and so is a path that is none of
+ * a cgroup. */
 static bool
 remove_cgroup (Json value)
 {
@@ -47,9 +48,10 @@ state_remove (const Container *container)
   Json state;
   bool ok;
 
-  /* runc's own way is needed for hooks, for processes that outlive init, for units of systemd, and for what was never started. */
-  if (!container->init.started || container->stop_hooks || container->shares_pids || container->options.systemd_cgroup
-      || strcmp (basename (container->options.runtime), "runc") != 0)
+  /* runc's own way is needed for hooks, for processes that outlive init, for units of systemd, and for what
+   * was never started. */
+  if (!container->init.started || container->stop_hooks || container->shares_pids
+      || container->options.systemd_cgroup || strcmp (basename (container->options.runtime), "runc") != 0)
     return false;
   snprintf (directory, sizeof directory, "%s/%s", container->options.root, container->id);
   snprintf (path, sizeof path, "%s/state.json", directory);

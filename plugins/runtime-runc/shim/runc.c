@@ -13,11 +13,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MAX_ARGS 32
-#define MAX_ARGV (MAX_ARGS + 12)
+#define MAX_ARGS     32
+#define MAX_ARGV     (MAX_ARGS + 12)
 #define MAX_LOG_PATH 4096
-#define MAX_OUTPUT (1024 * 1024)
-#define MAX_LOG (64 * 1024)
+#define MAX_OUTPUT   (1024 * 1024)
+#define MAX_LOG      (64 * 1024)
 
 /* Takes the JSON string that starts at @at (behind its quote) into @out. */
 static void
@@ -66,7 +66,8 @@ take_log (const char *path, Error *error, const char *verb, int status)
   if (message[0] == '\0' && log != NULL && log[0] != '\0' && log[0] != '{')
     snprintf (message, sizeof message, "%.900s", log);
   free (log);
-  if (strstr (message, "executable file not found") != NULL || strstr (message, "no such file or directory") != NULL)
+  if (strstr (message, "executable file not found") != NULL
+      || strstr (message, "no such file or directory") != NULL)
     code = runc_code (CODE_NOT_FOUND);
   else if (strstr (message, "permission denied") != NULL)
     code = runc_code (CODE_PERMISSION_DENIED);
@@ -83,7 +84,9 @@ child_exec (const char *const *argv, const int *fds, int output, bool both)
   int streams[3];
 
   for (int i = 0; i < 3; i++)
-    streams[i] = fds != NULL && fds[i] >= 0 ? fds[i] : (i == 1 || (i == 2 && both)) && output >= 0 ? output : null;
+    streams[i] = fds != NULL && fds[i] >= 0                    ? fds[i]
+                 : (i == 1 || (i == 2 && both)) && output >= 0 ? output
+                                                               : null;
   /* Lifted above 2 first, so that no dup2 () overwrites one that is still needed. */
   for (int i = 0; i < 3; i++)
     streams[i] = fcntl (streams[i], F_DUPFD_CLOEXEC, 10);
@@ -93,7 +96,7 @@ child_exec (const char *const *argv, const int *fds, int output, bool both)
   sigemptyset (&none);
   sigprocmask (SIG_SETMASK, &none, NULL);
   signal (SIGPIPE, SIG_DFL);
-  execvp (argv[0], (char *const *) argv);
+  execvp (argv[0], (char *const *)argv);
   _exit (errno == ENOENT ? 127 : 126);
 }
 
@@ -108,7 +111,7 @@ read_output (int fd, PbBuffer *output)
       if (n < 0 && errno != EINTR)
         break;
       if (n > 0 && output->length < MAX_OUTPUT)
-        pb_append (output, chunk, (size_t) n);
+        pb_append (output, chunk, (size_t)n);
     }
 }
 
@@ -140,9 +143,11 @@ spawn_and_wait (const char *const *argv, const int *fds, PbBuffer *output, bool 
   return status;
 }
 
-/* The whole command line, with a log of the given name in the bundle. @argv: MAX_ARGV; @log: MAX_LOG_PATH bytes. */
+/* The whole command line, with a log of the given name in the bundle. @argv: MAX_ARGV; @log: MAX_LOG_PATH
+ * bytes. */
 static void
-make_argv (const Container *container, const char *const *args, const char *log_name, const char **argv, char *log)
+make_argv (const Container *container, const char *const *args, const char *log_name, const char **argv,
+           char *log)
 {
   size_t n = 0;
 
@@ -210,7 +215,7 @@ read_pid (const char *path, pid_t *ret_pid, Error *error)
   unlink (path);
   if (pid <= 0)
     return fail (error, CODE_INTERNAL, "the OCI runtime wrote no pid into %s", path);
-  *ret_pid = (pid_t) pid;
+  *ret_pid = (pid_t)pid;
   return true;
 }
 
@@ -313,11 +318,13 @@ init_lives (const Container *container)
 {
   siginfo_t info = { 0 };
 
-  return waitid (P_PID, (id_t) container->init.pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
+  return waitid (P_PID, (id_t)container->init.pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0
+         && info.si_pid == 0;
 }
 
-/* What "runc start" does, without the time of another program: init waits until somebody opens <root>/<id>/exec.fifo for reading, writes a
- * byte and goes on; the FIFO is then removed. Returns: false if it is not there or was not taken: then runc itself is asked. */
+/* What "runc start" does, without the time of another program: init waits until somebody opens
+ * <root>/<id>/exec.fifo for reading, writes a byte and goes on; the FIFO is then removed. Returns: false if
+ * it is not there or was not taken: then runc itself is asked. */
 static bool
 release_init (const Container *container)
 {
@@ -351,7 +358,8 @@ runc_start (Container *container, Error *error)
   return release_init (container) || runc_run (container, args, NULL, NULL, error);
 }
 
-/* The exec's process object, with the size of its console if one was told before it has one (runtime-spec, config.md, "consoleSize"). */
+/* The exec's process object, with the size of its console if one was told before it has one (runtime-spec,
+ * config.md, "consoleSize"). */
 static bool
 write_process (const Process *process, const char *path)
 {
@@ -363,7 +371,7 @@ write_process (const Process *process, const char *path)
       || json_member (spec, "consoleSize", &unused))
     return write_file (path, process->spec, process->spec_length);
   ok = asprintf (&text, "{\"consoleSize\":{\"height\":%u,\"width\":%u},%.*s", process->rows, process->columns,
-                 (int) (spec.end - spec.at - 1), spec.at + 1)
+                 (int)(spec.end - spec.at - 1), spec.at + 1)
        >= 0;
   ok = ok && write_file (path, text, strlen (text));
   free (text);
@@ -427,23 +435,26 @@ bool
 runc_kill (Container *container, int signal, bool all, Error *error)
 {
   char number[16];
-  const char *args[] = { "kill", all ? "--all" : container->id, all ? container->id : number, all ? number : NULL, NULL };
+  const char *args[]
+      = { "kill", all ? "--all" : container->id, all ? container->id : number, all ? number : NULL, NULL };
 
   snprintf (number, sizeof number, "%d", signal);
   return runc_run (container, args, NULL, NULL, error);
 }
 
-/* A line of criu's log that tells an error: "(00.01) Error (file.c:12): …". The first is what went wrong, the last what it could not do. */
+/* A line of criu's log that tells an error: "(00.01) Error (file.c:12): …". The first is what went wrong, the
+ * last what it could not do. */
 static bool
 criu_error (const char *text, bool first, char *message, size_t size)
 {
   const char *found = NULL;
 
-  for (const char *at = text; at != NULL && (at = strstr (at, "Error (")) != NULL && (found == NULL || !first); at++)
+  for (const char *at = text;
+       at != NULL && (at = strstr (at, "Error (")) != NULL && (found == NULL || !first); at++)
     found = at;
   if (found == NULL)
     return false;
-  snprintf (message, size, "%.*s", (int) strcspn (found, "\n"), found);
+  snprintf (message, size, "%.*s", (int)strcspn (found, "\n"), found);
   return true;
 }
 
@@ -461,7 +472,7 @@ runc_explain_criu (Container *container, const char *work_path, Error *error)
     fail (error, CODE_UNIMPLEMENTED, "criu, which makes and restores checkpoints, is not installed");
   else if (status != 0)
     {
-      if (output.failed || !criu_error ((const char *) output.data, false, message, sizeof message))
+      if (output.failed || !criu_error ((const char *)output.data, false, message, sizeof message))
         snprintf (message, sizeof message, "criu check failed with status %d", status);
       fail (error, CODE_UNIMPLEMENTED, "criu cannot run on this machine: %s", message);
     }

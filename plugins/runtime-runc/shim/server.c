@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The ttrpc server: connections, frames, answers, and the streams that get events. A peer that breaks the protocol is dropped. */
+ * The ttrpc server: connections, frames, answers, and the streams that get events. A peer that breaks the
+ * protocol is dropped. */
 #include "shim.h"
 
 #include <errno.h>
@@ -12,11 +13,12 @@
 #include <unistd.h>
 
 #define MAX_CONNECTIONS 64
-#define MAX_BACKLOG (8 * 1024 * 1024)
-#define CHUNK 16384
+#define MAX_BACKLOG     (8 * 1024 * 1024)
+#define CHUNK           16384
 
 typedef struct Connection Connection;
-struct Connection {
+struct Connection
+{
   Connection *next;
   Watch watch;
   PbBuffer in;
@@ -81,7 +83,7 @@ connection_flush (Connection *connection)
           connection->broken = true;
           return;
         }
-      connection->sent += (size_t) n;
+      connection->sent += (size_t)n;
     }
   pb_clear (&connection->out);
   connection->sent = 0;
@@ -91,7 +93,7 @@ connection_flush (Connection *connection)
 void
 server_put_frame (PbBuffer *out, uint32_t stream, uint8_t type, const PbBuffer *payload)
 {
-  TtrpcHeader header = { (uint32_t) payload->length, stream, type, 0 };
+  TtrpcHeader header = { (uint32_t)payload->length, stream, type, 0 };
   uint8_t bytes[TTRPC_HEADER];
 
   ttrpc_header_write (&header, bytes);
@@ -123,7 +125,7 @@ send_response (Connection *connection, uint32_t stream, const PbBuffer *reply, c
     {
       size_t status = pb_begin (&response, 1);
 
-      pb_put_varint (&response, 1, (uint64_t) error->code);
+      pb_put_varint (&response, 1, (uint64_t)error->code);
       pb_put_string (&response, 2, error->message);
       pb_end (&response, status);
     }
@@ -217,7 +219,8 @@ handle_frames (Connection *connection)
 static void
 take_fds (Connection *connection, struct msghdr *message)
 {
-  for (struct cmsghdr *header = CMSG_FIRSTHDR (message); header != NULL; header = CMSG_NXTHDR (message, header))
+  for (struct cmsghdr *header = CMSG_FIRSTHDR (message); header != NULL;
+       header = CMSG_NXTHDR (message, header))
     {
       size_t n = (header->cmsg_len - CMSG_LEN (0)) / sizeof (int);
 
@@ -240,13 +243,15 @@ take_fds (Connection *connection, struct msghdr *message)
 static void
 on_readable (Connection *connection)
 {
-  union {
+  union
+  {
     char space[CMSG_SPACE (sizeof (int) * MAX_FDS)];
     struct cmsghdr align;
   } control;
   uint8_t chunk[CHUNK];
   struct iovec iov = { chunk, sizeof chunk };
-  struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+  struct msghdr message
+      = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
   ssize_t n = recvmsg (connection->watch.fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
   if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -257,7 +262,7 @@ on_readable (Connection *connection)
       return;
     }
   take_fds (connection, &message);
-  pb_append (&connection->in, chunk, (size_t) n);
+  pb_append (&connection->in, chunk, (size_t)n);
   if (connection->in.failed)
     connection->broken = true;
   else
@@ -283,7 +288,7 @@ on_listener (Watch *watch, uint32_t events)
   int fd = accept4 (watch->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
   Connection *connection;
 
-  (void) events;
+  (void)events;
   if (fd < 0)
     return;
   connection = n_connections < MAX_CONNECTIONS ? calloc (1, sizeof *connection) : NULL;

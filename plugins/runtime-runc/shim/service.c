@@ -101,7 +101,7 @@ put_state (PbBuffer *reply, const Process *process)
 {
   pb_put_string (reply, 1, process->container->id);
   pb_put_string (reply, 2, process->container->bundle);
-  pb_put_varint (reply, 3, (uint64_t) process->pid);
+  pb_put_varint (reply, 3, (uint64_t)process->pid);
   pb_put_varint (reply, 4, status_of (process));
   for (unsigned i = 0; i < 3; i++)
     pb_put_string (reply, 5 + i, process->stdio.uri[i]);
@@ -126,10 +126,10 @@ do_connect (Request *request, Arguments *arguments, Error *error)
 {
   Container *container = container_find (arguments->strings[1]);
 
-  (void) error;
-  pb_put_varint (&request->reply, 1, (uint64_t) getpid ());
+  (void)error;
+  pb_put_varint (&request->reply, 1, (uint64_t)getpid ());
   if (container != NULL)
-    pb_put_varint (&request->reply, 2, (uint64_t) container->init.pid);
+    pb_put_varint (&request->reply, 2, (uint64_t)container->init.pid);
   pb_put_string (&request->reply, 3, "gantry-shim-runc " GANTRY_VERSION);
   return true;
 }
@@ -137,27 +137,33 @@ do_connect (Request *request, Arguments *arguments, Error *error)
 static bool
 do_shutdown (Request *request, Arguments *arguments, Error *error)
 {
-  (void) request;
-  (void) arguments;
-  (void) error;
+  (void)request;
+  (void)arguments;
+  (void)error;
   /* As containerd's own shims have it: whoever still has a container here keeps the shim. */
   shim_shutdown |= containers == NULL;
   return true;
 }
 
-static const struct {
+static const struct
+{
   const char *name;
   Method *call;
 } task_methods[] = {
-  { "State", do_state },       { "Create", do_create },         { "Start", do_start },     { "Delete", do_delete },
-  { "Pids", do_pids },         { "Pause", do_pause },           { "Resume", do_pause },    { "Checkpoint", do_checkpoint },
-  { "Kill", do_kill },         { "Exec", do_exec },             { "ResizePty", do_resize }, { "CloseIO", do_close_io },
-  { "Update", do_update },     { "Wait", do_wait },             { "Connect", do_connect }, { "Shutdown", do_shutdown },
+  { "State", do_state },      { "Create", do_create },
+  { "Start", do_start },      { "Delete", do_delete },
+  { "Pids", do_pids },        { "Pause", do_pause },
+  { "Resume", do_pause },     { "Checkpoint", do_checkpoint },
+  { "Kill", do_kill },        { "Exec", do_exec },
+  { "ResizePty", do_resize }, { "CloseIO", do_close_io },
+  { "Update", do_update },    { "Wait", do_wait },
+  { "Connect", do_connect },  { "Shutdown", do_shutdown },
   { "Stats", do_stats },
 };
 
-/* gantry.shim.v1.Shim: what the daemon needs beyond containerd's service. Attach { id = 1, exec_id = 2 } connects the passed fds;
- * Watch answers with a list and then sends every event as a data frame of its stream; the list is State messages in field 1. */
+/* gantry.shim.v1.Shim: what the daemon needs beyond containerd's service. Attach { id = 1, exec_id = 2 }
+ * connects the passed fds; Watch answers with a list and then sends every event as a data frame of its
+ * stream; the list is State messages in field 1. */
 static bool
 do_attach (Request *request, Arguments *arguments, Error *error)
 {
@@ -185,8 +191,8 @@ put_listed (PbBuffer *reply, const Process *process)
 static bool
 do_watch (Request *request, Arguments *arguments, Error *error)
 {
-  (void) arguments;
-  (void) error;
+  (void)arguments;
+  (void)error;
   for (Container *container = containers; container != NULL; container = container->next)
     {
       put_listed (&request->reply, &container->init);
@@ -214,7 +220,8 @@ service_call (Request *request, const char *service, Error *error)
 
   if (!ok)
     ;
-  else if (strcmp (service, "containerd.task.v2.Task") == 0 || strcmp (service, "containerd.task.v3.Task") == 0)
+  else if (strcmp (service, "containerd.task.v2.Task") == 0
+           || strcmp (service, "containerd.task.v3.Task") == 0)
     ok = call_task (request, &arguments, error);
   else if (strcmp (service, "gantry.shim.v1.Shim") == 0 && strcmp (request->method, "Watch") == 0)
     ok = do_watch (request, &arguments, error);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What the methods share: their arguments and what they look up. Messages and field numbers: containerd api/runtime/task/v2/shim.proto (v3
- * has the same messages). */
+ * What the methods share: their arguments and what they look up. Messages and field numbers: containerd
+ * api/runtime/task/v2/shim.proto (v3 has the same messages). */
 #pragma once
 
 #include "shim.h"
@@ -10,7 +10,8 @@
 #define MAX_MOUNTS 64
 
 /** The fields that most requests have. Strings are malloc ()ed. */
-typedef struct {
+typedef struct
+{
   char *strings[MAX_FIELDS]; /* by field number */
   uint64_t numbers[MAX_FIELDS];
   PbField bytes[MAX_FIELDS]; /* the last of each number */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gantry-shim-runc: the parent of a container's processes. One thread, one epoll; everything that waits is a Watch. Calls of the OCI
- * runtime are waited for in place: they are short, and there is one container, or one pod, to serve.
+ * gantry-shim-runc: the parent of a container's processes. One thread, one epoll; everything that waits is a
+ * Watch. Calls of the OCI runtime are waited for in place: they are short, and there is one container, or one
+ * pod, to serve.
  */
 #pragma once
 
@@ -14,11 +15,12 @@
 #include "json.h"
 
 #define MAX_ERROR 1024
-#define MAX_FDS 8
-#define MAX_ID 128
+#define MAX_FDS   8
+#define MAX_ID    128
 
 /* google.rpc.Code */
-enum {
+enum
+{
   CODE_OK = 0,
   CODE_UNKNOWN = 2,
   CODE_INVALID_ARGUMENT = 3,
@@ -32,7 +34,8 @@ enum {
 };
 
 /** Why something failed; filled once. */
-typedef struct {
+typedef struct
+{
   int code;
   char message[MAX_ERROR];
 } Error;
@@ -52,7 +55,8 @@ void read_stdin (PbBuffer *buffer);
 /* loop.c */
 typedef struct Watch Watch;
 typedef void (*WatchFunc) (Watch *watch, uint32_t events);
-struct Watch {
+struct Watch
+{
   int fd;
   WatchFunc func;
   void *data;
@@ -71,14 +75,16 @@ typedef struct Stream Stream;
 typedef struct Oom Oom;
 
 /** Where the three streams go, as the request has it. */
-typedef struct {
+typedef struct
+{
   char *uri[3];
   bool terminal;
   int fds[MAX_FDS];
   int n_fds;
 } Stdio;
 
-struct Process {
+struct Process
+{
   Process *next;
   Container *container;
   char *exec_id; /* "" for init */
@@ -86,7 +92,7 @@ struct Process {
   size_t spec_length;
   Stdio stdio;
   Stream *streams[3];
-  int console; /* the pty master, or -1 */
+  int console;   /* the pty master, or -1 */
   uint16_t rows; /* of the console that an exec will have; 0: not told */
   uint16_t columns;
   pid_t pid;
@@ -95,12 +101,13 @@ struct Process {
   uint32_t status;
   int64_t exited_ns;
   struct Waiter *waiters;
-  pid_t logger; /* of binary://, or 0 */
+  pid_t logger;    /* of binary://, or 0 */
   struct Log *log; /* of stream:///path, or NULL */
 };
 
 /** containerd.runc.v1.Options, as far as they matter to one container. */
-typedef struct {
+typedef struct
+{
   char *runtime; /* the OCI runtime's program */
   char *root;    /* its --root */
   char *criu;
@@ -114,7 +121,8 @@ typedef struct {
   uint32_t io_gid;
 } Options;
 
-struct Container {
+struct Container
+{
   Container *next;
   char *id;
   char *bundle;
@@ -147,14 +155,17 @@ void container_free (Container *container);
 void process_reap (pid_t pid, int wait_status);
 
 /* runc.c */
-/** Runs "<runtime> --root … --log … <args>" and waits. @fds: three for its streams, or NULL: /dev/null. @output: (nullable): its stdout.
- * On failure @error has the last error of its log. */
+/** Runs "<runtime> --root … --log … <args>" and waits. @fds: three for its streams, or NULL: /dev/null.
+ * @output: (nullable): its stdout. On failure @error has the last error of its log. */
 bool runc_run (Container *container, const char *const *args, const int *fds, PbBuffer *output, Error *error);
-/** The code of what the OCI runtime finds wrong: our daemon wants it exact, containerd's clients know UNKNOWN. */
+/** The code of what the OCI runtime finds wrong: our daemon wants it exact, containerd's clients know
+ * UNKNOWN. */
 int runc_code (int code);
-/** Replaces @error, of a checkpoint or restore, by criu's own words; UNIMPLEMENTED if it can't run on this machine. */
+/** Replaces @error, of a checkpoint or restore, by criu's own words; UNIMPLEMENTED if it can't run on this
+ * machine. */
 void runc_explain_criu (Container *container, const char *work_path, Error *error);
-/** What the OCI runtime says that it can do (runtime-spec, features.md); nothing if it does not know the question. */
+/** What the OCI runtime says that it can do (runtime-spec, features.md); nothing if it does not know the
+ * question. */
 bool runc_features (const Options *options, PbBuffer *output, Error *error);
 bool runc_create (Container *container, Error *error);
 bool runc_restore (Container *container, Error *error);
@@ -167,7 +178,8 @@ void runc_deleted (Container *container, int wait_status);
 bool runc_kill (Container *container, int signal, bool all, Error *error);
 
 /* remove.c */
-/** Removes what runc has of a container that has ended. Returns: false if that is not all known here: then runc itself is asked. */
+/** Removes what runc has of a container that has ended. Returns: false if that is not all known here: then
+ * runc itself is asked. */
 bool state_remove (const Container *container);
 
 /* options.c */
@@ -183,8 +195,8 @@ void options_load (Options *options, const char *bundle);
 bool options_check (const Options *options, Error *error);
 
 /* program.c */
-/** Whether the container's first program is surely absent, or can't be executed. Returns: false, with an error in the OCI runtime's
- * words. */
+/** Whether the container's first program is surely absent, or can't be executed. Returns: false, with an
+ * error in the OCI runtime's words. */
 bool program_check_init (const Container *container, Json spec, Error *error);
 /** The same of an exec. */
 bool program_check_exec (Process *process, Error *error);
@@ -194,7 +206,8 @@ bool program_check_exec (Process *process, Error *error);
 bool cgroup_unified (void);
 /** Notes where @container's init is. */
 void cgroup_note (Container *container);
-/** The container's directory in the hierarchy of @controller (in version 2: the only one). Returns: false if it has none of its own. */
+/** The container's directory in the hierarchy of @controller (in version 2: the only one). Returns: false if
+ * it has none of its own. */
 bool cgroup_path (const Container *container, const char *controller, char *ret_path, size_t size);
 /** Moves this process into the cgroup @path, where it exists. */
 bool cgroup_join (const char *path, Error *error);
@@ -224,8 +237,8 @@ extern const char *shim_sockets;
 int shim_tell_info (void);
 
 /* stdio.c */
-/** Opens what @process's stdio names; @ret_fds: three fds to give to the process (or -1 each with a terminal), the caller's to
- * close by stdio_close (). */
+/** Opens what @process's stdio names; @ret_fds: three fds to give to the process (or -1 each with a
+ * terminal), the caller's to close by stdio_close (). */
 bool stdio_open (Process *process, int ret_fds[3], Error *error);
 void stdio_close (int fds[3]);
 /** Takes over the console that the OCI runtime made. */
@@ -252,7 +265,8 @@ void server_announce (const char *topic, const char *type, const PbBuffer *event
 /** Puts a ttrpc frame. */
 void server_put_frame (PbBuffer *out, uint32_t stream, uint8_t type, const PbBuffer *payload);
 /** A Wait that is answered when its process ends. */
-struct Waiter {
+struct Waiter
+{
   void *connection;
   uint32_t stream;
   struct Waiter *next;
@@ -273,7 +287,8 @@ void forward_retry (void);
 
 /* service.c */
 /** One request. */
-typedef struct {
+typedef struct
+{
   void *connection;
   uint32_t stream;
   const char *method;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The sub-commands: "start" leaves a server behind, or finds the one of the container's group; "delete" cleans up after a server that died. */
+ * The sub-commands: "start" leaves a server behind, or finds the one of the container's group; "delete"
+ * cleans up after a server that died. */
 #include "shim.h"
 
 #include "pump.h"
@@ -20,9 +21,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define IDLE_SECONDS 30
-#define DRAIN_SECONDS 5
-#define MAX_CONFIG (16 * 1024 * 1024)
+#define IDLE_SECONDS    30
+#define DRAIN_SECONDS   5
+#define MAX_CONFIG      (16 * 1024 * 1024)
 #define DEFAULT_SOCKETS "/run/containerd/s"
 
 const char *shim_namespace = "default";
@@ -31,7 +32,8 @@ const char *shim_daemon_address = "";
 const char *shim_bundle;
 const char *shim_sockets;
 
-/* Containers with the same value of one of these annotations share a shim: a pod. Returns: (transfer full), or NULL. */
+/* Containers with the same value of one of these annotations share a shim: a pod. Returns: (transfer full),
+ * or NULL. */
 static char *
 find_group (void)
 {
@@ -58,8 +60,8 @@ socket_name (const char *group, char *name, size_t size)
   for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
     for (const char *at = parts[i]; *at != '\0'; at++)
       for (int j = 0; j < 2; j++)
-        hash[j] = (hash[j] ^ ((uint8_t) *at + (unsigned) j)) * 0x100000001b3u;
-  snprintf (name, size, "%016llx%016llx", (unsigned long long) hash[0], (unsigned long long) hash[1]);
+        hash[j] = (hash[j] ^ ((uint8_t)*at + (unsigned)j)) * 0x100000001b3u;
+  snprintf (name, size, "%016llx%016llx", (unsigned long long)hash[0], (unsigned long long)hash[1]);
 }
 
 /* By the directory's fd: its path may be longer than sun_path. */
@@ -78,7 +80,7 @@ answers (int directory, const char *name)
   bool ok;
 
   make_address (&address, directory, name);
-  ok = fd >= 0 && connect (fd, (struct sockaddr *) &address, sizeof address) == 0;
+  ok = fd >= 0 && connect (fd, (struct sockaddr *)&address, sizeof address) == 0;
   if (fd >= 0)
     close (fd);
   return ok;
@@ -92,8 +94,9 @@ listen_at (int directory, const char *name)
 
   make_address (&address, directory, name);
   unlinkat (directory, name, 0);
-  if (fd >= 0 && (bind (fd, (struct sockaddr *) &address, sizeof address) < 0 || fchmodat (directory, name, 0600, 0) < 0
-                  || listen (fd, 64) < 0))
+  if (fd >= 0
+      && (bind (fd, (struct sockaddr *)&address, sizeof address) < 0
+          || fchmodat (directory, name, 0600, 0) < 0 || listen (fd, 64) < 0))
     {
       close (fd);
       return -1;
@@ -108,7 +111,7 @@ on_signal (Watch *watch, uint32_t events)
   int status;
   pid_t pid;
 
-  (void) events;
+  (void)events;
   while (read (watch->fd, &info, sizeof info) > 0)
     ;
   while ((pid = waitpid (-1, &status, WNOHANG)) > 0)
@@ -156,15 +159,17 @@ serve (int listener, int directory, const char *name)
 
       if (!idle)
         idle_since = now_ns ();
-      else if (now_ns () - idle_since > (int64_t) IDLE_SECONDS * 1000000000)
+      else if (now_ns () - idle_since > (int64_t)IDLE_SECONDS * 1000000000)
         break;
       wait_once (idle ? IDLE_SECONDS * 1000 : -1);
     }
   /* Before the last output is waited for, or a container could still be sent here. */
   server_stop_listening ();
   unlinkat (directory, name, 0);
-  /* What containers wrote last still reaches those who read, and what became of them the daemon; who does not read is not waited for. */
-  for (int64_t end = now_ns () + (int64_t) DRAIN_SECONDS * 1000000000; (pump_count () > 0 || forward_busy ()) && now_ns () < end;)
+  /* What containers wrote last still reaches those who read, and what became of them the daemon; who does not
+   * read is not waited for. */
+  for (int64_t end = now_ns () + (int64_t)DRAIN_SECONDS * 1000000000;
+       (pump_count () > 0 || forward_busy ()) && now_ns () < end;)
     wait_once (100);
   return 0;
 }
@@ -198,10 +203,10 @@ become_server (int listener, int directory, const char *name)
     dup2 (null, i);
   close (null);
   if (low > 3)
-    close_range (3, (unsigned) low - 1, 0);
+    close_range (3, (unsigned)low - 1, 0);
   if (high > low + 1)
-    close_range ((unsigned) low + 1, (unsigned) high - 1, 0);
-  close_range ((unsigned) high + 1, ~0u, 0);
+    close_range ((unsigned)low + 1, (unsigned)high - 1, 0);
+  close_range ((unsigned)high + 1, ~0u, 0);
   return serve (listener, directory, name);
 }
 
@@ -212,7 +217,8 @@ complain (const char *what)
   return 1;
 }
 
-/* Starts a server unless the group's answers. The lock keeps two members of a group from both starting one. */
+/* Starts a server unless the group's answers. The lock keeps two members of a group from both starting one.
+ */
 static int
 start_in (const char *path, int directory, const char *name)
 {
@@ -273,7 +279,8 @@ shim_start (void)
   return status;
 }
 
-/* Says how the container ended, as far as that is known: DeleteResponse { exit_status = 2, exited_at = 3 }. */
+/* Says how the container ended, as far as that is known: DeleteResponse { exit_status = 2, exited_at = 3 }.
+ */
 static int
 report_exit (void)
 {
@@ -295,7 +302,7 @@ report_exit (void)
 int
 shim_cleanup (void)
 {
-  Container container = { .id = (char *) shim_id };
+  Container container = { .id = (char *)shim_id };
   Error error = { 0 };
   char cwd[4096];
 
@@ -303,7 +310,7 @@ shim_cleanup (void)
     shim_bundle = getcwd (cwd, sizeof cwd);
   if (shim_bundle == NULL || chdir (shim_bundle) < 0)
     return complain ("the bundle");
-  container.bundle = (char *) shim_bundle;
+  container.bundle = (char *)shim_bundle;
   options_load (&container.options, shim_bundle);
   /* Without them the OCI runtime was never called. */
   if (container.options.runtime != NULL)

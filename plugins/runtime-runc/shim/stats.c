@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Resource use, read from the container's cgroups and told as containerd does: io.containerd.cgroups.v1.Metrics or .v2.Metrics
- * (github.com/containerd/cgroups, metrics.proto). The files: kernel Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst. */
+ * Resource use, read from the container's cgroups and told as containerd does:
+ * io.containerd.cgroups.v1.Metrics or .v2.Metrics (github.com/containerd/cgroups, metrics.proto). The files:
+ * kernel Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst. */
 #include "shim.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_FILE 65536
-#define MAX_PATH 4096
+#define MAX_FILE      65536
+#define MAX_PATH      4096
 #define NS_PER_SECOND 1000000000u
 
 static char *
@@ -55,7 +56,7 @@ put_values (PbBuffer *out, const char *text, const char *const *keys, size_t n_k
 {
   for (size_t i = 0; i < n_keys; i++)
     if (keys[i] != NULL)
-      pb_put_varint (out, (uint32_t) i + 1, find_value (text, keys[i]));
+      pb_put_varint (out, (uint32_t)i + 1, find_value (text, keys[i]));
 }
 
 #define PUT_VALUES(out, text, keys) put_values (out, text, keys, sizeof keys / sizeof keys[0])
@@ -93,7 +94,7 @@ static void
 put_cpu_v1 (PbBuffer *out, const Container *container)
 {
   static const char *const throttling[] = { "nr_periods", "nr_throttled", "throttled_time" };
-  uint64_t tick = NS_PER_SECOND / (uint64_t) sysconf (_SC_CLK_TCK);
+  uint64_t tick = NS_PER_SECOND / (uint64_t)sysconf (_SC_CLK_TCK);
   size_t cpu = pb_begin (out, 3), part;
   char directory[MAX_PATH], *text;
 
@@ -138,12 +139,38 @@ put_memory_entry (PbBuffer *out, uint32_t field, const char *directory, const ch
 static void
 put_memory_v1 (PbBuffer *out, const Container *container)
 {
-  static const char *const stat[]
-      = { "cache", "rss", "rss_huge", "mapped_file", "dirty", "writeback", "pgpgin", "pgpgout", "pgfault", "pgmajfault",
-          "inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable", "hierarchical_memory_limit",
-          "hierarchical_memsw_limit", "total_cache", "total_rss", "total_rss_huge", "total_mapped_file", "total_dirty",
-          "total_writeback", "total_pgpgin", "total_pgpgout", "total_pgfault", "total_pgmajfault", "total_inactive_anon",
-          "total_active_anon", "total_inactive_file", "total_active_file", "total_unevictable" };
+  static const char *const stat[] = { "cache",
+                                      "rss",
+                                      "rss_huge",
+                                      "mapped_file",
+                                      "dirty",
+                                      "writeback",
+                                      "pgpgin",
+                                      "pgpgout",
+                                      "pgfault",
+                                      "pgmajfault",
+                                      "inactive_anon",
+                                      "active_anon",
+                                      "inactive_file",
+                                      "active_file",
+                                      "unevictable",
+                                      "hierarchical_memory_limit",
+                                      "hierarchical_memsw_limit",
+                                      "total_cache",
+                                      "total_rss",
+                                      "total_rss_huge",
+                                      "total_mapped_file",
+                                      "total_dirty",
+                                      "total_writeback",
+                                      "total_pgpgin",
+                                      "total_pgpgout",
+                                      "total_pgfault",
+                                      "total_pgmajfault",
+                                      "total_inactive_anon",
+                                      "total_active_anon",
+                                      "total_inactive_file",
+                                      "total_active_file",
+                                      "total_unevictable" };
   static const char *const oom[] = { "oom_kill_disable", "under_oom", "oom_kill" };
   char directory[MAX_PATH], *text;
   size_t memory;
@@ -229,14 +256,39 @@ put_v1 (PbBuffer *out, const Container *container)
 static void
 put_memory_v2 (PbBuffer *out, const char *directory)
 {
-  static const char *const stat[]
-      = { "anon", "file", "kernel_stack", "slab", "sock", "shmem", "file_mapped", "file_dirty", "file_writeback", "anon_thp",
-          "inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable", "slab_reclaimable",
-          "slab_unreclaimable", "pgfault", "pgmajfault", "workingset_refault", "workingset_activate",
-          "workingset_nodereclaim", "pgrefill", "pgscan", "pgsteal", "pgactivate", "pgdeactivate", "pglazyfree",
-          "pglazyfreed", "thp_fault_alloc", "thp_collapse_alloc" };
-  static const char *const numbers[]
-      = { "memory.current", "memory.max", "memory.swap.current", "memory.swap.max", "memory.peak", "memory.swap.peak" };
+  static const char *const stat[] = { "anon",
+                                      "file",
+                                      "kernel_stack",
+                                      "slab",
+                                      "sock",
+                                      "shmem",
+                                      "file_mapped",
+                                      "file_dirty",
+                                      "file_writeback",
+                                      "anon_thp",
+                                      "inactive_anon",
+                                      "active_anon",
+                                      "inactive_file",
+                                      "active_file",
+                                      "unevictable",
+                                      "slab_reclaimable",
+                                      "slab_unreclaimable",
+                                      "pgfault",
+                                      "pgmajfault",
+                                      "workingset_refault",
+                                      "workingset_activate",
+                                      "workingset_nodereclaim",
+                                      "pgrefill",
+                                      "pgscan",
+                                      "pgsteal",
+                                      "pgactivate",
+                                      "pgdeactivate",
+                                      "pglazyfree",
+                                      "pglazyfreed",
+                                      "thp_fault_alloc",
+                                      "thp_collapse_alloc" };
+  static const char *const numbers[] = { "memory.current",  "memory.max",  "memory.swap.current",
+                                         "memory.swap.max", "memory.peak", "memory.swap.peak" };
   static const char *const events[] = { "low", "high", "max", "oom", "oom_kill" };
   char *text = read_control (directory, "memory.stat");
   size_t memory = pb_begin (out, 4);
@@ -312,7 +364,8 @@ stats_put (PbBuffer *reply, const Container *container, Error *error)
       && (unified || !cgroup_path (container, "pids", directory, sizeof directory)))
     return fail (error, CODE_FAILED_PRECONDITION, "container %s has no cgroup of its own", container->id);
   if (access (directory, F_OK) < 0)
-    return fail (error, CODE_FAILED_PRECONDITION, "container %s has ended: its cgroup is gone", container->id);
+    return fail (error, CODE_FAILED_PRECONDITION, "container %s has ended: its cgroup is gone",
+                 container->id);
   if (unified)
     stats_put_v2 (&metrics, directory);
   else

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Where a process's streams go (sdk/gantry/runtime.h, GantryStdio). Without a terminal a FIFO, a file or a passed fd is given to the
- * process itself and nothing is copied; "stream:" and terminals go through pumps. */
+ * Where a process's streams go (sdk/gantry/runtime.h, GantryStdio). Without a terminal a FIFO, a file or a
+ * passed fd is given to the process itself and nothing is copied; "stream:" and terminals go through pumps.
+ */
 #include "shim.h"
 
 #include "pump.h"
@@ -24,7 +25,8 @@
 /* How long a log program may take to be ready. containerd gives it as much. */
 #define LOGGER_TIMEOUT_MS 10000
 
-struct Stream {
+struct Stream
+{
   int hold;   /* keeps a FIFO open at our end, or the writing end of a kept stdin, or -1 */
   Pump *pump; /* of an output that is kept */
   Pump *inputs[MAX_INPUTS];
@@ -66,8 +68,8 @@ passed_fd (Process *process, const char *uri, Error *error)
 
   if (n < 0 || n >= process->stdio.n_fds)
     {
-      fail (error, CODE_INVALID_ARGUMENT, "stdio \"%s\" names none of the %d descriptors that were passed", uri,
-            process->stdio.n_fds);
+      fail (error, CODE_INVALID_ARGUMENT, "stdio \"%s\" names none of the %d descriptors that were passed",
+            uri, process->stdio.n_fds);
       return -1;
     }
   return fcntl (process->stdio.fds[n], F_DUPFD_CLOEXEC, 3);
@@ -79,8 +81,8 @@ fifo_path (const char *uri)
   return has_prefix (uri, "fifo://") ? uri + strlen ("fifo://") : uri;
 }
 
-/* Opens a FIFO (or, as containerd allows, a plain file for output) so that neither end waits for the other: our own end stays open until
- * the process ends (outputs) or CloseIO (stdin). */
+/* Opens a FIFO (or, as containerd allows, a plain file for output) so that neither end waits for the other:
+ * our own end stays open until the process ends (outputs) or CloseIO (stdin). */
 static int
 open_fifo (Process *process, int i, const char *path, Error *error)
 {
@@ -107,8 +109,8 @@ open_fifo (Process *process, int i, const char *path, Error *error)
   return open (again, (i == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
 }
 
-/* Has what @pump copies logged as the stream @name if its URI names a file. Both outputs share one log, so that it is moved away for both at
- * once. */
+/* Has what @pump copies logged as the stream @name if its URI names a file. Both outputs share one log, so
+ * that it is moved away for both at once. */
 static bool
 add_log (Process *process, Pump *pump, const char *name, const char *uri, Error *error)
 {
@@ -232,7 +234,7 @@ logger_exec (Process *process, const char *const *argv, int out, int err, int re
   /* The shim takes its signals from a descriptor; a program that waits for its children needs them. */
   sigemptyset (&none);
   sigprocmask (SIG_SETMASK, &none, NULL);
-  execv (argv[0], (char *const *) argv);
+  execv (argv[0], (char *const *)argv);
   _exit (127);
 }
 
@@ -247,11 +249,13 @@ wait_for_logger (int fd, const Process *process, Error *error)
     n = poll (&poll_fd, 1, LOGGER_TIMEOUT_MS);
   while (n < 0 && errno == EINTR);
   return n != 0
-         || fail (error, CODE_DEADLINE_EXCEEDED, "the log program %.200s did not say that it is ready within %d s",
-                  process->stdio.uri[1], LOGGER_TIMEOUT_MS / 1000);
+         || fail (error, CODE_DEADLINE_EXCEEDED,
+                  "the log program %.200s did not say that it is ready within %d s", process->stdio.uri[1],
+                  LOGGER_TIMEOUT_MS / 1000);
 }
 
-/* Starts containerd's kind of log program: it reads fds 3 and 4 and closes (or writes to) 5 when it is ready. */
+/* Starts containerd's kind of log program: it reads fds 3 and 4 and closes (or writes to) 5 when it is ready.
+ */
 static bool
 open_binary (Process *process, int fds[3], Error *error)
 {
@@ -287,14 +291,16 @@ open_binary (Process *process, int fds[3], Error *error)
   return ok;
 }
 
-/* Pipes belong to the user that the options name, so that the process may open them again as /dev/stdout. What the caller passed is its own. */
+/* Pipes belong to the user that the options name, so that the process may open them again as /dev/stdout.
+ * What the caller passed is its own. */
 static bool
 give_away (const Container *container, const char *uri, int fd, Error *error)
 {
   const Options *options = &container->options;
   struct stat st;
 
-  if ((options->io_uid == 0 && options->io_gid == 0) || has_prefix (uri, "fd:") || fstat (fd, &st) < 0 || !S_ISFIFO (st.st_mode))
+  if ((options->io_uid == 0 && options->io_gid == 0) || has_prefix (uri, "fd:") || fstat (fd, &st) < 0
+      || !S_ISFIFO (st.st_mode))
     return true;
   return fchown (fd, options->io_uid, options->io_gid) == 0
          || fail_errno (error, "giving %.200s to user %u", uri, options->io_uid);
@@ -335,12 +341,13 @@ console_listen (Container *container, char *ret_path, Error *error)
   static unsigned serial;
   int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-  (void) container;
-  /* sun_path is short and bundles may be deep, so consoles meet in /tmp, in a name that nobody can guess to be there first. */
-  snprintf (ret_path, sizeof address.sun_path, "/tmp/.gantry-console-%d-%u-%lx", (int) getpid (), serial++,
-            (unsigned long) now_ns ());
+  (void)container;
+  /* sun_path is short and bundles may be deep, so consoles meet in /tmp, in a name that nobody can guess to
+   * be there first. */
+  snprintf (ret_path, sizeof address.sun_path, "/tmp/.gantry-console-%d-%u-%lx", (int)getpid (), serial++,
+            (unsigned long)now_ns ());
   memcpy (address.sun_path, ret_path, strlen (ret_path) + 1);
-  if (fd < 0 || bind (fd, (struct sockaddr *) &address, sizeof address) < 0 || chmod (ret_path, 0600) < 0
+  if (fd < 0 || bind (fd, (struct sockaddr *)&address, sizeof address) < 0 || chmod (ret_path, 0600) < 0
       || listen (fd, 1) < 0)
     {
       fail_errno (error, "making the console socket %s", ret_path);
@@ -354,13 +361,15 @@ console_listen (Container *container, char *ret_path, Error *error)
 int
 console_receive (int listener, Error *error)
 {
-  union {
+  union
+  {
     char space[CMSG_SPACE (sizeof (int))];
     struct cmsghdr align;
   } control;
   char name[4096];
   struct iovec iov = { name, sizeof name };
-  struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+  struct msghdr message
+      = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
   struct cmsghdr *header;
   int master = -1;
   int fd;
@@ -466,7 +475,8 @@ stdio_attach (Process *process, int *fds, int n_fds, Error *error)
         continue;
       if (uri == NULL || !has_prefix (uri, "stream:"))
         return fail (error, CODE_FAILED_PRECONDITION,
-                     "the streams of this process are not kept: they are \"%.200s\"; start it detached to attach later",
+                     "the streams of this process are not kept: they are \"%.200s\"; start it detached to "
+                     "attach later",
                      uri != NULL && uri[0] != '\0' ? uri : "/dev/null");
       fd = fcntl (fd, F_DUPFD_CLOEXEC, 3);
       if (i > 0)
@@ -492,7 +502,7 @@ stdio_close_stdin (Process *process, Error *error)
   Stream *stream = process->streams[0];
   char end = 4; /* Ctrl-D */
 
-  (void) error;
+  (void)error;
   if (process->stdio.terminal && process->console >= 0 && stream == NULL)
     return write (process->console, &end, 1) >= 0 || true;
   if (stream == NULL)
@@ -518,7 +528,8 @@ stdio_finish (Process *process)
         pump_free (stream->inputs[j]);
       if (stream->hold >= 0)
         close (stream->hold);
-      /* What the process wrote last is still on its way: an output pump ends by itself at the end of its source. */
+      /* What the process wrote last is still on its way: an output pump ends by itself at the end of its
+       * source. */
       if (stream->pump != NULL)
         pump_disown (stream->pump);
       free (stream);

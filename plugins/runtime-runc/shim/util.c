@@ -32,12 +32,14 @@ fail_errno (Error *error, const char *format, ...)
   va_list args;
   int n;
 
-  error->code = saved_errno == ENOENT ? CODE_NOT_FOUND : saved_errno == EEXIST ? CODE_ALREADY_EXISTS : CODE_INTERNAL;
+  error->code = saved_errno == ENOENT   ? CODE_NOT_FOUND
+                : saved_errno == EEXIST ? CODE_ALREADY_EXISTS
+                                        : CODE_INTERNAL;
   va_start (args, format);
   n = vsnprintf (error->message, sizeof error->message, format, args);
   va_end (args);
-  if (n >= 0 && (size_t) n < sizeof error->message)
-    snprintf (error->message + n, sizeof error->message - (size_t) n, ": %s", strerror (saved_errno));
+  if (n >= 0 && (size_t)n < sizeof error->message)
+    snprintf (error->message + n, sizeof error->message - (size_t)n, ": %s", strerror (saved_errno));
   return false;
 }
 
@@ -47,7 +49,7 @@ now_ns (void)
   struct timespec now;
 
   clock_gettime (CLOCK_REALTIME, &now);
-  return (int64_t) now.tv_sec * 1000000000 + now.tv_nsec;
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 char *
@@ -62,7 +64,7 @@ read_file (const char *path, size_t limit, size_t *ret_length)
     return NULL;
   text = malloc (limit + 1);
   while (text != NULL && length < limit && (n = read (fd, text + length, limit - length)) > 0)
-    length += (size_t) n;
+    length += (size_t)n;
   close (fd);
   if (text == NULL)
     return NULL;
@@ -87,7 +89,7 @@ write_file (const char *path, const void *data, size_t length)
 
   if (fd < 0)
     return false;
-  ok = write (fd, data, length) == (ssize_t) length;
+  ok = write (fd, data, length) == (ssize_t)length;
   return close (fd) == 0 && ok;
 }
 
@@ -98,5 +100,5 @@ read_stdin (PbBuffer *buffer)
   ssize_t n;
 
   while (!isatty (0) && buffer->length < MAX_STDIN && (n = read (0, chunk, sizeof chunk)) > 0)
-    pb_append (buffer, chunk, (size_t) n);
+    pb_append (buffer, chunk, (size_t)n);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gantry-pause: the process that holds a sandbox's namespaces. It is pid 1 of those that share its pid namespace: it takes the exits of
- * orphans, and ends when it is told to. */
+ * gantry-pause: the process that holds a sandbox's namespaces. It is pid 1 of those that share its pid
+ * namespace: it takes the exits of orphans, and ends when it is told to. */
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/wait.h>

@@ -2,8 +2,9 @@
  *
  * A host for tests
  * ----------------
- * Loads one module the way the daemon does, without the daemon: scratch directories, configuration, providers that the test
- * registers, real worker threads (or none), captured log, and faults on request. Header-only; link nothing but GLib.
+ * Loads one module the way the daemon does, without the daemon: scratch directories, configuration, providers
+ * that the test registers, real worker threads (or none), captured log, and faults on request. Header-only;
+ * link nothing but GLib.
  *
  *     g_autoptr (GantryFakeHost) fake = gantry_fake_host_new (scratch, NULL);
  *     const GantryPluginDesc *desc;
@@ -16,10 +17,11 @@
  *     …
  *     gantry_fake_host_unload (fake);            (gantry_fake_host_free () does it too)
  *
- * One fake is one plugin. To wire several modules together, make a fake for each and provide one's interfaces to the next;
- * to see a plugin survive a restart, unload it and load it again in the same scratch directory.
+ * One fake is one plugin. To wire several modules together, make a fake for each and provide one's interfaces
+ * to the next; to see a plugin survive a restart, unload it and load it again in the same scratch directory.
  *
- * A test that waits for something in the main context iterates g_main_context_default (), which is what the plugin is given.
+ * A test that waits for something in the main context iterates g_main_context_default (), which is what the
+ * plugin is given.
  */
 #pragma once
 
@@ -33,7 +35,8 @@
 G_BEGIN_DECLS
 
 /** The host's slots that can fail, for gantry_fake_host_fail (). */
-typedef enum {
+typedef enum
+{
   GANTRY_FAKE_SLOT_NONE = 0,
   GANTRY_FAKE_SLOT_LOOKUP = 1,
   GANTRY_FAKE_SLOT_LOOKUP_ALL = 2,
@@ -44,12 +47,13 @@ typedef enum {
 } GantryFakeSlot;
 
 /** A plugin's world in a test. Read its members freely; set them by the functions below. */
-typedef struct {
+typedef struct
+{
   GantryHost host; /**< what the plugin gets: pass &fake->host */
   GMutex lock;
-  char *base[2];   /**< "<dir>/root" and "<dir>/state" */
+  char *base[2]; /**< "<dir>/root" and "<dir>/state" */
   char *id;
-  char *noun;      /**< what the plugin's own directories are named by, before the id */
+  char *noun; /**< what the plugin's own directories are named by, before the id */
   char *own_path[2];
   int own_fd[2];
   GVariant *config;
@@ -72,7 +76,8 @@ typedef struct {
   GCond job_done;
 } GantryFakeHost;
 
-typedef struct {
+typedef struct
+{
   GantryFakeHost *host;
   GFunc func;
   gpointer data;
@@ -82,7 +87,7 @@ typedef struct {
 static inline GantryFakeHost *
 gantry_fake_host_from_host (const GantryHost *host)
 {
-  return (GantryFakeHost *) host;
+  return (GantryFakeHost *)host;
 }
 
 /* Whether this call of @slot is to fail. */
@@ -96,7 +101,8 @@ gantry_fake_host_trip (GantryFakeHost *self, GantryFakeSlot slot, GError **error
   self->n_calls[slot]++;
   g_mutex_unlock (&self->lock);
   if (trip)
-    gantry_throw (error, slot == GANTRY_FAKE_SLOT_SUBMIT ? GANTRY_ERROR_RESOURCE_EXHAUSTED : GANTRY_ERROR_INTERNAL,
+    gantry_throw (error,
+                  slot == GANTRY_FAKE_SLOT_SUBMIT ? GANTRY_ERROR_RESOURCE_EXHAUSTED : GANTRY_ERROR_INTERNAL,
                   "injected failure of a host slot");
   return trip;
 }
@@ -137,7 +143,7 @@ gantry_fake_host_lookup_cb (const GantryHost *host, const char *type, const char
     }
   for (i = 0; i < self->providers->len; i++)
     {
-      GantryBinding *binding = (GantryBinding *) g_ptr_array_index (self->providers, i);
+      GantryBinding *binding = (GantryBinding *)g_ptr_array_index (self->providers, i);
 
       if (strcmp (binding->type, type) == 0 && (id == NULL || strcmp (binding->id, id) == 0))
         return binding->instance;
@@ -169,7 +175,7 @@ gantry_fake_host_lookup_all_cb (const GantryHost *host, const char *type, GError
   ret = g_ptr_array_new ();
   for (i = 0; i < self->providers->len; i++)
     {
-      GantryBinding *binding = (GantryBinding *) g_ptr_array_index (self->providers, i);
+      GantryBinding *binding = (GantryBinding *)g_ptr_array_index (self->providers, i);
 
       if (strcmp (binding->type, type) == 0)
         g_ptr_array_add (ret, binding);
@@ -240,16 +246,16 @@ gantry_fake_host_get_base_path_cb (const GantryHost *host, GantryDir dir)
 static inline GMainContext *
 gantry_fake_host_get_main_context_cb (const GantryHost *host)
 {
-  (void) host;
+  (void)host;
   return g_main_context_default ();
 }
 
 static inline void
 gantry_fake_job_run (gpointer data, gpointer user_data)
 {
-  GantryFakeJob *job = (GantryFakeJob *) data;
+  GantryFakeJob *job = (GantryFakeJob *)data;
 
-  (void) user_data;
+  (void)user_data;
   job->func (job->data, NULL);
   if (job->destroy != NULL)
     job->destroy (job->data);
@@ -261,8 +267,8 @@ gantry_fake_job_run (gpointer data, gpointer user_data)
 }
 
 static inline gboolean
-gantry_fake_host_submit_cb (const GantryHost *host, GantryPool pool, GFunc func, gpointer data, GDestroyNotify destroy,
-                            GError **error)
+gantry_fake_host_submit_cb (const GantryHost *host, GantryPool pool, GFunc func, gpointer data,
+                            GDestroyNotify destroy, GError **error)
 {
   GantryFakeHost *self = gantry_fake_host_from_host (host);
   GantryFakeJob *job;
@@ -289,19 +295,19 @@ gantry_fake_host_submit_cb (const GantryHost *host, GantryPool pool, GFunc func,
 }
 
 static inline void
-gantry_fake_host_log_cb (const GantryHost *host, GantryLogLevel level, const char *message_id, GVariant *fields,
-                         const char *message)
+gantry_fake_host_log_cb (const GantryHost *host, GantryLogLevel level, const char *message_id,
+                         GVariant *fields, const char *message)
 {
   GantryFakeHost *self = gantry_fake_host_from_host (host);
 
-  (void) message_id;
+  (void)message_id;
   if (fields != NULL)
     g_variant_unref (g_variant_ref_sink (fields));
   g_mutex_lock (&self->lock);
-  g_ptr_array_add (self->log, g_strdup_printf ("%d %s", (int) level, message));
+  g_ptr_array_add (self->log, g_strdup_printf ("%d %s", (int)level, message));
   g_mutex_unlock (&self->lock);
   if (self->verbose)
-    g_printerr ("# %s: %d %s\n", self->id, (int) level, message);
+    g_printerr ("# %s: %d %s\n", self->id, (int)level, message);
 }
 
 static inline void
@@ -326,7 +332,7 @@ gantry_fake_host_quit_cb (const GantryHost *host, const char *reason)
 {
   GantryFakeHost *self = gantry_fake_host_from_host (host);
 
-  (void) reason;
+  (void)reason;
   g_atomic_int_set (&self->quit, TRUE);
   g_main_context_wakeup (g_main_context_default ());
 }
@@ -334,15 +340,15 @@ gantry_fake_host_quit_cb (const GantryHost *host, const char *reason)
 static inline void
 gantry_fake_binding_free (gpointer data)
 {
-  GantryBinding *binding = (GantryBinding *) data;
+  GantryBinding *binding = (GantryBinding *)data;
 
-  g_free ((char *) binding->type);
-  g_free ((char *) binding->id);
+  g_free ((char *)binding->type);
+  g_free ((char *)binding->id);
   g_free (binding);
 }
 
-/** Makes a host whose root and state directories are "<dir>/root" and "<dir>/state", made here. @config: (nullable): a{ss};
- * floating is consumed. The test removes @dir. Returns: (transfer full). */
+/** Makes a host whose root and state directories are "<dir>/root" and "<dir>/state", made here. @config:
+ * (nullable): a{ss}; floating is consumed. The test removes @dir. Returns: (transfer full). */
 static inline GantryFakeHost *
 gantry_fake_host_new (const char *dir, GVariant *config)
 {
@@ -354,7 +360,7 @@ gantry_fake_host_new (const char *dir, GVariant *config)
   g_cond_init (&self->job_done);
   for (i = 0; i < 2; i++)
     {
-      self->base[i] = g_build_filename (dir, names[i], (char *) NULL);
+      self->base[i] = g_build_filename (dir, names[i], (char *)NULL);
       if (g_mkdir_with_parents (self->base[i], 0700) != 0)
         g_error ("cannot make %s: %s", self->base[i], g_strerror (errno));
       self->own_fd[i] = -1;
@@ -362,7 +368,8 @@ gantry_fake_host_new (const char *dir, GVariant *config)
     }
   self->id = g_strdup ("test");
   self->noun = g_strdup ("plugin");
-  self->config = g_variant_ref_sink (config != NULL ? config : g_variant_new_array (G_VARIANT_TYPE ("{ss}"), NULL, 0));
+  self->config
+      = g_variant_ref_sink (config != NULL ? config : g_variant_new_array (G_VARIANT_TYPE ("{ss}"), NULL, 0));
   self->providers = g_ptr_array_new_with_free_func (gantry_fake_binding_free);
   self->log = g_ptr_array_new_with_free_func (g_free);
   self->host.size = sizeof self->host;
@@ -399,12 +406,13 @@ gantry_fake_host_provide (GantryFakeHost *self, const char *type, const char *id
   binding->size = sizeof *binding;
   binding->type = g_strdup (type);
   binding->id = g_strdup (id);
-  binding->rank = 1000 - (int) self->providers->len;
+  binding->rank = 1000 - (int)self->providers->len;
   binding->instance = instance;
   g_ptr_array_add (self->providers, binding);
 }
 
-/** Lets @slot fail from its call number @after on (0: the next). GANTRY_FAKE_SLOT_NONE ends it. Counts begin anew. */
+/** Lets @slot fail from its call number @after on (0: the next). GANTRY_FAKE_SLOT_NONE ends it. Counts begin
+ * anew. */
 static inline void
 gantry_fake_host_fail (GantryFakeHost *self, GantryFakeSlot slot, guint after)
 {
@@ -434,7 +442,7 @@ gantry_fake_host_has_logged (GantryFakeHost *self, const char *text)
 
   g_mutex_lock (&self->lock);
   for (i = 0; i < self->log->len && !found; i++)
-    found = strstr ((const char *) g_ptr_array_index (self->log, i), text) != NULL;
+    found = strstr ((const char *)g_ptr_array_index (self->log, i), text) != NULL;
   g_mutex_unlock (&self->lock);
   return found;
 }
@@ -454,7 +462,8 @@ gantry_fake_host_noun (const char *type)
 /** Calls init () of @desc, which may be linked into the test itself.
  * *@ret_instance: (out) (optional) (transfer none): the fake keeps it until unload (). */
 static inline gboolean
-gantry_fake_host_start (GantryFakeHost *self, const GantryPluginDesc *desc, gpointer *ret_instance, GError **error)
+gantry_fake_host_start (GantryFakeHost *self, const GantryPluginDesc *desc, gpointer *ret_instance,
+                        GError **error)
 {
   gpointer instance = NULL;
 
@@ -472,20 +481,22 @@ gantry_fake_host_start (GantryFakeHost *self, const GantryPluginDesc *desc, gpoi
 }
 
 /** Opens the module @so_path and calls its init (), on this thread.
- * *@ret_desc, *@ret_instance: (out) (optional) (transfer none): the fake keeps the instance until unload (). */
+ * *@ret_desc, *@ret_instance: (out) (optional) (transfer none): the fake keeps the instance until unload ().
+ */
 static inline gboolean
-gantry_fake_host_load (GantryFakeHost *self, const char *so_path, const GantryPluginDesc **ret_desc, gpointer *ret_instance,
-                       GError **error)
+gantry_fake_host_load (GantryFakeHost *self, const char *so_path, const GantryPluginDesc **ret_desc,
+                       gpointer *ret_instance, GError **error)
 {
   const GantryPluginDesc *(*get_desc) (void) = NULL;
   void *module = dlopen (so_path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 
   if (module == NULL)
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "%s", dlerror ());
-  *(void **) &get_desc = dlsym (module, "gantry_plugin_get_desc");
+  *(void **)&get_desc = dlsym (module, "gantry_plugin_get_desc");
   dlclose (module);
   if (get_desc == NULL)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "%s exports no gantry_plugin_get_desc", so_path);
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "%s exports no gantry_plugin_get_desc",
+                         so_path);
   if (ret_desc != NULL)
     *ret_desc = get_desc ();
   return gantry_fake_host_start (self, get_desc (), ret_instance, error);
@@ -498,8 +509,8 @@ gantry_fake_host_get (GantryFakeHost *self, const char *type)
   return self->loaded ? self->desc->get (self->instance, type) : NULL;
 }
 
-/** Ends the plugin as the daemon does: takes no more work, waits for what was submitted, and calls fini (). Forgets the directories,
- * so that load () may follow. */
+/** Ends the plugin as the daemon does: takes no more work, waits for what was submitted, and calls fini ().
+ * Forgets the directories, so that load () may follow. */
 static inline void
 gantry_fake_host_unload (GantryFakeHost *self)
 {

@@ -19,6 +19,7 @@ main (int argc, char **argv)
   gantry_fake_host_set_id (fake, "sqlite");
   if (!gantry_fake_host_load (fake, argv[1], &desc, &instance, &error))
     g_error ("%s", error->message);
-  populate (gantry_fake_host_get (fake, GANTRY_METADATA_TYPE), gantry_fake_host_get (fake, GANTRY_SNAPSHOT_INDEX_TYPE));
+  populate (gantry_fake_host_get (fake, GANTRY_METADATA_TYPE),
+            gantry_fake_host_get (fake, GANTRY_SNAPSHOT_INDEX_TYPE));
   return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Fills a database with one thing of each kind that a migration must carry over. Run as `make-fixture MODULE DIRECTORY` it makes the
- * fixture of the module's schema version: sqlite3 DIRECTORY/root/metadata.db .dump. */
+ * Fills a database with one thing of each kind that a migration must carry over. Run as `make-fixture MODULE
+ * DIRECTORY` it makes the fixture of the module's schema version: sqlite3 DIRECTORY/root/metadata.db .dump.
+ */
 #include "populate.h"
 
 #include <string.h>
@@ -18,8 +19,8 @@ record (const char *kind, const char *ns, const char *id, const char *const *lab
 }
 
 void
-populate_put (GantryMetadata *metadata, const char *kind, const char *ns, const char *id, const char *const *labels,
-              GVariant *fields)
+populate_put (GantryMetadata *metadata, const char *kind, const char *ns, const char *id,
+              const char *const *labels, GVariant *fields)
 {
   g_autoptr (GantryRecord) one = record (kind, ns, id, labels, fields);
   g_autoptr (GantryChange) change = gantry_change_new (GANTRY_CHANGE_PUT, one);
@@ -41,10 +42,12 @@ populate_delete (GantryMetadata *metadata, const char *kind, const char *ns, con
 }
 
 void
-populate_lease (GantryMetadata *metadata, const char *ns, const char *lease, const char *kind, const char *id, gboolean add)
+populate_lease (GantryMetadata *metadata, const char *ns, const char *lease, const char *kind, const char *id,
+                gboolean add)
 {
   g_autoptr (GantryRecord) one = gantry_record_new (kind, ns, id, NULL, NULL);
-  g_autoptr (GantryChange) change = gantry_change_new (add ? GANTRY_CHANGE_LEASE_ADD : GANTRY_CHANGE_LEASE_REMOVE, one);
+  g_autoptr (GantryChange) change
+      = gantry_change_new (add ? GANTRY_CHANGE_LEASE_ADD : GANTRY_CHANGE_LEASE_REMOVE, one);
   g_autoptr (GError) error = NULL;
 
   change->lease = g_strdup (lease);
@@ -55,7 +58,8 @@ populate_lease (GantryMetadata *metadata, const char *ns, const char *lease, con
 GVariant *
 populate_target (const char *digest)
 {
-  g_autoptr (GantryDescriptor) target = gantry_descriptor_new ("application/vnd.oci.image.manifest.v1+json", digest, 7, NULL);
+  g_autoptr (GantryDescriptor) target
+      = gantry_descriptor_new ("application/vnd.oci.image.manifest.v1+json", digest, 7, NULL);
   GVariantDict fields;
 
   g_variant_dict_init (&fields, NULL);
@@ -79,7 +83,7 @@ populate_snapshot (GantrySnapshotKind kind, const char *parent, const char *back
   GVariantDict fields;
 
   g_variant_dict_init (&fields, NULL);
-  g_variant_dict_insert (&fields, "kind", "u", (guint32) kind);
+  g_variant_dict_insert (&fields, "kind", "u", (guint32)kind);
   g_variant_dict_insert (&fields, "parent", "s", parent != NULL ? parent : "");
   g_variant_dict_insert (&fields, "backend", "s", backend);
   return g_variant_dict_end (&fields);
@@ -101,8 +105,8 @@ container_fields (void)
 void
 populate (GantryMetadata *metadata, GantrySnapshotIndex *index)
 {
-  static const char *const manifest[]
-      = { "containerd.io/gc.ref.content.config", "sha256:config", "containerd.io/gc.ref.content.l.0", "sha256:layer", NULL };
+  static const char *const manifest[] = { "containerd.io/gc.ref.content.config", "sha256:config",
+                                          "containerd.io/gc.ref.content.l.0", "sha256:layer", NULL };
   static const char *const config[] = { "containerd.io/gc.ref.snapshot.overlayfs", "chain", NULL };
   static const char *const past[] = { "containerd.io/gc.expire", "2001-02-03T04:05:06Z", NULL };
   static const char *const future[] = { "containerd.io/gc.expire", "2101-02-03T04:05:06+01:00", NULL };
@@ -114,7 +118,8 @@ populate (GantryMetadata *metadata, GantrySnapshotIndex *index)
   populate_put (metadata, GANTRY_KIND_CONTENT, "default", "sha256:layer", NULL, populate_size (100));
   populate_put (metadata, GANTRY_KIND_CONTENT, "default", "sha256:config", config, populate_size (20));
   populate_put (metadata, GANTRY_KIND_CONTENT, "default", "sha256:manifest", manifest, populate_size (7));
-  populate_put (metadata, GANTRY_KIND_IMAGE, "default", "example.com/one:1", plain, populate_target ("sha256:manifest"));
+  populate_put (metadata, GANTRY_KIND_IMAGE, "default", "example.com/one:1", plain,
+                populate_target ("sha256:manifest"));
   populate_put (metadata, GANTRY_KIND_SNAPSHOT, "default", "overlay/base", NULL,
                 populate_snapshot (GANTRY_SNAPSHOT_COMMITTED, NULL, "default/1/base"));
   populate_put (metadata, GANTRY_KIND_SNAPSHOT, "default", "overlay/chain", NULL,
@@ -135,8 +140,8 @@ populate (GantryMetadata *metadata, GantrySnapshotIndex *index)
   populate_lease (metadata, "default", "over", GANTRY_KIND_CONTENT, "sha256:lapsed", TRUE);
 
   g_assert_true (gantry_snapshot_index_allocate (index, "overlay", &number, NULL, &error));
-  g_assert_true (gantry_snapshot_index_insert (index, "overlay", number, GANTRY_SNAPSHOT_ACTIVE, "default/1/base", NULL, NULL, NULL,
-                                               NULL, &error));
-  g_assert_true (gantry_snapshot_index_commit (index, "overlay", "default/1/done", "default/1/base", NULL, NULL, 11, 2, NULL,
-                                               &error));
+  g_assert_true (gantry_snapshot_index_insert (index, "overlay", number, GANTRY_SNAPSHOT_ACTIVE,
+                                               "default/1/base", NULL, NULL, NULL, NULL, &error));
+  g_assert_true (gantry_snapshot_index_commit (index, "overlay", "default/1/done", "default/1/base", NULL,
+                                               NULL, 11, 2, NULL, &error));
 }

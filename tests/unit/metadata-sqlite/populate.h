@@ -8,10 +8,11 @@
 void populate (GantryMetadata *metadata, GantrySnapshotIndex *index);
 
 /* @labels: (nullable): names and values by turns, NULL-terminated. Any failure ends the program. */
-void populate_put (GantryMetadata *metadata, const char *kind, const char *ns, const char *id, const char *const *labels,
-                   GVariant *fields);
+void populate_put (GantryMetadata *metadata, const char *kind, const char *ns, const char *id,
+                   const char *const *labels, GVariant *fields);
 void populate_delete (GantryMetadata *metadata, const char *kind, const char *ns, const char *id);
-void populate_lease (GantryMetadata *metadata, const char *ns, const char *lease, const char *kind, const char *id, gboolean add);
+void populate_lease (GantryMetadata *metadata, const char *ns, const char *lease, const char *kind,
+                     const char *id, gboolean add);
 
 /* The fields of an image, a blob and a snapshot. */
 GVariant *populate_target (const char *digest);

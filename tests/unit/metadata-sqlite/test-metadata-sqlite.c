@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The database: migrations from every older version, files that can't be read, garbage collection by what holds what, and costs that do
- * not grow with the store. */
+ * The database: migrations from every older version, files that can't be read, garbage collection by what
+ * holds what, and costs that do not grow with the store. */
 #include "populate.h"
 
 #include <gantry/testing/fake-host.h>
@@ -9,7 +9,8 @@
 #include <sqlite3.h>
 #include <string.h>
 
-typedef struct {
+typedef struct
+{
   char *dir;
   char *path;
   GantryFakeHost *fake;
@@ -42,7 +43,8 @@ set_up (Fixture *self, gconstpointer data)
 static void
 tear_down (Fixture *self, gconstpointer data)
 {
-  static const char *const names[] = { "root/metadata.db", "root/metadata.db-wal", "root/metadata.db-shm", "root", "state", "." };
+  static const char *const names[]
+      = { "root/metadata.db", "root/metadata.db-wal", "root/metadata.db-shm", "root", "state", "." };
 
   gantry_fake_host_free (self->fake);
   for (gsize i = 0; i < G_N_ELEMENTS (names); i++)
@@ -89,7 +91,8 @@ collect (Fixture *self, gboolean dry_run)
   gantry_metadata_collect (self->metadata, dry_run, &garbage, NULL, &error);
   g_assert_no_error (error);
   for (guint i = 0; i < garbage->len; i++)
-    g_string_append_printf (ids, "%s%s", ids->len > 0 ? " " : "", ((GantryGarbage *) g_ptr_array_index (garbage, i))->id);
+    g_string_append_printf (ids, "%s%s", ids->len > 0 ? " " : "",
+                            ((GantryGarbage *)g_ptr_array_index (garbage, i))->id);
   return g_string_free (g_steal_pointer (&ids), FALSE);
 }
 
@@ -99,7 +102,7 @@ assert_same_words (const char *found, const char *wanted)
   g_auto (GStrv) a = g_strsplit (found, " ", -1), b = g_strsplit (wanted, " ", -1);
 
   for (gsize i = 0; b[i] != NULL; i++)
-    if (!g_strv_contains ((const char *const *) a, b[i]))
+    if (!g_strv_contains ((const char *const *)a, b[i]))
       g_error ("\"%s\" lacks %s", found, b[i]);
   if (g_strv_length (a) != g_strv_length (b))
     g_error ("\"%s\" is more than \"%s\"", found, wanted);
@@ -141,17 +144,20 @@ assert_populated (Fixture *self)
   g_autoptr (GantrySnapshotEntry) entry = NULL;
   g_autoptr (GError) error = NULL;
 
-  g_assert_true (gantry_metadata_get (self->metadata, GANTRY_KIND_CONTAINER, "default", "web", &container, NULL, NULL));
+  g_assert_true (
+      gantry_metadata_get (self->metadata, GANTRY_KIND_CONTAINER, "default", "web", &container, NULL, NULL));
   g_assert_cmpstr (gantry_labels_lookup (container->labels, "colour"), ==, "green");
   g_assert_cmpstr (gantry_record_get_string (container, "snapshot-key"), ==, "web");
   g_assert_true (has (self, GANTRY_KIND_NAMESPACE, "", "other"));
   g_assert_true (gantry_snapshot_index_get (self->index, "overlay", "default/1/done", &entry, NULL, &error));
   g_assert_cmpuint (entry->usage_bytes, ==, 11);
   assert_collects (self, "sha256:lapsed sha256:past sha256:orphan");
-  g_assert_true (has (self, GANTRY_KIND_LEASE, "default", "alive") && !has (self, GANTRY_KIND_LEASE, "default", "over"));
+  g_assert_true (has (self, GANTRY_KIND_LEASE, "default", "alive")
+                 && !has (self, GANTRY_KIND_LEASE, "default", "over"));
   g_assert_true (has (self, GANTRY_KIND_SNAPSHOT, "default", "overlay/base"));
   assert_sound (self);
-  /* The other namespace's layer had nobody, but as long as this one has it, too, there is nothing for the backend to remove. */
+  /* The other namespace's layer had nobody, but as long as this one has it, too, there is nothing for the
+   * backend to remove. */
   g_assert_false (has (self, GANTRY_KIND_CONTENT, "other", "sha256:layer"));
   populate_delete (self->metadata, GANTRY_KIND_IMAGE, "default", "example.com/one:1");
   assert_collects (self, "sha256:manifest sha256:config sha256:layer");
@@ -230,7 +236,7 @@ test_damaged (Fixture *self, gconstpointer data)
   g_assert_true (g_file_get_contents (self->path, &bytes, &length, NULL));
   /* All pages but the first, which has the schema. */
   memset (bytes + 4096, 0xa5, length - 4096);
-  g_assert_true (g_file_set_contents (self->path, bytes, (gssize) length, NULL));
+  g_assert_true (g_file_set_contents (self->path, bytes, (gssize)length, NULL));
   if (!open_database (self, &error))
     {
       g_assert_error (error, GANTRY_ERROR, GANTRY_ERROR_DATA_LOSS);
@@ -261,8 +267,8 @@ test_chains (Fixture *self, gconstpointer data)
   populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:root", root, populate_size (1));
   populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:a", to_b, populate_size (1));
   populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:b", NULL, populate_size (1));
-  populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:root", (const char *const[]){ root[0], root[1], to_a[0], to_a[1], NULL },
-                populate_size (1));
+  populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:root",
+                (const char *const[]){ root[0], root[1], to_a[0], to_a[1], NULL }, populate_size (1));
   assert_collects (self, "");
   populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:root", to_a, populate_size (1));
   assert_collects (self, "sha256:root sha256:a sha256:b");
@@ -277,8 +283,10 @@ test_chains (Fixture *self, gconstpointer data)
   populate_put (self->metadata, GANTRY_KIND_LEASE, "ns", "flat", flat, NULL);
   populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:a", to_b, populate_size (1));
   populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "sha256:b", NULL, populate_size (1));
-  populate_put (self->metadata, GANTRY_KIND_SNAPSHOT, "ns", "overlay/p", NULL, populate_snapshot (GANTRY_SNAPSHOT_COMMITTED, NULL, "p"));
-  populate_put (self->metadata, GANTRY_KIND_SNAPSHOT, "ns", "overlay/c", NULL, populate_snapshot (GANTRY_SNAPSHOT_ACTIVE, "p", "c"));
+  populate_put (self->metadata, GANTRY_KIND_SNAPSHOT, "ns", "overlay/p", NULL,
+                populate_snapshot (GANTRY_SNAPSHOT_COMMITTED, NULL, "p"));
+  populate_put (self->metadata, GANTRY_KIND_SNAPSHOT, "ns", "overlay/c", NULL,
+                populate_snapshot (GANTRY_SNAPSHOT_ACTIVE, "p", "c"));
   populate_lease (self->metadata, "ns", "flat", GANTRY_KIND_CONTENT, "sha256:a", TRUE);
   populate_lease (self->metadata, "ns", "flat", GANTRY_KIND_SNAPSHOT, "overlay/c", TRUE);
   assert_collects (self, "sha256:b");
@@ -318,7 +326,7 @@ test_long_chain (Fixture *self, gconstpointer data)
     {
       g_autofree char *id = g_strdup_printf ("overlay/%u", 599 - i);
 
-      g_assert_cmpstr (((GantryGarbage *) g_ptr_array_index (garbage, i))->id, ==, id);
+      g_assert_cmpstr (((GantryGarbage *)g_ptr_array_index (garbage, i))->id, ==, id);
     }
 }
 
@@ -328,10 +336,14 @@ fill (Fixture *self, guint n)
 {
   g_autofree char *sql = g_strdup_printf (
       "BEGIN; CREATE TEMP TABLE n (i INTEGER PRIMARY KEY);"
-      "WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<%u) INSERT INTO n SELECT i FROM c;"
-      "INSERT INTO record (kind, ns, id, created, updated, revision) SELECT 'image', 'ns', 'image' || i, 1, 1, 1 FROM n;"
-      "INSERT INTO record (kind, ns, id, created, updated, revision) SELECT 'content', 'ns', 'sha256:' || i, 1, 1, 1 FROM n;"
-      "INSERT INTO label (kind, ns, id, key, value) SELECT 'image', 'ns', 'image' || i, 'colour', 'c' || i FROM n;"
+      "WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<%u) INSERT INTO n SELECT i FROM "
+      "c;"
+      "INSERT INTO record (kind, ns, id, created, updated, revision) SELECT 'image', 'ns', 'image' || i, 1, "
+      "1, 1 FROM n;"
+      "INSERT INTO record (kind, ns, id, created, updated, revision) SELECT 'content', 'ns', 'sha256:' || i, "
+      "1, 1, 1 FROM n;"
+      "INSERT INTO label (kind, ns, id, key, value) SELECT 'image', 'ns', 'image' || i, 'colour', 'c' || i "
+      "FROM n;"
       "INSERT INTO edge (ns, from_kind, from_id, to_kind, to_id, owner_kind, owner_id)"
       " SELECT 'ns', 'image', 'image' || i, 'content', 'sha256:' || i, 'image', 'image' || i FROM n; COMMIT;",
       n);
@@ -342,7 +354,7 @@ fill (Fixture *self, guint n)
 static gboolean
 count_one (GantryRecord *record, gpointer user_data)
 {
-  ++*(guint *) user_data;
+  ++*(guint *)user_data;
   return TRUE;
 }
 
@@ -353,7 +365,8 @@ list_by (Fixture *self, const char *filter)
   g_autoptr (GError) error = NULL;
   guint n = 0;
 
-  gantry_metadata_list (self->metadata, GANTRY_KIND_IMAGE, "ns", filters, NULL, 0, count_one, &n, NULL, &error);
+  gantry_metadata_list (self->metadata, GANTRY_KIND_IMAGE, "ns", filters, NULL, 0, count_one, &n, NULL,
+                        &error);
   g_assert_no_error (error);
   g_assert_cmpuint (n, ==, 1);
 }
@@ -402,7 +415,8 @@ test_flat (Fixture *self, gconstpointer data)
     {
       must_open (self);
       if (have > 0)
-        run_sql (self, "DELETE FROM record WHERE ns='ns'; DELETE FROM label WHERE ns='ns'; DELETE FROM edge WHERE ns='ns'");
+        run_sql (self, "DELETE FROM record WHERE ns='ns'; DELETE FROM label WHERE ns='ns'; DELETE FROM edge "
+                       "WHERE ns='ns'");
       fill (self, sizes[i]);
       populate_put (self->metadata, GANTRY_KIND_IMAGE, "ns", "image7", colour, populate_target ("sha256:7"));
       have = sizes[i];
@@ -414,14 +428,15 @@ test_flat (Fixture *self, gconstpointer data)
           if (i == 0)
             first[what] = best;
           else if (best > 4 * first[what] + 2000)
-            g_error ("%s %u records takes %" G_GINT64_FORMAT " us, of 10 records %" G_GINT64_FORMAT " us", names[what], sizes[i], best,
-                     first[what]);
+            g_error ("%s %u records takes %" G_GINT64_FORMAT " us, of 10 records %" G_GINT64_FORMAT " us",
+                     names[what], sizes[i], best, first[what]);
         }
       gantry_fake_host_unload (self->fake);
     }
 }
 
-/* What SQLite's machine does for the statements of all connections of this process: a measure that no load of the machine changes. */
+/* What SQLite's machine does for the statements of all connections of this process: a measure that no load of
+ * the machine changes. */
 static gint steps; /* (atomic) */
 
 static int
@@ -447,33 +462,37 @@ steps_of_list (Fixture *self, const char *kind, const char *ns, const char *cons
   gantry_metadata_list (self->metadata, kind, ns, filters, NULL, 0, count_one, &n, NULL, &error);
   g_assert_no_error (error);
   g_assert_cmpuint (n, ==, wanted);
-  return (guint) g_atomic_int_get (&steps);
+  return (guint)g_atomic_int_get (&steps);
 }
 
 static void
 fill_kind (Fixture *self, const char *kind, guint n)
 {
-  g_autofree char *sql = g_strdup_printf (
-      "BEGIN; CREATE TEMP TABLE n (i INTEGER PRIMARY KEY);"
-      "WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<%u) INSERT INTO n SELECT i FROM c;"
-      "INSERT OR IGNORE INTO record (kind, ns, id, created, updated, revision) VALUES ('namespace', '', 'ns', 1, 1, 1);"
-      "INSERT OR IGNORE INTO record (kind, ns, id, created, updated, revision) SELECT '%s', 'ns', 'id' || i, 1, 1, 1 FROM n;"
-      "INSERT OR IGNORE INTO label (kind, ns, id, key, value) SELECT '%s', 'ns', 'id' || i, 'colour', 'c' || i FROM n; COMMIT;",
-      n, kind, kind);
+  g_autofree char *sql = g_strdup_printf ("BEGIN; CREATE TEMP TABLE n (i INTEGER PRIMARY KEY);"
+                                          "WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c "
+                                          "WHERE i<%u) INSERT INTO n SELECT i FROM c;"
+                                          "INSERT OR IGNORE INTO record (kind, ns, id, created, updated, "
+                                          "revision) VALUES ('namespace', '', 'ns', 1, 1, 1);"
+                                          "INSERT OR IGNORE INTO record (kind, ns, id, created, updated, "
+                                          "revision) SELECT '%s', 'ns', 'id' || i, 1, 1, 1 FROM n;"
+                                          "INSERT OR IGNORE INTO label (kind, ns, id, key, value) SELECT "
+                                          "'%s', 'ns', 'id' || i, 'colour', 'c' || i FROM n; COMMIT;",
+                                          n, kind, kind);
 
   run_sql (self, sql);
 }
 
 #define MAX_STEPS 400
 
-/* Equality of ids, names and labels is answered by an index, whatever stands beside it: what it costs does not depend on how many records
- * there are. What no index answers looks at each record once. */
+/* Equality of ids, names and labels is answered by an index, whatever stands beside it: what it costs does
+ * not depend on how many records there are. What no index answers looks at each record once. */
 static void
 test_filters (Fixture *self, gconstpointer data)
 {
   static const char *const kinds[] = { GANTRY_KIND_CONTAINER, GANTRY_KIND_IMAGE,    GANTRY_KIND_CONTENT,
                                        GANTRY_KIND_LEASE,     GANTRY_KIND_SNAPSHOT, GANTRY_KIND_SANDBOX };
-  static const struct {
+  static const struct
+  {
     const char *filters[3];
     guint wanted;
     gboolean indexed;
@@ -490,10 +509,11 @@ test_filters (Fixture *self, gconstpointer data)
     { { "id==id7", "id~=^id8$" }, 2, FALSE },
     { { "labels.colour" }, 2, FALSE }, /* of those that were written through the interface */
   };
-  static const char *const labels[] = { "a.b/c", "d", "colour", "c7", NULL }, *const other[] = { "colour", "c8", NULL };
+  static const char *const labels[] = { "a.b/c", "d", "colour", "c7", NULL }, *const other[]
+                                                                              = { "colour", "c8", NULL };
   const guint many = 10000;
 
-  sqlite3_auto_extension ((void (*) (void)) watch_connection);
+  sqlite3_auto_extension ((void (*) (void))watch_connection);
   must_open (self);
   for (gsize i = 0; i < G_N_ELEMENTS (kinds); i++)
     {
@@ -505,20 +525,22 @@ test_filters (Fixture *self, gconstpointer data)
     for (gsize j = 0; j < G_N_ELEMENTS (cases); j++)
       for (int all = 0; all < 2; all++)
         {
-          guint done = steps_of_list (self, kinds[i], all ? NULL : "ns", (const char *const *) cases[j].filters, cases[j].wanted);
+          guint done = steps_of_list (self, kinds[i], all ? NULL : "ns",
+                                      (const char *const *)cases[j].filters, cases[j].wanted);
 
           if (cases[j].indexed && done > MAX_STEPS)
             g_error ("%s of %u %s: %u steps", cases[j].filters[0], many, kinds[i], done);
           if (!cases[j].indexed)
             g_assert_cmpuint (done, >, many);
         }
-  sqlite3_cancel_auto_extension ((void (*) (void)) watch_connection);
+  sqlite3_cancel_auto_extension ((void (*) (void))watch_connection);
 }
 
 #define WRITERS 16
-#define WRITES 4
+#define WRITES  4
 
-typedef struct {
+typedef struct
+{
   Fixture *fixture;
   int number;
 } Writer;
@@ -537,7 +559,8 @@ write_some (gpointer data)
   return NULL;
 }
 
-/* The transactions in the log: frames that end one have the database's size in them (sqlite.org, fileformat2, "WAL Frame Header"). */
+/* The transactions in the log: frames that end one have the database's size in them (sqlite.org, fileformat2,
+ * "WAL Frame Header"). */
 static guint
 count_commits (Fixture *self)
 {
@@ -580,8 +603,8 @@ test_group_commit (Fixture *self, gconstpointer data)
     g_thread_join (threads[i]);
   together_us = g_get_monotonic_time () - begun;
   together = count_commits (self) - before - alone;
-  g_test_message ("%d durable writes: %u syncs and %" G_GINT64_FORMAT " us one after the other, %u syncs and %" G_GINT64_FORMAT
-                  " us by %d threads",
+  g_test_message ("%d durable writes: %u syncs and %" G_GINT64_FORMAT
+                  " us one after the other, %u syncs and %" G_GINT64_FORMAT " us by %d threads",
                   WRITERS * WRITES, alone, alone_us, together, together_us, WRITERS);
   g_assert_cmpuint (together, <, alone * 3 / 4);
 }

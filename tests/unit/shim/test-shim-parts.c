@@ -10,8 +10,9 @@
 static void
 test_json_values (void)
 {
-  static const char text[] = " {\"a\": [1, -2.5e3, \"x\\\"]\", {\"b\": null}, []], \"é\\u00e9\": true,\n"
-                             "\"s\": \"tab\\t \\u20ac \\ud83d\\ude00 \\/\", \"o\": {\"s\": \"inner\", \"o\": {}}} ";
+  static const char text[]
+      = " {\"a\": [1, -2.5e3, \"x\\\"]\", {\"b\": null}, []], \"é\\u00e9\": true,\n"
+        "\"s\": \"tab\\t \\u20ac \\ud83d\\ude00 \\/\", \"o\": {\"s\": \"inner\", \"o\": {}}} ";
   Json value, list, item, object;
   g_autofree char *string = NULL, *inner = NULL;
   unsigned n = 0;
@@ -38,7 +39,8 @@ static void
 test_json_malformed (void)
 {
   static const char *const texts[]
-      = { "", " ", "{", "[", "\"", "\"\\", "\"\\u12\"x", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "[1,]", "[1 2]", "{a:1}", "{} {}", "{\"a\":1]" };
+      = { "",         " ",          "{",    "[",     "\"",    "\"\\",  "\"\\u12\"x", "{\"a\"}",
+          "{\"a\":}", "{\"a\":1,}", "[1,]", "[1 2]", "{a:1}", "{} {}", "{\"a\":1]" };
   g_autoptr (GString) deep = g_string_new (NULL);
   Json value, item;
 
@@ -48,11 +50,12 @@ test_json_malformed (void)
     g_string_append_c (deep, '[');
   g_assert_false (json_parse (deep->str, deep->len, &value));
   /* Every prefix of a text is read without reading behind it. */
-  for (const char *text = "{\"a\": [\"\\u00e9\", {\"b\": -1.5}], \"c\": null}", *end = text + 1; *end != '\0'; end++)
+  for (const char *text = "{\"a\": [\"\\u00e9\", {\"b\": -1.5}], \"c\": null}", *end = text + 1; *end != '\0';
+       end++)
     {
-      g_autofree char *copy = g_memdup2 (text, (gsize) (end - text));
+      g_autofree char *copy = g_memdup2 (text, (gsize)(end - text));
 
-      g_assert_false (json_parse (copy, (gsize) (end - text), &value));
+      g_assert_false (json_parse (copy, (gsize)(end - text), &value));
       value = (Json){ copy, copy + (end - text) };
       json_member (value, "c", &item);
     }
@@ -84,7 +87,8 @@ static void
 test_stats_v2 (void)
 {
   static const char *const files[][2] = {
-    { "cpu.stat", "usage_usec 300\nuser_usec 200\nsystem_usec 100\nnr_periods 5\nnr_throttled 4\nthrottled_usec 3\n" },
+    { "cpu.stat",
+      "usage_usec 300\nuser_usec 200\nsystem_usec 100\nnr_periods 5\nnr_throttled 4\nthrottled_usec 3\n" },
     { "memory.stat", "anon 1000\nfile 2000\nkernel_stack 3\npgfault 77\nanon_thp 11\nfile_thp 5\n" },
     { "memory.current", "4096\n" },
     { "memory.max", "max\n" },
