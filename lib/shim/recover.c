@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <signal.h>
+#include <sys/file.h>
 
 #include <fdio.h>
 
@@ -27,6 +28,20 @@ reconnect (Task *task)
   return has;
 }
 
+/* Waits for the start of a shim that the daemon's last life began and did not see the end of: a starting shim
+ * of ours has this lock until its address is in the bundle (shim/start.c), and one that gets it later finds
+ * that its bundle is gone. Returns: an fd that holds the lock, or -1. */
+static int
+lock_starts (ShimRuntime *self)
+{
+  g_autofree char *path = g_build_filename (self->path, "s", NULL);
+  int fd = self->native ? open (path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+  if (fd >= 0 && flock (fd, LOCK_EX) < 0)
+    gantry_host_log (self->host, GANTRY_LOG_WARNING, "locking %s: %s", path, g_strerror (errno));
+  return fd;
+}
+
 /* Finds a task of the daemon's last life by its bundle. One whose shim has gone is cleaned up; if it was
  * made, it stays as a stopped task until somebody removes it, else nobody was ever told of it. */
 static void
@@ -34,6 +49,7 @@ recover_one (ShimRuntime *self, const char *ns, const char *id, int dir_fd)
 {
   g_autoptr (Task) task = task_new (self, ns, id, dir_fd);
   gboolean made = faccessat (dir_fd, TASK_MADE, F_OK, 0) == 0;
+  gantry_autofd int lock = made ? -1 : lock_starts (self);
   guint32 status = 128 + SIGKILL;
   gint64 exited = gantry_now_ns ();
   Proc *proc;

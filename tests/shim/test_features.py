@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the shim does beyond the life of a process: limits, resource use, out of memory, pods, options, logs, checkpoints."""
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -300,3 +301,34 @@ def test_two_starts_of_one_group_at_once(tmp_path):
     client.call("Shutdown", [(1, "c0")])
     for bundle in bundles:
         shutil.rmtree(bundle)
+
+
+def shims_of(bundle):
+    """The processes that work in @bundle, removed or not."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/cwd").startswith(str(bundle)):
+                found.append(int(pid))
+    return found
+
+
+@pytest.mark.parametrize("how", ["nobody listens", "no bundle"])
+def test_a_start_that_nobody_waits_for_leaves_no_server(tmp_path, how):
+    """What a daemon that was killed amid a start leaves: nobody reads the address, or the next one has removed the bundle."""
+    bundle, sockets = tmp_path / "bundle", tmp_path / "s"
+    bundle.mkdir()
+    sockets.mkdir()
+    reader, writer = os.pipe()
+    holder = os.open(sockets, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    start = subprocess.Popen([SHIM, "-namespace", "test", "-id", "one", "-address", "", "-sockets", str(sockets), "start"], cwd=bundle,
+                             stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    if how == "nobody listens":
+        os.close(reader)
+    else:
+        bundle.rmdir()
+    os.close(holder)
+    assert start.wait(60) == 1 and b"address" in start.stderr.read()
+    assert os.listdir(sockets) == [] and shims_of(bundle) == []

@@ -217,12 +217,38 @@ complain (const char *what)
   return 1;
 }
 
+static bool
+tell_address (const char *path, const char *name)
+{
+  char address[4096];
+
+  snprintf (address, sizeof address, "unix://%s/%s", path, name);
+  if (!write_file ("address", address, strlen (address)))
+    complain ("writing the address into the bundle");
+  else if (printf ("%s", address) < 0 || fflush (stdout) != 0)
+    complain ("telling the address");
+  else
+    return true;
+  return false;
+}
+
+/* Whoever wanted the server is gone, or has removed the bundle: it is not left behind. */
+static int
+give_up (pid_t server, int directory, const char *name)
+{
+  if (server <= 0)
+    return 1;
+  kill (server, SIGKILL);
+  waitpid (server, NULL, 0);
+  unlinkat (directory, name, 0);
+  return 1;
+}
+
 /* Starts a server unless the group's answers. The lock keeps two members of a group from both starting one.
  */
 static int
 start_in (const char *path, int directory, const char *name)
 {
-  char address[4096];
   int listener = -1;
   Error error = { 0 };
   pid_t pid = 0;
@@ -247,11 +273,7 @@ start_in (const char *path, int directory, const char *name)
   if (listener >= 0 && pid == 0)
     /* The lock is the parent's, and goes with it: ours is another description. */
     exit (become_server (listener, open (path, O_PATH | O_DIRECTORY | O_CLOEXEC), name));
-  snprintf (address, sizeof address, "unix://%s/%s", path, name);
-  if (!write_file ("address", address, strlen (address)))
-    return complain ("writing the address into the bundle");
-  printf ("%s", address);
-  return fflush (stdout) == 0 ? 0 : 1;
+  return tell_address (path, name) ? 0 : give_up (pid, directory, name);
 }
 
 int
@@ -261,6 +283,7 @@ shim_start (void)
   char name[40], *group;
   int directory, status;
 
+  signal (SIGPIPE, SIG_IGN);
   if (shim_bundle != NULL && shim_bundle[0] != '\0' && chdir (shim_bundle) < 0)
     return complain (shim_bundle);
   if (shim_sockets == NULL)
