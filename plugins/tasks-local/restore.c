@@ -79,19 +79,37 @@ restore_unpack (TasksLocal *self, const char *ns, const char *id, const char *di
   int run_fd = run != NULL ? gantry_host_get_dir_fd (self->host, GANTRY_DIR_RUN, error) : -1;
   g_autofree char *name = name_of (ns, id), *path = NULL;
   gantry_autofd int fd = -1;
+  gboolean mine;
 
   if (run_fd < 0)
     return NULL;
   g_mutex_lock (&self->lock);
-  g_hash_table_add (self->restoring, g_strdup (name));
+  mine = g_hash_table_add (self->restoring, g_strdup (name));
   g_mutex_unlock (&self->lock);
+  if (!mine)
+    {
+      gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "task %s: already exists", id);
+      return NULL;
+    }
   fd = gantry_open_dir_at (run_fd, name, 0700, error);
   path = g_build_filename (run, name, NULL);
   if (fd >= 0 && unpack (self, ns, digest, path, cancellable, error))
     return g_steal_pointer (&path);
   g_prefix_error (error, "the checkpoint %s: ", digest);
-  restore_forget (self, ns, id);
+  restore_undo (self, ns, id);
   return NULL;
+}
+
+void
+restore_undo (TasksLocal *self, const char *ns, const char *id)
+{
+  g_autofree char *name = name_of (ns, id);
+
+  /* The directory first: whoever restores a task of this name next makes it anew. */
+  forget (self, name);
+  g_mutex_lock (&self->lock);
+  g_hash_table_remove (self->restoring, name);
+  g_mutex_unlock (&self->lock);
 }
 
 typedef struct

@@ -179,7 +179,7 @@ tasks_create_task (GantryTasks *tasks, const char *ns, const char *id, GantryStd
       if (!gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
         rootfs_release (self, ns, id);
       if (restored != NULL)
-        restore_forget (self, ns, id);
+        restore_undo (self, ns, id);
       /* "task x: already exists" says it all. */
       if (!gantry_error_is (local, GANTRY_ERROR_ALREADY_EXISTS))
         g_prefix_error (&local, "container %s: ", id);

@@ -82,6 +82,8 @@ gboolean tasks_delete_sandbox (GantryTasks *tasks, const char *ns, const char *i
  * which restore_forget () removes; NULL with @error. */
 char *restore_unpack (TasksLocal *self, const char *ns, const char *id, const char *digest,
                       GCancellable *cancellable, GError **error);
+/** Removes the directory of a task that was not made. */
+void restore_undo (TasksLocal *self, const char *ns, const char *id);
 /** Removes the directory, if there is one, on a worker thread. */
 void restore_forget (TasksLocal *self, const char *ns, const char *id);
 /** At start: removes what no task waits for. */

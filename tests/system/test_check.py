@@ -31,7 +31,10 @@ def told_and_repaired(daemon, *wanted):
 
 def sql(daemon, statement):
     with sqlite3.connect(f"{daemon.dir}/r/metadata.db", timeout=30) as connection:
-        return connection.execute(statement).fetchall()
+        rows = connection.execute(statement).fetchall()
+    # The daemon's readers look at what they saw last until it has written something itself.
+    daemon.run("ns", "label", "default", "changed=yes")
+    return rows
 
 
 def layer_of(daemon):
