@@ -18,7 +18,8 @@ archive_lib_load (GError **error)
 {
   const ArchiveLib *lib = gantry_part_open (&part, error);
 
+  /* Once: others read it without more ado. */
   if (lib != NULL)
-    g_atomic_pointer_set (&archive_lib, lib);
+    (void)g_atomic_pointer_compare_and_exchange (&archive_lib, NULL, (gpointer)lib);
   return lib != NULL;
 }
