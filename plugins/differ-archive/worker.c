@@ -62,8 +62,9 @@ static int
 spawn_with (const WorkerJob *job, int socket, int blob, int output, pid_t *ret_pid)
 {
   char *argv[] = { (char *)"gantry-unpack", NULL };
-  char *envp[] = { (char *)"LC_CTYPE=C.UTF-8", (char *)"ASAN_OPTIONS=detect_leaks=0",
-                   (char *)"UBSAN_OPTIONS=halt_on_error=1", NULL };
+  char *envp[]
+      = { (char *)"LC_CTYPE=C.UTF-8", (char *)"ASAN_OPTIONS=detect_leaks=0",
+          (char *)"TSAN_OPTIONS=report_thread_leaks=0", (char *)"UBSAN_OPTIONS=halt_on_error=1", NULL };
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attr;
   sigset_t none, all;

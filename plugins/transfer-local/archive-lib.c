@@ -16,10 +16,15 @@ archive_lib_find (GError **error)
 gboolean
 archive_lib_load (GError **error)
 {
+  static GMutex lock;
   const ArchiveLib *lib = gantry_part_open (&part, error);
 
-  /* Once: others read it without more ado. */
-  if (lib != NULL)
-    (void)g_atomic_pointer_compare_and_exchange (&archive_lib, NULL, (gpointer)lib);
-  return lib != NULL;
+  if (lib == NULL)
+    return FALSE;
+  /* Written once, for others read it without more ado. */
+  g_mutex_lock (&lock);
+  if (archive_lib == NULL)
+    archive_lib = lib;
+  g_mutex_unlock (&lock);
+  return TRUE;
 }

@@ -66,7 +66,7 @@ def test_many_clients_at_once(daemon, image):
         thread.start()
     for thread in threads:
         thread.join()
-    assert not failures, failures[:3]
+    assert not failures, "\n".join(map(str, failures[:3]))
     assert daemon.run("gc", "run").returncode == 0
     assert daemon.out("check") == ""
     for path in ("content-local/blobs/sha256", "content-local/ingest", "snapshotter-overlay"):
