@@ -232,6 +232,16 @@ hold (View *self, const char *digest, GCancellable *cancellable, GError **error)
   return gantry_metadata_apply_one (self->store->metadata, change, NULL, cancellable, error);
 }
 
+/* Asked again once a lease holds it: until then it may have been collected, from then on it stays. */
+static gboolean
+has_record (View *self, const char *digest)
+{
+  g_autoptr (GantryRecord) record = NULL;
+
+  return gantry_metadata_get (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, digest, &record, NULL,
+                              NULL);
+}
+
 static GantryIngest *
 ingest_view_ref (GantryIngest *ingest)
 {
@@ -327,6 +337,8 @@ commit_and_adopt (IngestView *self, guint64 size, guint64 expected_size, const c
       /* The caller hears that it exists; what its lease holds must be true all the same. */
       if (!hold (view, *ret_digest, NULL, error))
         return FALSE;
+      if (view->lease != NULL && !has_record (view, *ret_digest))
+        return adopt (view, *ret_digest, size, labels, NULL, NULL, error);
     }
   g_propagate_error (error, g_steal_pointer (&local));
   return FALSE;
@@ -382,13 +394,16 @@ static const GantryIngestVtable ingest_vtable = {
 static gboolean
 have_blob (View *self, const char *digest, GCancellable *cancellable, GError **error)
 {
-  g_autoptr (GantryRecord) record = NULL;
   g_autoptr (GantryContentInfo) info = NULL;
   gboolean ok = FALSE;
 
-  if (gantry_metadata_get (self->store->metadata, GANTRY_KIND_CONTENT, self->ns, digest, &record, cancellable,
-                           NULL))
-    return hold (self, digest, cancellable, error);
+  if (has_record (self, digest))
+    {
+      if (!hold (self, digest, cancellable, error))
+        return FALSE;
+      if (self->lease == NULL || has_record (self, digest))
+        return TRUE;
+    }
   if (self->store->isolated)
     return FALSE;
   g_rw_lock_reader_lock (&self->store->blobs_lock);
