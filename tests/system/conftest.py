@@ -65,7 +65,7 @@ class Daemon:
     def stop(self):
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            assert self.process.wait(120) == 0, self.read_log()
+            assert self.process.wait(30) == 0, self.read_log()
 
     def client(self):
         """What begins every command line."""
