@@ -228,6 +228,7 @@ int cli_ns (int argc, char **argv);
 int cli_events (int argc, char **argv);
 int cli_plugin (int argc, char **argv);
 int cli_config (int argc, char **argv);
+int cli_job (int argc, char **argv);
 int cli_system (int argc, char **argv);
 int cli_check (int argc, char **argv);
 int cli_gc (int argc, char **argv);

@@ -40,7 +40,8 @@ static const CliVerb verbs[] = {
   { "check", cli_check, "Compare the database with disk, mounts and shims" },
   { "plugin", cli_plugin, "The daemon's parts: list, inspect, graph, check, trace" },
   { "config", cli_config, "Configuration: show" },
-  { "system", cli_system, "The daemon: info, jobs" },
+  { "job", cli_job, "What the daemon is at: ls, inspect, wait, cancel" },
+  { "system", cli_system, "The daemon: info" },
 };
 
 static int

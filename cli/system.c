@@ -41,31 +41,11 @@ system_info (int argc, char **argv)
   return 0;
 }
 
-static int
-system_jobs (int argc, char **argv)
-{
-  g_autoptr (GPtrArray) jobs = NULL;
-  GError *error = NULL;
-
-  if (!cli_parse (&argc, &argv, "system jobs", "", "Lists the paths of jobs that run or have just ended.",
-                  NULL, FALSE))
-    return CLI_USAGE;
-  if (cli_client () == NULL)
-    return 1;
-  jobs = gantry_client_list_jobs (cli_client (), NULL, &error);
-  if (jobs == NULL)
-    return cli_fail_error (error);
-  for (guint i = 0; i < jobs->len; i++)
-    g_print ("%s\n", gantry_object_get_path (g_ptr_array_index (jobs, i)));
-  return 0;
-}
-
 int
 cli_system (int argc, char **argv)
 {
   static const CliVerb verbs[] = {
     { "info", system_info, "Show what the daemon is" },
-    { "jobs", system_jobs, "List jobs" },
   };
 
   return cli_dispatch ("system", "Asks about the daemon.", verbs, G_N_ELEMENTS (verbs), argc, argv);

@@ -241,6 +241,55 @@ gantry_job_get_items (GantryJob *self)
 }
 
 /**
+ * gantry_job_get_info:
+ * @self: a job
+ * @cancellable: (nullable): ends the call
+ * @error: why not
+ *
+ * Asks for all that is known of it.
+ *
+ * Returns: (transfer full): a{sv}: the properties of org.gantry1.Job
+ */
+GVariant *
+gantry_job_get_info (GantryJob *self, GCancellable *cancellable, GError **error)
+{
+  return _gantry_object_call_value (self, "org.freedesktop.DBus.Properties", "GetAll",
+                                    g_variant_new ("(s)", "org.gantry1.Job"), NULL, cancellable, error);
+}
+
+/**
+ * gantry_job_get_info_async:
+ * @self: a job
+ * @cancellable: (nullable): ends the call
+ * @callback: called when there is an answer
+ * @user_data: for @callback
+ *
+ * As gantry_job_get_info(), without blocking.
+ */
+void
+gantry_job_get_info_async (GantryJob *self, GCancellable *cancellable, GAsyncReadyCallback callback,
+                           gpointer user_data)
+{
+  _gantry_object_call_async (self, "org.freedesktop.DBus.Properties", "GetAll",
+                             g_variant_new ("(s)", "org.gantry1.Job"), NULL, gantry_job_get_info_async,
+                             cancellable, callback, user_data);
+}
+
+/**
+ * gantry_job_get_info_finish:
+ * @self: a job
+ * @result: the callback's
+ * @error: why not
+ *
+ * Returns: (transfer full): a{sv}: the properties of org.gantry1.Job
+ */
+GVariant *
+gantry_job_get_info_finish (GantryJob *self, GAsyncResult *result, GError **error)
+{
+  return _gantry_object_finish_value (self, gantry_job_get_info_async, result, error);
+}
+
+/**
  * gantry_job_wait:
  * @self: a job
  * @cancellable: (nullable): ends the wait, not the job

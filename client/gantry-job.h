@@ -16,6 +16,11 @@ guint gantry_job_get_total_steps (GantryJob *self);
 guint64 gantry_job_get_rate (GantryJob *self);
 GVariant *gantry_job_get_items (GantryJob *self);
 
+GVariant *gantry_job_get_info (GantryJob *self, GCancellable *cancellable, GError **error);
+void gantry_job_get_info_async (GantryJob *self, GCancellable *cancellable, GAsyncReadyCallback callback,
+                                gpointer user_data);
+GVariant *gantry_job_get_info_finish (GantryJob *self, GAsyncResult *result, GError **error);
+
 GVariant *gantry_job_wait (GantryJob *self, GCancellable *cancellable, GError **error);
 void gantry_job_wait_async (GantryJob *self, GCancellable *cancellable, GAsyncReadyCallback callback,
                             gpointer user_data);

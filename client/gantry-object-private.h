@@ -15,8 +15,8 @@ typedef enum
   GANTRY_REPLY_VALUE, /* the first of the reply */
 } GantryReply;
 
-/** @interface: without "org.gantry1."; @parameters is sunk; @fds: (nullable). Returns: (transfer full): the
- * reply. */
+/** @interface: without "org.gantry1.", or the whole name of another; @parameters is sunk; @fds: (nullable).
+ * Returns: (transfer full): the reply. */
 GVariant *_gantry_object_call (gpointer self, const char *interface, const char *method, GVariant *parameters,
                                GUnixFDList *fds, GCancellable *cancellable, GError **error);
 gboolean _gantry_object_call_nothing (gpointer self, const char *interface, const char *method,

@@ -2,6 +2,8 @@
 #include "gantry-object-private.h"
 #include "gantry-error.h"
 
+#include <string.h>
+
 typedef struct
 {
   GDBusConnection *connection;
@@ -139,12 +141,19 @@ strip (GError *error)
     g_dbus_error_strip_remote_error (error);
 }
 
+/* Our own interfaces go by their last word, those of D-Bus by their whole names. */
+static char *
+interface_name (const char *interface)
+{
+  return strchr (interface, '.') != NULL ? g_strdup (interface) : g_strconcat (BUS_NAME ".", interface, NULL);
+}
+
 static GVariant *
 call_sync (gpointer self, const char *interface, const char *method, GVariant *parameters, GUnixFDList *fds,
            GUnixFDList **ret_fds, GCancellable *cancellable, GError **error)
 {
   GDBusConnection *connection = gantry_object_get_connection (self);
-  g_autofree char *full = g_strconcat (BUS_NAME ".", interface, NULL);
+  g_autofree char *full = interface_name (interface);
   g_autoptr (GError) local = NULL;
   GVariant *reply
       = g_dbus_connection_call_with_unix_fd_list_sync (connection, bus_name (connection),
@@ -217,7 +226,7 @@ _gantry_object_call_async (gpointer self, const char *interface, const char *met
                            GAsyncReadyCallback callback, gpointer user_data)
 {
   GDBusConnection *connection = gantry_object_get_connection (self);
-  g_autofree char *full = g_strconcat (BUS_NAME ".", interface, NULL);
+  g_autofree char *full = interface_name (interface);
   GTask *task = g_task_new (self, cancellable, callback, user_data);
 
   g_task_set_source_tag (task, tag);

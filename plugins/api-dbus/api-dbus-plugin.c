@@ -169,6 +169,8 @@ stop (GantryFrontend *frontend, guint drain_ms, GDestroyNotify done, gpointer us
     g_dbus_server_stop (self->server);
   signals_stop (self);
   job_end_waits (self);
+  /* An import from a pipe that says no more would hold up the daemon's end for as long as that is open. */
+  g_cancellable_cancel (self->stopping);
   while (self->connections->len > 0)
     {
       GDBusConnection *connection = g_ptr_array_steal_index (self->connections, 0);
@@ -215,6 +217,7 @@ plugin_fini (gpointer instance)
   g_clear_object (&self->bus);
   g_clear_pointer (&self->connections, g_ptr_array_unref);
   g_clear_pointer (&self->job_waits, g_ptr_array_unref);
+  g_clear_object (&self->stopping);
   g_clear_pointer (&self->info, g_dbus_node_info_unref);
   g_free (self->address);
   g_free (self);
@@ -229,6 +232,7 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
   self->host = host;
   self->connections = g_ptr_array_new_with_free_func (g_object_unref);
   self->job_waits = g_ptr_array_new ();
+  self->stopping = g_cancellable_new ();
   self->info = g_dbus_node_info_new_for_xml (interface_xml, error);
   if (self->info != NULL
       && (self->introspection = gantry_host_lookup (host, GANTRY_INTROSPECTION_TYPE, NULL, error)) != NULL

@@ -33,7 +33,8 @@ typedef struct
   guint64 subscription;
   guint64 job_watch;
   guint64 plugin_watch;
-  GPtrArray *job_waits; /* of JobWait; main context */
+  GPtrArray *job_waits;   /* of JobWait; main context */
+  GCancellable *stopping; /* cancelled with it are the jobs that were begun here */
 } ApiDbus;
 
 /** One method call. */

@@ -50,7 +50,8 @@ job_begin (Call *call, const char *operation, GVariantDict *options, GantryJob *
 
   g_variant_dict_lookup (options, "token", "s", &token);
   g_variant_dict_remove (options, "token");
-  if (!gantry_jobs_create (call->self->jobs, operation, call->ns, token, call->uid, ret_job, NULL, error))
+  if (!gantry_jobs_create (call->self->jobs, operation, call->ns, token, call->uid, ret_job,
+                           call->self->stopping, error))
     return FALSE;
   *ret_path = path_of_job (*ret_job);
   return TRUE;

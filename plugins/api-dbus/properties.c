@@ -150,33 +150,34 @@ add_progress (GVariantBuilder *builder, GVariant *whole)
                                                                  : 0));
 }
 
-/* What a job says under the SDK's names (jobs.h), under D-Bus's. */
+/* What a job says under the SDK's names (jobs.h), under D-Bus's; all of them if @properties is @whole, empty
+ * what there is nothing to say of yet. */
 GVariant *
 properties_of_job (GVariant *properties, GVariant *whole)
 {
   static const struct
   {
-    const char *key, *name;
+    const char *key, *name, *empty;
   } known[] = {
-    { "id", "Id" },
-    { "operation", "Operation" },
-    { "namespace", "Namespace" },
-    { "token", "Token" },
-    { "started-by-uid", "StartedByUID" },
-    { "started-at", "StartedAt" },
-    { "cancelable", "Cancelable" },
-    { "phase", "Phase" },
-    { "bytes", "Bytes" },
-    { "total-bytes", "TotalBytes" },
-    { "steps", "Steps" },
-    { "total-steps", "TotalSteps" },
-    { "rate", "Rate" },
-    { "expected-end-time", "ExpectedEndTime" },
-    { "finished", "Finished" },
-    { "result", "Result" },
-    { "objects", "Objects" },
-    { "items", "Items" },
-    { "error-message", "ErrorMessage" },
+    { "id", "Id", NULL },
+    { "operation", "Operation", NULL },
+    { "namespace", "Namespace", NULL },
+    { "token", "Token", NULL },
+    { "started-by-uid", "StartedByUID", NULL },
+    { "started-at", "StartedAt", NULL },
+    { "cancelable", "Cancelable", NULL },
+    { "phase", "Phase", NULL },
+    { "bytes", "Bytes", NULL },
+    { "total-bytes", "TotalBytes", NULL },
+    { "steps", "Steps", NULL },
+    { "total-steps", "TotalSteps", NULL },
+    { "rate", "Rate", NULL },
+    { "expected-end-time", "ExpectedEndTime", NULL },
+    { "finished", "Finished", NULL },
+    { "result", "Result", "@a{sv} {}" },
+    { "objects", "Objects", "@as []" },
+    { "items", "Items", "@a{sa{sv}} {}" },
+    { "error-message", "ErrorMessage", "''" },
   };
   GVariantBuilder builder;
   gint32 code;
@@ -188,9 +189,13 @@ properties_of_job (GVariant *properties, GVariant *whole)
 
       if (value != NULL)
         g_variant_builder_add (&builder, "{sv}", known[i].name, value);
+      else if (properties == whole && known[i].empty != NULL)
+        g_variant_builder_add (&builder, "{sv}", known[i].name, g_variant_new_parsed (known[i].empty));
     }
   if (g_variant_lookup (properties, "error-code", "i", &code))
     add_string (&builder, "ErrorName", gantry_error_code_to_name (code));
+  else if (properties == whole)
+    add_string (&builder, "ErrorName", "");
   add_progress (&builder, whole);
   return g_variant_builder_end (&builder);
 }

@@ -485,6 +485,7 @@ jobs_create (GantryJobs *jobs, const char *operation, const char *ns, const char
     }
   job = job_new (self, operation, ns, token, uid, cancellable);
   job->id = ++self->last_id;
+  g_variant_dict_insert (job->properties, "id", "t", job->id);
   g_hash_table_insert (self->by_id, &job->id, job);
   g_mutex_unlock (&self->lock);
   self->host->hold (self->host, 1);

@@ -375,6 +375,8 @@ jobs_create (GantryJobs *jobs, const char *operation, const char *ns, const char
   job = job_new (self, operation, ns, token, uid);
   g_ptr_array_add (self->jobs, job);
   job->id = self->jobs->len;
+  set (job, "id", g_variant_new_uint64 (job->id));
+  g_clear_pointer (&job->changes, g_variant_dict_unref);
   schedule (job, 0);
   g_mutex_unlock (&self->lock);
   if (cancellable != NULL)

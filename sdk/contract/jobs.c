@@ -118,6 +118,7 @@ test_create (GantryContractFixture *fixture)
   g_assert_cmpstr (token, ==, "mine");
   g_assert_nonnull (phase);
   g_assert_cmpuint (number_of (job, "started-by-uid"), ==, 1000);
+  g_assert_cmpuint (number_of (job, "id"), ==, gantry_job_get_id (job));
   g_assert_cmpint ((gint64)number_of (job, "started-at"), >, gantry_now_ns () - 60 * (gint64)1000000000);
   g_assert_cmpuint (number_of (job, "finished"), ==, FALSE);
   g_assert_cmpuint (number_of (job, "cancelable"), ==, TRUE);

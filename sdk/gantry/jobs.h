@@ -11,6 +11,7 @@
  *     gantry_job_finish (job, result, NULL)
  *
  * Properties (a{sv}; an update names only what changed):
+ *     "id" t           as get_id ()
  *     "operation" s    "import", "export", "unpack", "pull", "push", "convert", …
  *     "namespace" s, "token" s, "started-by-uid" u, "started-at" x (ns), "cancelable" b
  *     "phase" s        one word: "waiting", "resolving", "downloading", "verifying", "importing",

@@ -200,13 +200,51 @@ def test_interrupt_cancels_an_import(daemon):
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     os.close(ours)
     # The job is there, and waits for a pipe that says nothing.
-    while not daemon.out("system", "jobs"):
+    while not daemon.json("job", "ls"):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     os.close(theirs)
     assert process.returncode == 1 and b"cancel" in errors.lower(), errors
     assert daemon.out("check") == "" and daemon.json("image", "ls") == []
+
+
+def test_jobs_are_listed_waited_for_and_cancelled(daemon):
+    ours, theirs = os.pipe()
+    process = subprocess.Popen([f"{BUILD}/cli/gantry", "--address", f"unix:path={daemon.socket}", "image", "import", "-"], stdin=ours,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    os.close(ours)
+    while not (jobs := daemon.json("job", "ls")):
+        assert process.poll() is None
+    job = str(jobs[0]["Id"])
+    header, row = daemon.out("job", "ls").splitlines()
+    assert header.split() == ["JOB", "OPERATION", "NAMESPACE", "OBJECT", "STATE", "DONE", "UID", "STARTED"]
+    assert row.split()[:3] == [job, "import", "default"]
+    assert daemon.json("job", "inspect", job)["Finished"] is False
+    waiter = subprocess.Popen([f"{BUILD}/cli/gantry", "--address", f"unix:path={daemon.socket}", "job", "wait", job], stderr=subprocess.PIPE)
+    daemon.run("job", "cancel", job)
+    # The job's error is that of all who wait for it.
+    for one in (process, waiter):
+        _, errors = one.communicate(timeout=30)
+        assert one.returncode == 1 and b"cancel" in errors.lower(), errors
+    os.close(theirs)
+    assert daemon.out("job", "ls").splitlines()[1].split()[4] == "Cancelled"
+    refused = daemon.run("job", "wait", "4711", check=False)
+    assert refused.returncode == 1 and b"job 4711: not found" in refused.stderr
+
+
+def test_the_daemon_ends_amid_an_import_that_says_no_more(daemon):
+    ours, theirs = os.pipe()
+    process = subprocess.Popen([f"{BUILD}/cli/gantry", "--address", f"unix:path={daemon.socket}", "image", "import", "-"], stdin=ours,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    os.close(ours)
+    while not daemon.json("job", "ls"):
+        assert process.poll() is None
+    daemon.stop()
+    assert process.wait(30) == 1
+    os.close(theirs)
+    daemon.start()
+    assert daemon.out("check") == ""
 
 
 def test_usage_and_prune(busybox, image, tmp_path):
