@@ -165,6 +165,41 @@ def test_execs_are_objects(on_bus):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_every_documented_property_is_told(on_bus):
+    """Of every object, whatever state it is in, with the type that the documentation gives it; by GetAll, by Get and by the manager."""
+    on_bus.run("run", "-d", "--name", "runs", "busybox", "sleep", "1000")
+    on_bus.run("create", "--name", "waits", "busybox", "true")
+    on_bus.run("run", "--name", "ended", "busybox", "true")
+    result = python(script("""
+    managed, = call("/org/gantry1", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
+    seen = set()
+    managed.setdefault("/org/gantry1", {})
+    process, = call("/org/gantry1/container/default_2fruns", "org.gantry1.Task", "Exec",
+                    GLib.Variant("(sa{sv}ah)", ("one", {"args": GLib.Variant("as", ["sleep", "1000"])}, [])))
+    managed[process] = {}
+    for path in managed:
+        text, = call(path, "org.freedesktop.DBus.Introspectable", "Introspect")
+        for interface in Gio.DBusNodeInfo.new_for_xml(text).interfaces:
+            # A container has the interface of its task when it has one.
+            if not interface.name.startswith("org.gantry1.") or (managed[path] and interface.name not in managed[path]):
+                continue
+            seen.add(interface.name)
+            told, = call(path, "org.freedesktop.DBus.Properties", "GetAll", GLib.Variant("(s)", (interface.name,)))
+            documented = {one.name: one.signature for one in interface.properties}
+            assert set(told) == set(documented), (path, interface.name, set(told) ^ set(documented))
+            if interface.name in managed[path]:
+                assert set(managed[path][interface.name]) == set(documented), (path, interface.name)
+            for name, signature in documented.items():
+                value = bus.call_sync(NAME, path, "org.freedesktop.DBus.Properties", "Get", GLib.Variant("(ss)", (interface.name, name)),
+                                      None, 0, -1, None).get_child_value(0).get_variant()
+                assert value.get_type_string() == signature, (path, name, value)
+    print(sorted(seen))
+    """), on_bus.bus)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for name in ("Container", "Image", "Job", "Manager", "Namespace", "Plugin", "Process", "Task"):
+        assert f"'org.gantry1.{name}'" in result.stdout, result.stdout
+
+
 def test_jobs_by_token_and_progress(on_bus, image):
     result = python(script("""
     import os
