@@ -159,11 +159,13 @@ image_export (int argc, char **argv)
 {
   g_autofree char *output = NULL;
   g_auto (GStrv) platforms = NULL;
-  gboolean no_docker = FALSE;
+  gboolean no_docker = FALSE, referrers = FALSE;
   const GOptionEntry entries[]
       = { { "output", 'o', 0, G_OPTION_ARG_FILENAME, &output, "Write there [standard output]", "FILE" },
           { "platform", 0, 0, G_OPTION_ARG_STRING_ARRAY, &platforms, "Only this platform [all that are here]",
             "OS/ARCH" },
+          { "referrers", 0, 0, G_OPTION_ARG_NONE, &referrers, "Also what refers to them: signatures and more",
+            NULL },
           { "skip-manifest-json", 0, 0, G_OPTION_ARG_NONE, &no_docker, "Without what docker load needs",
             NULL },
           { NULL } };
@@ -180,6 +182,7 @@ image_export (int argc, char **argv)
     return cli_usage ("image export", "an archive is nothing for a terminal; give --output FILE");
   g_variant_dict_init (&options, NULL);
   set_strv (&options, "platforms", platforms);
+  set_true (&options, "referrers", referrers);
   if (no_docker)
     g_variant_dict_insert (&options, "docker", "b", FALSE);
   return export_to (output != NULL ? output : "-", argv + 1, g_variant_dict_end (&options));

@@ -187,7 +187,7 @@ gantry_namespace_import_images_finish (GantryNamespace *self, GAsyncResult *resu
  * @cancellable: (nullable): ends the call
  * @error: why not
  *
- * Writes images as one archive. Options: "platforms" as, "docker" b, "token" s.
+ * Writes images as one archive. Options: "platforms" as, "docker" b, "referrers" b, "token" s.
  *
  * Returns: (transfer full): a job
  */

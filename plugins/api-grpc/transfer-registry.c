@@ -68,6 +68,22 @@ ask (const char *host, const char *reference, const char *const *challenges,
   return TRUE;
 }
 
+/* What would be left out is refused, with the field's name. */
+static gboolean
+check_resolver (const TYPES (RegistryResolver) * resolver, GError **error)
+{
+  const char *scheme = resolver->default_scheme;
+
+  if (resolver->http_debug != CONTAINERD__TYPES__TRANSFER__HTTPDEBUG__DISABLED)
+    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
+                         "resolver.http_debug is not implemented; `gantry registry explain` tells what hosts "
+                         "answer");
+  if (scheme[0] != '\0' && strcmp (scheme, "http") != 0 && strcmp (scheme, "https") != 0)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "resolver.default_scheme is \"%s\"; it can be \"http\" or \"https\"", scheme);
+  return TRUE;
+}
+
 /* Returns: (transfer full), or NULL with an error. */
 static GantryRegistryAccess *
 make_access (Call *call, const TYPES (RegistryResolver) * resolver, GError **error)
@@ -76,6 +92,8 @@ make_access (Call *call, const TYPES (RegistryResolver) * resolver, GError **err
   GantryRegistryAccess *access;
   GVariantDict options;
 
+  if (resolver != NULL && !check_resolver (resolver, error))
+    return NULL;
   g_variant_dict_init (&options, NULL);
   if (resolver != NULL)
     {
@@ -120,7 +138,7 @@ transfer_pull (Call *call, Progress *progress, gconstpointer source, gconstpoint
   g_autofree char *name = NULL;
   GVariantDict options;
 
-  if (access == NULL)
+  if (access == NULL || !transfer_check_store (to, error))
     return FALSE;
   progress_tell (progress, begin, NULL);
   g_variant_dict_init (&options, NULL);

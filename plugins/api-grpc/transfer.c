@@ -48,19 +48,59 @@ target_of (Call *call, const char *name, GError **error)
   return target;
 }
 
+GVariant *
+transfer_extra_labels (const TYPES (ImageStore) * store)
+{
+  g_autoptr (GVariant) given = g_variant_ref_sink (labels_from_entries (store->n_labels, store->labels));
+  g_autoptr (GDateTime) now = g_date_time_new_now_utc ();
+  g_autofree char *expire = g_date_time_format (now, "%Y-%m-%dT%H:%M:%SZ");
+  GVariantBuilder all;
+  GVariantIter iter;
+  const char *key, *value;
+
+  g_variant_builder_init (&all, G_VARIANT_TYPE ("a{ss}"));
+  g_variant_iter_init (&iter, given);
+  while (g_variant_iter_next (&iter, "{&s&s}", &key, &value))
+    g_variant_builder_add (&all, "{ss}", key, value);
+  if (store->name[0] != '\0')
+    {
+      g_variant_builder_add (&all, "{ss}", "containerd.io/gc.bref.image", store->name);
+      g_variant_builder_add (&all, "{ss}", "containerd.io/gc.expire", expire);
+    }
+  return g_variant_builder_end (&all);
+}
+
 gboolean
 transfer_name_more (Call *call, const char *name, const TYPES (ImageStore) * store, GError **error)
 {
-  g_autoptr (GantryDescriptor) target = target_of (call, name, error);
+  g_autoptr (GantryDescriptor) target = store->n_extra_references > 0 ? target_of (call, name, error) : NULL;
 
   if (target == NULL)
-    return FALSE;
+    return store->n_extra_references == 0;
   for (gsize i = 0; i < store->n_extra_references; i++)
-    if (!store->extra_references[i]->is_prefix
-        && !put_image (call, store->extra_references[i]->name, target,
-                       labels_from_entries (store->n_labels, store->labels), error))
-      return FALSE;
+    {
+      const TYPES (ImageReference) *one = store->extra_references[i];
+      g_autofree char *full
+          = one->add_digest ? g_strconcat (one->name, "@", target->digest, NULL) : g_strdup (one->name);
+
+      if ((one->is_prefix && !one->add_digest) || strcmp (full, name) == 0)
+        continue;
+      if (!put_image (call, full, target, transfer_extra_labels (store), error))
+        return FALSE;
+    }
   return TRUE;
+}
+
+/* One manifest a platform is what is taken anyway. */
+gboolean
+transfer_check_store (const TYPES (ImageStore) * store, GError **error)
+{
+  if (store->manifest_limit == 0 || (store->n_platforms > 0 && store->manifest_limit >= store->n_platforms))
+    return TRUE;
+  return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
+                       "manifest_limit %u is not implemented for %" G_GSIZE_FORMAT
+                       " platforms; name as many platforms as there should be manifests",
+                       store->manifest_limit, store->n_platforms);
 }
 
 gboolean
@@ -93,8 +133,12 @@ tag (Call *call, Progress *progress, gconstpointer source, gconstpointer destina
   const TYPES (ImageStore) *to = destination;
   g_autoptr (GantryDescriptor) target = target_of (call, from->name, error);
 
-  return target != NULL
-         && put_image (call, to->name, target, labels_from_entries (to->n_labels, to->labels), error);
+  if (target == NULL)
+    return FALSE;
+  if (to->name[0] != '\0'
+      && !put_image (call, to->name, target, labels_from_entries (to->n_labels, to->labels), error))
+    return FALSE;
+  return transfer_name_more (call, to->name[0] != '\0' ? to->name : from->name, to, error);
 }
 
 typedef gboolean (*RunFunc) (Call *call, Progress *progress, gconstpointer from, gconstpointer to,

@@ -38,7 +38,14 @@ gboolean transfer_export (Call *call, Progress *progress, gconstpointer source, 
 
 /** The platforms as strings, NULL-terminated. Returns: (transfer full). */
 char **transfer_platforms (gsize n, Containerd__Types__Platform *const *platforms);
-/** Gives the image @name more names: those of @store that are no prefixes. */
+/** Errors: NOT_IMPLEMENTED: @store asks for what is not there; it names the field. */
+gboolean transfer_check_store (const TYPES (ImageStore) * store, GError **error);
+/** The labels of what @store names beside its own name: with that they go. Returns: (transfer floating):
+ * a{ss}.
+ */
+GVariant *transfer_extra_labels (const TYPES (ImageStore) * store);
+/** Gives the image @name more names: those of @store that are no prefixes, and "prefix@digest" of those that
+ * want one. */
 gboolean transfer_name_more (Call *call, const char *name, const TYPES (ImageStore) * store, GError **error);
 /** Unpacks the image @name as @store wants. */
 gboolean transfer_unpack (Call *call, Progress *progress, const char *name, const TYPES (ImageStore) * store,

@@ -3,7 +3,7 @@
  * Images into one tar: an OCI image layout (image-spec, image-layout.md) with a manifest.json beside it, so
  * that `docker load` reads it too. Blobs are copied as they are, so digests stay; the same images give the
  * same archive, byte for byte. */
-#include "transfer-local.h"
+#include "tree.h"
 #include "archive-lib.h"
 
 #include <errno.h>
@@ -23,9 +23,13 @@ typedef struct
 {
   GantryContent *content;
   GantryJob *job;
-  char **platforms;   /* (nullable): what is wanted; NULL: whatever is there */
-  GHashTable *wanted; /* digest -> index into blobs, + 1 */
-  GPtrArray *blobs;   /* of GantryDescriptor, in order of the archive */
+  char **platforms;     /* (nullable): what is wanted; NULL: whatever is there */
+  GHashTable *wanted;   /* digest -> index into blobs, + 1 */
+  GPtrArray *blobs;     /* of GantryDescriptor, in order of the archive */
+  GPtrArray *referrers; /* of GantryDescriptor: what refers to them */
+  gboolean docker;      /* manifest.json, too */
+  gboolean with_referrers;
+  gboolean no_foreign; /* without layers that may not be handed on */
   guint64 bytes;
   guint64 total;
   int fd;
@@ -125,9 +129,15 @@ add_manifest (Export *export, Image *image, GantryDescriptor *target, GError **e
   if (blobs == NULL)
     return FALSE;
   for (guint i = 0; i < blobs->len; i++)
-    if (is_there (export, ((GantryDescriptor *)g_ptr_array_index (blobs, i))->digest))
-      add_blob (export, g_ptr_array_index (blobs, i));
+    {
+      GantryDescriptor *blob = g_ptr_array_index (blobs, i);
+
+      if (is_there (export, blob->digest) && !(export->no_foreign && oci_is_foreign (blob->media_type)))
+        add_blob (export, blob);
+    }
   add_blob (export, target);
+  if (image == NULL)
+    return TRUE;
   config = g_ptr_array_index (blobs, 0);
   /* docker knows one manifest an image: this machine's, or else the first. */
   if (strcmp (config->media_type, OCI_CONFIG) != 0 && strcmp (config->media_type, DOCKER_CONFIG) != 0)
@@ -220,6 +230,54 @@ add_tree (Export *export, Image *image, GantryDescriptor *target, guint depth, G
   if (!is_there (export, target->digest))
     return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "content %s is not here", target->digest);
   add_blob (export, target);
+  return TRUE;
+}
+
+static gboolean
+is_listed (GPtrArray *list, const char *digest)
+{
+  for (guint i = 0; i < list->len; i++)
+    if (strcmp (((GantryDescriptor *)g_ptr_array_index (list, i))->digest, digest) == 0)
+      return TRUE;
+  return FALSE;
+}
+
+static gboolean
+add_referrers_of (Export *export, const char *subject, GError **error)
+{
+  g_autoptr (GPtrArray) found = tree_referrers (export->content, subject, export->cancellable, error);
+
+  for (guint i = 0; found != NULL && i < found->len; i++)
+    {
+      GantryDescriptor *one = g_ptr_array_index (found, i);
+
+      if (export->referrers->len >= MAX_IMAGES)
+        return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "more than %d referrers in one archive",
+                             MAX_IMAGES);
+      if (is_listed (export->referrers, one->digest))
+        continue;
+      if (!add_tree (export, NULL, one, 0, error))
+        {
+          g_prefix_error (error, "referrer %s of %s: ", one->digest, subject);
+          return FALSE;
+        }
+      g_ptr_array_add (export->referrers, gantry_descriptor_ref (one));
+    }
+  return found != NULL;
+}
+
+/* What refers to that which is written, and to these in turn: they stand in the list that is gone through. */
+static gboolean
+add_referrers (Export *export, GError **error)
+{
+  for (guint i = 0; i < export->blobs->len; i++)
+    {
+      GantryDescriptor *blob = g_ptr_array_index (export->blobs, i);
+
+      if ((oci_is_manifest (blob->media_type) || oci_is_index (blob->media_type))
+          && !add_referrers_of (export, blob->digest, error))
+        return FALSE;
+    }
   return TRUE;
 }
 
@@ -351,8 +409,20 @@ add_annotations (JsonBuilder *builder, Image *image)
   json_builder_end_object (builder);
 }
 
+static void
+add_target (JsonBuilder *builder, GantryDescriptor *target)
+{
+  set_string (builder, "mediaType", target->media_type);
+  set_string (builder, "digest", target->digest);
+  json_builder_set_member_name (builder, "size");
+  json_builder_add_int_value (builder, (gint64)target->blob_size);
+  if (target->artifact_type != NULL)
+    set_string (builder, "artifactType", target->artifact_type);
+}
+
+/* Referrers stand there without a name, as ORAS writes them. */
 static gboolean
-write_index (Archive *archive, GPtrArray *images, GError **error)
+write_index (Archive *archive, GPtrArray *images, GPtrArray *referrers, GError **error)
 {
   g_autoptr (JsonBuilder) builder = json_builder_new ();
 
@@ -367,11 +437,14 @@ write_index (Archive *archive, GPtrArray *images, GError **error)
       Image *image = g_ptr_array_index (images, i);
 
       json_builder_begin_object (builder);
-      set_string (builder, "mediaType", image->target->media_type);
-      set_string (builder, "digest", image->target->digest);
-      json_builder_set_member_name (builder, "size");
-      json_builder_add_int_value (builder, (gint64)image->target->blob_size);
+      add_target (builder, image->target);
       add_annotations (builder, image);
+      json_builder_end_object (builder);
+    }
+  for (guint i = 0; i < referrers->len; i++)
+    {
+      json_builder_begin_object (builder);
+      add_target (builder, g_ptr_array_index (referrers, i));
       json_builder_end_object (builder);
     }
   json_builder_end_array (builder);
@@ -435,7 +508,7 @@ on_write (Archive *archive, void *data, const void *buffer, size_t length)
 }
 
 static gboolean
-write_archive (Export *export, GPtrArray *images, gboolean docker, GError **error)
+write_archive (Export *export, GPtrArray *images, GError **error)
 {
   static const char layout[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
   g_autoptr (Archive) archive = archive_write_new ();
@@ -453,7 +526,8 @@ write_archive (Export *export, GPtrArray *images, gboolean docker, GError **erro
   for (guint i = 0; i < export->blobs->len; i++)
     if (!write_blob (export, archive, g_ptr_array_index (export->blobs, i), error))
       return FALSE;
-  return write_index (archive, images, error) && (!docker || write_docker (archive, images, error))
+  return write_index (archive, images, export->referrers, error)
+         && (!export->docker || write_docker (archive, images, error))
          && (archive_write_close (archive) == ARCHIVE_OK || throw_write (archive, error));
 }
 
@@ -480,30 +554,31 @@ add_image (TransferLocal *self, Export *export, const char *ns, const char *name
 }
 
 static gboolean
-check_options (GVariant *options, Export *export, gboolean *ret_docker, GError **error)
+check_options (GVariant *options, Export *export, GError **error)
 {
-  GVariantDict dict;
-  g_autoptr (GVariant) rest = NULL;
+  static const char *const known[] = { "platforms", "docker", "referrers", "non-distributable", NULL };
+  gboolean foreign = TRUE;
   GVariantIter iter;
   const char *key;
 
-  g_variant_dict_init (&dict, options);
-  g_variant_dict_lookup (&dict, "platforms", "^as", &export->platforms);
-  g_variant_dict_lookup (&dict, "docker", "b", ret_docker);
-  g_variant_dict_remove (&dict, "platforms");
-  g_variant_dict_remove (&dict, "docker");
-  rest = g_variant_ref_sink (g_variant_dict_end (&dict));
-  g_variant_iter_init (&iter, rest);
-  if (g_variant_iter_next (&iter, "{&sv}", &key, NULL))
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "unknown option \"%s\"", key);
+  if (options == NULL)
+    return TRUE;
+  g_variant_iter_init (&iter, options);
+  while (g_variant_iter_next (&iter, "{&sv}", &key, NULL))
+    if (!g_strv_contains (known, key))
+      return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "unknown option \"%s\"", key);
+  g_variant_lookup (options, "platforms", "^as", &export->platforms);
+  g_variant_lookup (options, "docker", "b", &export->docker);
+  g_variant_lookup (options, "referrers", "b", &export->with_referrers);
+  g_variant_lookup (options, "non-distributable", "b", &foreign);
+  export->no_foreign = !foreign;
   if (export->platforms != NULL && export->platforms[0] == NULL)
     g_clear_pointer (&export->platforms, g_strfreev);
   return TRUE;
 }
 
 static gboolean
-export_named (TransferLocal *self, Export *export, const char *ns, const char *const *names, gboolean docker,
-              GError **error)
+export_named (TransferLocal *self, Export *export, const char *ns, const char *const *names, GError **error)
 {
   g_autoptr (GPtrArray) images = g_ptr_array_new_with_free_func (image_free);
   GVariantDict changes;
@@ -516,10 +591,12 @@ export_named (TransferLocal *self, Export *export, const char *ns, const char *c
       if (!add_image (self, export, ns, names[i], images, error))
         return FALSE;
     }
+  if (export->with_referrers && !add_referrers (export, error))
+    return FALSE;
   g_variant_dict_init (&changes, NULL);
   g_variant_dict_insert (&changes, "total-bytes", "t", export->total);
   gantry_job_update (export->job, g_variant_dict_end (&changes));
-  return write_archive (export, images, docker, error);
+  return write_archive (export, images, error);
 }
 
 gboolean
@@ -531,20 +608,26 @@ export_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, const 
   g_autoptr (GHashTable) wanted = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   g_autoptr (GPtrArray) blobs = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_descriptor_unref);
   g_autoptr (GantryContent) content = NULL;
-  Export export = { .job = job, .wanted = wanted, .blobs = blobs, .cancellable = cancellable };
+  g_autoptr (GPtrArray) referrers = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_descriptor_unref);
+  Export export = { .job = job,
+                    .wanted = wanted,
+                    .blobs = blobs,
+                    .referrers = referrers,
+                    .docker = TRUE,
+                    .cancellable = cancellable };
   g_autoptr (Progress) progress = progress_new (job);
-  gboolean docker = TRUE, ok;
+  gboolean ok;
 
   if (names[0] == NULL)
     return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "name at least one image to export");
-  ok = check_options (held, &export, &docker, error) && archive_lib_load (error)
+  ok = check_options (held, &export, error) && archive_lib_load (error)
        && gantry_store_open_content (self->store, ns, NULL, NULL, &content, cancellable, error);
   if (ok)
     {
       export.content = content;
       progress_phase (progress, "exporting");
       export.fd = fd;
-      ok = export_named (self, &export, ns, names, docker, error);
+      ok = export_named (self, &export, ns, names, error);
       if (export.write_error != NULL)
         {
           g_clear_error (error);

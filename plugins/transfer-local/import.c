@@ -3,7 +3,8 @@
  * Archives with images: OCI image layout (image-spec, image-layout.md) and `docker save` (Docker image spec
  * v1.2). Blobs go into the content store while the tar is read; documents, which may stand anywhere in it,
  * are kept until the end. */
-#include "tree.h"
+#include "import-names.h"
+#include "layers.h"
 #include "archive-lib.h"
 
 #include <errno.h>
@@ -13,7 +14,6 @@
 #define MAX_ENTRIES   100000
 #define MAX_DOCUMENTS (64 * 1024 * 1024)
 #define CHUNK         (256 * 1024)
-#define MAX_IMAGES    1024
 
 typedef struct archive Archive;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Archive, archive_read_free)
@@ -25,6 +25,13 @@ typedef struct
   guint64 size;
   gboolean gzip;
 } Blob;
+
+/* A manifest of the archive that refers to another one. */
+typedef struct
+{
+  char *subject;
+  GantryDescriptor *target;
+} Referrer;
 
 typedef struct
 {
@@ -38,6 +45,8 @@ typedef struct
   GHashTable *documents; /* name -> GBytes */
   GHashTable *blobs;     /* name -> Blob, of docker archives */
   GHashTable *links;     /* name -> target */
+  GPtrArray *referrers;  /* of Referrer */
+  gboolean compress;     /* layers of docker archives */
   gsize document_bytes;
   guint64 bytes;
   int fd;
@@ -53,6 +62,16 @@ blob_free (gpointer data)
 
   g_free (blob->digest);
   g_free (blob);
+}
+
+static void
+referrer_free (gpointer data)
+{
+  Referrer *referrer = data;
+
+  g_free (referrer->subject);
+  gantry_descriptor_unref (referrer->target);
+  g_free (referrer);
 }
 
 static gboolean
@@ -271,78 +290,6 @@ read_archive (Import *import, int fd, GError **error)
   return FALSE;
 }
 
-typedef struct
-{
-  char *name;
-  GantryDescriptor *target;
-} Found;
-
-static void
-found_free (gpointer data)
-{
-  Found *found = data;
-
-  g_free (found->name);
-  gantry_descriptor_unref (found->target);
-  g_free (found);
-}
-
-static gboolean
-append_found (GPtrArray *images, const char *name, GantryDescriptor *target, GError **error)
-{
-  Found *found;
-
-  if (images->len >= MAX_IMAGES)
-    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the archive has more than %d images",
-                         MAX_IMAGES);
-  found = g_new0 (Found, 1);
-  found->name = gantry_reference_normalize (name, error);
-  found->target = gantry_descriptor_ref (target);
-  g_ptr_array_add (images, found);
-  return found->name != NULL;
-}
-
-static gboolean
-add_found (GPtrArray *images, const char *name, GantryDescriptor *target, GVariant *options, GError **error)
-{
-  const char *prefix = NULL, *given = NULL;
-  g_autofree char *full = NULL;
-
-  g_variant_lookup (options, "prefix", "&s", &prefix);
-  g_variant_lookup (options, "name", "&s", &given);
-  if (given != NULL)
-    name = given;
-  else if (name != NULL && prefix != NULL && strpbrk (name, ":/@") == NULL)
-    name = full = g_strconcat (prefix, ":", name, NULL);
-  if (name == NULL)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                         "the archive does not name its image; give the option \"name\"");
-  return append_found (images, name, target, error);
-}
-
-/* Adds the image by its name and, if wanted, by "prefix@digest". */
-static gboolean
-add_image (GPtrArray *images, const char *name, GantryDescriptor *target, GVariant *options, GError **error)
-{
-  const char *prefix = NULL;
-  g_autofree char *by_digest = NULL;
-  gboolean digests = FALSE;
-
-  g_variant_lookup (options, "digests", "b", &digests);
-  g_variant_lookup (options, "prefix", "&s", &prefix);
-  if (!digests)
-    return add_found (images, name, target, options, error);
-  if (prefix == NULL)
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                         "the option \"digests\" needs the option \"prefix\"");
-  /* An image without a name is named by its digest alone. */
-  if ((name != NULL || g_variant_lookup (options, "name", "&s", &name))
-      && !add_found (images, name, target, options, error))
-    return FALSE;
-  by_digest = g_strconcat (prefix, "@", target->digest, NULL);
-  return append_found (images, by_digest, target, error);
-}
-
 /* Stores @data as a blob. *@ret_digest: (transfer full). */
 static gboolean
 store_bytes (Import *import, const char *ref, const void *data, gsize length, char **ret_digest,
@@ -363,7 +310,7 @@ store_bytes (Import *import, const char *ref, const void *data, gsize length, ch
   return TRUE;
 }
 
-/* Makes an image of the archive's own index. */
+/* Makes an image of the index @bytes. */
 static gboolean
 add_whole_index (Import *import, GBytes *bytes, const char *name, GPtrArray *images, GError **error)
 {
@@ -374,13 +321,73 @@ add_whole_index (Import *import, GBytes *bytes, const char *name, GPtrArray *ima
   if (!store_bytes (import, ref, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), &digest, error))
     return FALSE;
   target = gantry_descriptor_new (OCI_INDEX, digest, g_bytes_get_size (bytes), NULL);
-  return append_found (images, name, target, error);
+  return import_add_name (images, name, target, FALSE, error);
+}
+
+/* The subject of @target if that is a referrer of something that is here: then it is kept with its subject,
+ * and needs no name. Returns: (transfer full) (nullable). */
+static char *
+find_subject (Import *import, GantryDescriptor *target)
+{
+  g_autoptr (JsonNode) node = NULL;
+  g_autoptr (GantryDescriptor) subject = NULL;
+  g_autoptr (GantryContentInfo) info = NULL;
+  JsonObject *object;
+
+  if (!oci_is_manifest (target->media_type) && !oci_is_index (target->media_type))
+    return NULL;
+  /* What can't be read is told where the image is looked at. */
+  node = oci_read (import->content, target->digest, import->cancellable, NULL);
+  object = node != NULL && JSON_NODE_HOLDS_OBJECT (node) ? oci_object (json_node_get_object (node), "subject")
+                                                         : NULL;
+  subject = object != NULL ? oci_descriptor (object, NULL) : NULL;
+  if (subject == NULL
+      || !gantry_content_info (import->content, subject->digest, &info, import->cancellable, NULL))
+    return NULL;
+  return g_strdup (subject->digest);
+}
+
+static void
+add_referrer (Import *import, char *subject, GantryDescriptor *target)
+{
+  Referrer *referrer = g_new0 (Referrer, 1);
+
+  referrer->subject = subject;
+  referrer->target = gantry_descriptor_ref (target);
+  g_ptr_array_add (import->referrers, referrer);
+}
+
+/* @options: index_name: (nullable): it names what has no name of its own. */
+static gboolean
+add_oci_entry (Import *import, GantryDescriptor *target, GVariant *options, const char *index_name,
+               GPtrArray *images, GError **error)
+{
+  const char *name = gantry_labels_lookup (target->annotations, "io.containerd.image.name");
+  char *subject = find_subject (import, target);
+  const char *given;
+
+  if (import->referrers->len >= IMPORT_MAX_IMAGES)
+    {
+      g_free (subject);
+      return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED, "the archive has more than %d referrers",
+                           IMPORT_MAX_IMAGES);
+    }
+  if (name == NULL)
+    name = gantry_labels_lookup (target->annotations, "org.opencontainers.image.ref.name");
+  if (subject != NULL)
+    add_referrer (import, subject, target);
+  if (subject != NULL && name == NULL)
+    return TRUE;
+  if (index_name != NULL && name == NULL && !g_variant_lookup (options, "name", "&s", &given)
+      && !import_has_references (options))
+    return TRUE;
+  return import_name_image (images, name, target, options, error);
 }
 
 static gboolean
 find_oci_images (Import *import, GVariant *options, GPtrArray *images, GError **error)
 {
-  const char *index_name = NULL, *given = NULL;
+  const char *index_name = NULL;
   GBytes *bytes = g_hash_table_lookup (import->documents, "index.json");
   g_autoptr (JsonNode) node = oci_parse (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), error);
   JsonArray *manifests;
@@ -391,13 +398,11 @@ find_oci_images (Import *import, GVariant *options, GPtrArray *images, GError **
       return FALSE;
     }
   g_variant_lookup (options, "index-name", "&s", &index_name);
-  g_variant_lookup (options, "name", "&s", &given);
   manifests = JSON_NODE_HOLDS_OBJECT (node) ? oci_array (json_node_get_object (node), "manifests") : NULL;
   for (guint i = 0; manifests != NULL && i < json_array_get_length (manifests); i++)
     {
       JsonNode *element = json_array_get_element (manifests, i);
       g_autoptr (GantryDescriptor) target = NULL;
-      const char *name;
 
       if (!JSON_NODE_HOLDS_OBJECT (element)
           || (target = oci_descriptor (json_node_get_object (element), error)) == NULL)
@@ -405,12 +410,7 @@ find_oci_images (Import *import, GVariant *options, GPtrArray *images, GError **
           g_prefix_error (error, "index.json: ");
           return FALSE;
         }
-      name = gantry_labels_lookup (target->annotations, "io.containerd.image.name");
-      if (name == NULL)
-        name = gantry_labels_lookup (target->annotations, "org.opencontainers.image.ref.name");
-      /* The index names what has no name of its own. */
-      if ((index_name == NULL || name != NULL || given != NULL)
-          && !add_image (images, name, target, options, error))
+      if (!add_oci_entry (import, target, options, index_name, images, error))
         return FALSE;
     }
   return index_name == NULL || add_whole_index (import, bytes, index_name, images, error);
@@ -441,6 +441,29 @@ add_descriptor (JsonBuilder *builder, const char *media_type, const char *digest
   json_builder_set_member_name (builder, "digest");
   json_builder_add_string_value (builder, digest);
   json_builder_end_object (builder);
+}
+
+static gboolean
+add_layer (Import *import, JsonBuilder *builder, const Blob *blob, GError **error)
+{
+  g_autoptr (GantryDescriptor) plain = NULL, packed = NULL;
+  g_autofree char *ref = NULL, *diff_id = NULL;
+  GantryDiffer *differ;
+
+  if (blob->gzip || !import->compress)
+    {
+      add_descriptor (builder, blob->gzip ? DOCKER_LAYER ".gzip" : DOCKER_LAYER, blob->digest, blob->size);
+      return TRUE;
+    }
+  plain = gantry_descriptor_new (DOCKER_LAYER, blob->digest, blob->size, NULL);
+  ref = g_strdup_printf ("compress-%s-%s", import->lease, blob->digest);
+  differ = layers_find_differ (import->self, DOCKER_LAYER, TRUE, error);
+  if (differ == NULL
+      || !gantry_differ_recompress (differ, plain, import->content, DOCKER_LAYER ".gzip", ref, NULL, NULL,
+                                    &packed, &diff_id, import->cancellable, error))
+    return FALSE;
+  add_descriptor (builder, packed->media_type, packed->digest, packed->blob_size);
+  return TRUE;
 }
 
 /* Writes a schema 2 manifest for one entry of a docker archive. Returns: (transfer full). */
@@ -480,7 +503,8 @@ make_manifest (Import *import, JsonObject *entry, GError **error)
                         "manifest.json names a layer %s that the archive does not have", layers[i]);
           return NULL;
         }
-      add_descriptor (builder, layer->gzip ? DOCKER_LAYER ".gzip" : DOCKER_LAYER, layer->digest, layer->size);
+      if (!add_layer (import, builder, layer, error))
+        return NULL;
     }
   json_builder_end_array (builder);
   json_builder_end_object (builder);
@@ -493,17 +517,47 @@ make_manifest (Import *import, JsonObject *entry, GError **error)
   return gantry_descriptor_new (DOCKER_MANIFEST, digest, length, NULL);
 }
 
+/* An archive of docker save has no index; one that is asked for is made of its images. */
+static void
+begin_index (JsonBuilder *builder)
+{
+  json_builder_begin_object (builder);
+  json_builder_set_member_name (builder, "schemaVersion");
+  json_builder_add_int_value (builder, 2);
+  json_builder_set_member_name (builder, "mediaType");
+  json_builder_add_string_value (builder, OCI_INDEX);
+  json_builder_set_member_name (builder, "manifests");
+  json_builder_begin_array (builder);
+}
+
+static gboolean
+add_made_index (Import *import, JsonBuilder *builder, const char *name, GPtrArray *images, GError **error)
+{
+  g_autoptr (JsonGenerator) generator = json_generator_new ();
+  g_autoptr (JsonNode) root = NULL;
+  g_autoptr (GBytes) bytes = NULL;
+  gsize length;
+  char *text;
+
+  json_builder_end_array (builder);
+  json_builder_end_object (builder);
+  root = json_builder_get_root (builder);
+  json_generator_set_root (generator, root);
+  text = json_generator_to_data (generator, &length);
+  bytes = g_bytes_new_take (text, length);
+  return add_whole_index (import, bytes, name, images, error);
+}
+
 static gboolean
 find_docker_images (Import *import, GVariant *options, GPtrArray *images, GError **error)
 {
   GBytes *bytes = g_hash_table_lookup (import->documents, "manifest.json");
   g_autoptr (JsonNode) node = oci_parse (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), error);
-  const char *index_name;
+  g_autoptr (JsonBuilder) index = json_builder_new ();
+  const char *index_name = NULL;
   JsonArray *entries = node != NULL && JSON_NODE_HOLDS_ARRAY (node) ? json_node_get_array (node) : NULL;
 
-  if (g_variant_lookup (options, "index-name", "&s", &index_name))
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                         "the archive is of docker save and has no index to name");
+  g_variant_lookup (options, "index-name", "&s", &index_name);
   if (entries == NULL)
     {
       if (node != NULL)
@@ -511,6 +565,7 @@ find_docker_images (Import *import, GVariant *options, GPtrArray *images, GError
       g_prefix_error (error, "manifest.json: ");
       return FALSE;
     }
+  begin_index (index);
   for (guint i = 0; i < json_array_get_length (entries); i++)
     {
       JsonNode *element = json_array_get_element (entries, i);
@@ -521,31 +576,34 @@ find_docker_images (Import *import, GVariant *options, GPtrArray *images, GError
           || (target = make_manifest (import, json_node_get_object (element), error)) == NULL)
         return FALSE;
       tags = oci_strv (json_node_get_object (element), "RepoTags");
-      if (tags[0] == NULL && !add_image (images, NULL, target, options, error))
+      add_descriptor (index, target->media_type, target->digest, target->blob_size);
+      if (tags[0] == NULL && (index_name == NULL || import_has_references (options))
+          && !import_name_image (images, NULL, target, options, error))
         return FALSE;
       for (gsize j = 0; tags[j] != NULL; j++)
-        if (!add_image (images, tags[j], target, options, error))
+        if (!import_name_image (images, tags[j], target, options, error))
           return FALSE;
     }
-  return TRUE;
+  return index_name == NULL || add_made_index (import, index, index_name, images, error);
 }
 
-/* One name is no name for several. */
+/* What refers to something that is kept is kept with it. */
 static gboolean
-names_differ (GPtrArray *images, GError **error)
+keep_referrers (Import *import, GError **error)
 {
-  g_autoptr (GHashTable) targets = g_hash_table_new (g_str_hash, g_str_equal);
+  Tree tree = { import->content, NULL, FALSE, import->cancellable, TRUE };
 
-  for (guint i = 0; i < images->len; i++)
+  for (guint i = 0; i < import->referrers->len; i++)
     {
-      Found *found = g_ptr_array_index (images, i);
-      const char *other = g_hash_table_lookup (targets, found->name);
+      Referrer *referrer = g_ptr_array_index (import->referrers, i);
 
-      if (other != NULL && strcmp (other, found->target->digest) != 0)
-        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                             "the archive has several images, and more than one would be named %s",
-                             found->name);
-      g_hash_table_insert (targets, found->name, found->target->digest);
+      if (!tree_label (&tree, referrer->target, error)
+          || !tree_add_referrer (import->content, referrer->subject, referrer->target->digest,
+                                 import->cancellable, error))
+        {
+          g_prefix_error (error, "referrer %s: ", referrer->target->digest);
+          return FALSE;
+        }
     }
   return TRUE;
 }
@@ -555,6 +613,7 @@ static gboolean
 finish (Import *import, GVariant *options, GPtrArray *images, GError **error)
 {
   g_autoptr (GVariant) labels = g_variant_lookup_value (options, "labels", G_VARIANT_TYPE ("a{ss}"));
+  g_autoptr (GVariant) other = g_variant_lookup_value (options, "reference-labels", G_VARIANT_TYPE ("a{ss}"));
   const char *snapshotter = NULL, *platform = tree_unpack_platform (import->platforms);
   Tree tree = { import->content, import->platforms, FALSE, import->cancellable, TRUE };
   gboolean unpack = TRUE;
@@ -563,7 +622,7 @@ finish (Import *import, GVariant *options, GPtrArray *images, GError **error)
   g_variant_lookup (options, "snapshotter", "&s", &snapshotter);
   for (guint i = 0; i < images->len; i++)
     {
-      Found *found = g_ptr_array_index (images, i);
+      const ImportName *found = g_ptr_array_index (images, i);
 
       if (!tree_label (&tree, found->target, error)
           || (unpack
@@ -571,12 +630,14 @@ finish (Import *import, GVariant *options, GPtrArray *images, GError **error)
                                  snapshotter, platform, NULL, import->cancellable, error)))
         return FALSE;
     }
+  if (!keep_referrers (import, error))
+    return FALSE;
   for (guint i = 0; i < images->len; i++)
     {
-      Found *found = g_ptr_array_index (images, i);
+      const ImportName *found = g_ptr_array_index (images, i);
 
-      if (!tree_put_image (import->self, import->ns, found->name, found->target, labels, import->cancellable,
-                           error))
+      if (!tree_put_image (import->self, import->ns, found->name, found->target,
+                           found->by_reference && other != NULL ? other : labels, import->cancellable, error))
         return FALSE;
     }
   return TRUE;
@@ -585,8 +646,9 @@ finish (Import *import, GVariant *options, GPtrArray *images, GError **error)
 static gboolean
 check_options (GVariant *options, GError **error)
 {
-  static const char *const known[] = { "name",   "prefix",      "platforms", "all-platforms", "digests",
-                                       "unpack", "snapshotter", "labels",    "index-name",    NULL };
+  static const char *const known[]
+      = { "name",   "prefix",     "platforms",  "all-platforms",    "digests",  "unpack", "snapshotter",
+          "labels", "index-name", "references", "reference-labels", "compress", NULL };
   GVariantIter iter;
   const char *key;
   GVariant *value;
@@ -628,7 +690,8 @@ import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd
       = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_bytes_unref);
   g_autoptr (GHashTable) blobs = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, blob_free);
   g_autoptr (GHashTable) links = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
-  g_autoptr (GPtrArray) images = g_ptr_array_new_with_free_func (found_free);
+  g_autoptr (GPtrArray) images = g_ptr_array_new_with_free_func (import_name_free);
+  g_autoptr (GPtrArray) referrers = g_ptr_array_new_with_free_func (referrer_free);
   g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
   g_autoptr (Progress) progress = progress_new (job);
   g_auto (GStrv) platforms = tree_wanted_platforms (held);
@@ -639,6 +702,7 @@ import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd
                     .documents = documents,
                     .blobs = blobs,
                     .links = links,
+                    .referrers = referrers,
                     .platforms = platforms,
                     .cancellable = cancellable };
   gboolean ok;
@@ -653,6 +717,7 @@ import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd
     return FALSE;
   import.content = content;
   import.lease = lease.id;
+  g_variant_lookup (held, "compress", "b", &import.compress);
   progress_phase (progress, "importing");
   report_total (job, fd);
   if (!read_archive (&import, fd, error))
@@ -665,10 +730,10 @@ import_archive (GantryTransfer *transfer, GantryJob *job, const char *ns, int fd
     ok = gantry_throw (
         error, GANTRY_ERROR_INVALID_ARGUMENT,
         "the archive is no image: it has neither an index.json (OCI) nor a manifest.json (docker save)");
-  if (!ok || !names_differ (images, error) || !finish (&import, held, images, error))
+  if (!ok || !import_names_differ (images, error) || !finish (&import, held, images, error))
     return FALSE;
   for (guint i = 0; i < images->len; i++)
-    g_ptr_array_add (names, g_strdup (((Found *)g_ptr_array_index (images, i))->name));
+    g_ptr_array_add (names, g_strdup (((const ImportName *)g_ptr_array_index (images, i))->name));
   g_ptr_array_add (names, NULL);
   if (ret_names != NULL)
     *ret_names = (char **)g_ptr_array_free (g_steal_pointer (&names), FALSE);

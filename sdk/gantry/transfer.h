@@ -39,17 +39,23 @@ typedef struct
    * name), "prefix" s (for names by tag only), "platforms" as (default: this machine's; empty: all; what
    * names no platform is kept, too), "all-platforms" b, "unpack" b (default TRUE), "snapshotter" s, "digests"
    * b (also name images "prefix@digest"), "index-name" s (an image of that name is made of the OCI archive's
-   * own index; what has no name there then needs none), "labels" a{ss}. *@ret_names: (transfer full): the
-   * images made, in order of the archive. Blocks: as long as it takes, also on @fd. After a failure or a
-   * crash no image of it is visible. Errors: INVALID_ARGUMENT (archive, option; says where), NOT_FOUND
-   * (nothing for the platform), RESOURCE_EXHAUSTED (limits), CANCELLED. Since: 1.0 */
+   * own index, or of one made of what `docker save` wrote; what has no name there then needs none), "labels"
+   * a{ss}, "compress" b (layers that `docker save` wrote plain become gzip), "references" a(sbbb) (prefix,
+   * whether names of other prefixes will do, whether to name "prefix@digest", and that only what has no other
+   * name; instead of "name", "prefix" and "digests": what none of them names gets no name),
+   * "reference-labels" a{ss} (what those get instead of "labels"). Manifests without a name that refer to
+   * something here are kept as its referrers. *@ret_names: (transfer full): the images made, in order of the
+   * archive. Blocks: as long as it takes, also on @fd. After a failure or a crash no image of it is visible.
+   * Errors: INVALID_ARGUMENT (archive, option; says where), NOT_FOUND (nothing for the platform),
+   * RESOURCE_EXHAUSTED (limits), CANCELLED. Since: 1.0 */
   gboolean (*import) (GantryTransfer *self, GantryJob *job, const char *ns, int fd, GVariant *options,
                       char ***ret_names, GCancellable *cancellable, GError **error);
 
   /** Writes the images @names as one OCI image layout tar (which `docker load` reads too) to @fd. @options:
    * (nullable): a{sv}: "platforms" as (default: every one that is there), "docker" b (default TRUE:
-   * manifest.json too). Blocks: as long as it takes, also on @fd. Errors: NOT_FOUND (image, content),
-   * INVALID_ARGUMENT, CANCELLED. Since: 1.0 */
+   * manifest.json too), "referrers" b (also the manifests here that refer to what is written),
+   * "non-distributable" b (default TRUE: foreign layers that are here, too). Blocks: as long as it takes,
+   * also on @fd. Errors: NOT_FOUND (image, content), INVALID_ARGUMENT, CANCELLED. Since: 1.0 */
   gboolean (*do_export) (GantryTransfer *self, GantryJob *job, const char *ns, const char *const *names,
                          int fd, GVariant *options, GCancellable *cancellable, GError **error);
 

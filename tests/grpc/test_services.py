@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Services and their semantics, method by method, with a client of our own."""
+import gzip
 import hashlib
 import io
 import json
@@ -671,7 +672,7 @@ def test_import_and_export_by_stream(client, archive):
     hearing.start()
     writing.start()
     client.transfer.Transfer(source=pack(message('containerd.types.transfer.ImageImportStream', stream='in')),
-                             destination=store(extra_references=[{'name': 'example.com/x', 'is_prefix': True}],
+                             destination=store(extra_references=[{'name': 'example.com/x', 'is_prefix': True, 'allow_overwrite': True}],
                                                unpacks=[{'platform': {'os': 'linux', 'architecture': 'amd64'}, 'snapshotter': 'overlayfs'}]),
                              options={'progress_stream': 'progress'})
     writing.join()
@@ -694,6 +695,90 @@ def test_import_and_export_by_stream(client, archive):
 
     client.transfer.Transfer(source=store(name=images[0].name), destination=store(name='example.com/tagged:1'))
     assert client.images.Get(name='example.com/tagged:1').image.target == images[0].target
+
+
+def bring(client, data, force=False, **fields):
+    """Imports @data by stream."""
+    stream = Stream(client, 'in')
+    writing = threading.Thread(target=stream.write, args=(data,))
+    writing.start()
+    client.transfer.Transfer(source=pack(message('containerd.types.transfer.ImageImportStream', stream='in', force_compress=force)),
+                             destination=store(**fields))
+    writing.join()
+    for image in client.images.List().images:
+        yield image.name, image
+
+
+def fetch(client, source, **fields):
+    """Exports by stream. Returns: the archive."""
+    out = Stream(client, 'out')
+    got = []
+    reading = threading.Thread(target=lambda: got.append(out.read()))
+    reading.start()
+    client.transfer.Transfer(source=source, destination=pack(message('containerd.types.transfer.ImageExportStream', stream='out', **fields)))
+    reading.join(60)
+    return tarfile.open(fileobj=io.BytesIO(got[0]))
+
+
+def test_names_of_what_is_imported(client, archive):
+    """As containerd gives them: the name is the index's, and prefixes name what is in it."""
+    data = archive.read_bytes()
+    prefix = {'name': 'example.com/x', 'is_prefix': True}
+    assert not dict(bring(client, data, extra_references=[prefix])), 'a name of another prefix'
+    digested = dict(bring(client, data, extra_references=[{**prefix, 'add_digest': True}]))
+    assert [name.split('@')[0] for name in digested] == ['example.com/x']
+    assert all(name.split('@')[1] == image.target.digest for name, image in digested.items())
+    one = dict(bring(client.within(namespace='one'), data, name='example.com/index:1', labels={'a': 'b'}, extra_references=[
+        {'name': 'example.com/also:1'}, {**prefix, 'allow_overwrite': True, 'add_digest': True, 'skip_named_digest': True}]))
+    index = one['example.com/index:1'].target
+    assert set(one) == {'example.com/index:1', 'example.com/also:1', f'example.com/x@{index.digest}', 'docker.io/library/busybox:latest'}
+    assert index.media_type.endswith('index.v1+json') and one['example.com/also:1'].target == index
+    assert dict(one['example.com/index:1'].labels) == {'a': 'b'}
+    labels = dict(one['docker.io/library/busybox:latest'].labels)
+    assert labels['containerd.io/gc.bref.image'] == 'example.com/index:1' and labels['containerd.io/gc.expire'] and labels['a'] == 'b'
+
+
+def test_docker_archives_by_stream(client, archive):
+    """They have no index of their own, and their layers are packed if that is asked for."""
+    dict(bring(client, archive.read_bytes(), extra_references=[{'name': 'x', 'is_prefix': True, 'allow_overwrite': True}]))
+    tar = fetch(client, store(name='docker.io/library/busybox:latest'))
+    saved = json.load(tar.extractfile('manifest.json'))[0]
+    layer = tar.extractfile(saved['Layers'][0]).read()
+    plain = gzip.decompress(layer) if layer[:2] == b'\x1f\x8b' else layer
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode='w') as docker:
+        for name, content in (('c.json', tar.extractfile(saved['Config']).read()), ('l/layer.tar', plain),
+                              ('manifest.json', json.dumps([{'Config': 'c.json', 'RepoTags': ['saved:1'], 'Layers': ['l/layer.tar']}]).encode())):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            docker.addfile(member, io.BytesIO(content))
+    for force in (False, True):
+        other = client.within(namespace=f'docker-{force}'.lower())
+        found = dict(bring(other, out.getvalue(), force, name='example.com/index:1', unpacks=[{'snapshotter': 'overlayfs'}]))
+        assert list(found) == ['example.com/index:1']
+        index = json.loads(b''.join(one.data for one in other.content.Read(digest=found['example.com/index:1'].target.digest)))
+        manifest = json.loads(b''.join(one.data for one in other.content.Read(digest=index['manifests'][0]['digest'])))
+        assert manifest['layers'][0]['mediaType'].endswith('.tar.gzip' if force else '.tar')
+
+
+def test_what_export_leaves_out(client, archive):
+    dict(bring(client, archive.read_bytes(), extra_references=[{'name': 'x', 'is_prefix': True, 'allow_overwrite': True}]))
+    name = 'docker.io/library/busybox:latest'
+    assert 'manifest.json' not in fetch(client, store(name=name), skip_compatibility_manifest=True).getnames()
+    assert 'index.json' in fetch(client, store(name=name), all_platforms=True, skip_non_distributable=True).getnames()
+    source = store(extra_references=[{'name': 'docker.io/library/busybox', 'is_prefix': True}])
+    stream = Stream(client, 'out')
+    to = pack(message('containerd.types.transfer.ImageExportStream', stream='out'))
+    assert 'extra_references' in refused(UNIMPLEMENTED, client.transfer.Transfer, source=source, destination=to)
+    stream.close()
+
+
+def test_fields_that_are_not_honoured_are_named(client):
+    for field, code, resolver, to in (('http_debug', UNIMPLEMENTED, {'http_debug': 1}, {}),
+                                      ('default_scheme', INVALID, {'default_scheme': 'ftp'}, {}),
+                                      ('manifest_limit', UNIMPLEMENTED, {}, {'manifest_limit': 1})):
+        source = pack(message('containerd.types.transfer.OCIRegistry', reference='127.0.0.1:1/x:1', resolver=resolver))
+        assert field in refused(code, client.transfer.Transfer, source=source, destination=store(name='example.com/x:1', **to))
 
 
 def test_transfers_that_cannot_be(client):

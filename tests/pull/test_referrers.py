@@ -140,6 +140,31 @@ def test_of_an_index(daemon, registry, tmp_path):
     assert only == children["arm64"] and set(listed(daemon, f"{registry.host}/arm:1")) == {arm}
 
 
+def test_in_archives(daemon, registry, image, tmp_path):
+    """Written when that is asked for, read when they are there, and they live as long as what they refer to."""
+    reference = registry.push(f"{image}/oci.tar", "signed:1")
+    raw = registry.raw("signed:1")
+    first = attach(registry.host, "signed", sha256(raw), len(raw), "x/sbom", "a bill")
+    second = attach(registry.host, "signed", first, 1, "x/signature", "a name below it")
+    daemon.run("pull", "-q", "--no-unpack", "--referrers", reference)
+    daemon.run("image", "export", "-o", f"{tmp_path}/alone.tar", reference)
+    daemon.run("image", "export", "--referrers", "-o", f"{tmp_path}/whole.tar", reference)
+    tags = subprocess.run(["skopeo", "inspect", "--raw", f"oci-archive:{tmp_path}/whole.tar:1"], check=True, capture_output=True)
+    assert sha256(tags.stdout) == sha256(raw)
+    for name, there in (("alone", {}), ("whole", {first: "x/sbom"})):
+        assert daemon.out("-n", name, "image", "import", "--no-unpack", f"{tmp_path}/{name}.tar") == reference
+        daemon.run("gc", "run")
+        assert {one[0]: one[1] for one in daemon.json("-n", name, "image", "inspect", reference)["referrers"]} == there
+        digests = [one["digest"] for one in daemon.json("-n", name, "content", "ls")]
+        assert (second in digests) == (sha256(b"a name below it") in digests) == bool(there)
+    daemon.run("-n", "whole", "push", "-q", "--referrers", reference, f"{registry.host}/back:1")
+    assert listed(daemon, f"{registry.host}/back:1") == {first: "x/sbom"}
+    for name in ("alone", "whole"):
+        daemon.run("-n", name, "image", "rm", reference)
+    daemon.run("gc", "run")
+    assert daemon.json("-n", "whole", "content", "ls") == []
+
+
 @pytest.fixture
 def modern():
     """A registry that keeps referrers itself and lists two a page, without a filter."""
