@@ -403,3 +403,39 @@ pack_changes_of_upper (int upper_fd, const UnpackLimits *limits, gboolean *ret_u
 {
   return run (-1, upper_fd, TRUE, limits, ret_unsure, error);
 }
+
+static gboolean
+same_root (int lower_fd, int upper_fd, gboolean *ret_same, GError **error)
+{
+  struct stat lower = { .st_mode = S_IFDIR | 0755 }, upper;
+  g_autoptr (GByteArray) attributes = g_byte_array_new ();
+
+  if (fstat (upper_fd, &upper) < 0 || (lower_fd >= 0 && fstat (lower_fd, &lower) < 0))
+    return gantry_throw_errno (error, errno, "reading the status of the root directory");
+  *ret_same = same_status (&lower, &upper);
+  if (!*ret_same)
+    return TRUE;
+  if (lower_fd >= 0)
+    return same_attributes (lower_fd, upper_fd, ".", ret_same, error);
+  if (!unpack_xattr_foreach (upper_fd, ".", add_attribute, attributes, error))
+    return FALSE;
+  *ret_same = attributes->len == 0;
+  return TRUE;
+}
+
+gboolean
+pack_changes_add_root (int lower_fd, int upper_fd, GPtrArray *changes, GError **error)
+{
+  PackChange *change;
+  gboolean same;
+
+  if (!same_root (lower_fd, upper_fd, &same, error))
+    return FALSE;
+  if (same)
+    return TRUE;
+  change = g_new0 (PackChange, 1);
+  change->kind = PACK_ADD;
+  change->path = g_strdup ("");
+  g_ptr_array_insert (changes, 0, change);
+  return TRUE;
+}

@@ -28,3 +28,7 @@ GPtrArray *pack_changes_compare (int lower_fd, int upper_fd, const UnpackLimits 
  * to the lower directories in a way that only the overlay itself can follow. */
 GPtrArray *pack_changes_of_upper (int upper_fd, const UnpackLimits *limits, gboolean *ret_unsure,
                                   GError **error);
+
+/** Puts the root directory (the path "") before @changes, if mode, owner or attributes of the tree's at
+ * @upper_fd are others than those of the one at @lower_fd (-1: an empty directory of root's, mode 0755). */
+gboolean pack_changes_add_root (int lower_fd, int upper_fd, GPtrArray *changes, GError **error);

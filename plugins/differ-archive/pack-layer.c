@@ -178,6 +178,17 @@ write_dir (Layer *self, const char *path, GError **error)
 }
 
 static gboolean
+write_root (Layer *self, GError **error)
+{
+  struct stat st;
+
+  if (fstat (self->root_fd, &st) < 0)
+    return gantry_throw_errno (error, errno, "reading the status of the root directory");
+  set_status (self, &st, ".");
+  return write_dir (self, ".", error);
+}
+
+static gboolean
 write_added (Layer *self, const char *path, GError **error)
 {
   gantry_autofd int fd = gantry_open_no_links (self->root_fd, path, O_PATH | O_NOFOLLOW, 0);
@@ -236,7 +247,7 @@ write_change (Layer *self, const PackChange *change, GError **error)
       return write_mark (self, change->path, UNPACK_WHITEOUT_OPAQUE, error);
     case PACK_ADD:
     default:
-      return write_added (self, change->path, error);
+      return change->path[0] == '\0' ? write_root (self, error) : write_added (self, change->path, error);
     }
 }
 

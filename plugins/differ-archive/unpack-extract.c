@@ -8,6 +8,7 @@
 #include <archive_entry.h>
 
 #include "fdio.h"
+#include "unpack-acl.h"
 #include "unpack-flush.h"
 #include "unpack-whiteout.h"
 #include "unpack-xattr.h"
@@ -89,6 +90,9 @@ set_xattrs (Extraction *self, Entry *entry, int fd, GError **error)
   size_t length;
   guint64 total = 0;
 
+  /* Symlinks and devices have none here. */
+  if (fd >= 0 && !unpack_acl_set (entry->ae, fd, self->target->uid_map, self->target->gid_map, error))
+    return FALSE;
   if (archive_entry_xattr_reset (entry->ae) == 0)
     return TRUE;
   while (archive_entry_xattr_next (entry->ae, &name, &value, &length) == ARCHIVE_OK)
@@ -360,6 +364,48 @@ enter_link_dir (Extraction *self, const char *dir, const char *shown, GError **e
   return dfd;
 }
 
+/* Whether the layer itself has the target, or can't have it: then there is nothing to bring. */
+static gboolean
+has_link_target (Extraction *self, const char *dir, const char *base)
+{
+  g_autoptr (GError) local = NULL;
+  int dfd = unpack_tree_enter (self->link_tree, dir, FALSE, &local);
+  struct stat st;
+
+  if (dfd < 0)
+    return !gantry_error_is (local, GANTRY_ERROR_NOT_FOUND);
+  return base[0] == '\0' || fstatat (dfd, base, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* A link to a file of the layers below is one to its copy up here, as it is when an overlay makes it. */
+static gboolean
+bring_link_target (Extraction *self, Entry *entry, const char *dir, const char *base, const char *shown,
+                   GError **error)
+{
+  guint64 room = self->target->limits.max_bytes - self->n_bytes;
+  guint64 before = room;
+  gboolean found;
+
+  if (self->target->flavor != UNPACK_OVERLAY || self->target->lower_fd == -1
+      || has_link_target (self, dir, base))
+    return TRUE;
+  if (self->target->lower_fd == UNPACK_LOWER_UNKNOWN)
+    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                         "it is a hard link to %s, which the layer has not; unpack it on top of the layers "
+                         "below",
+                         shown);
+  /* The tree of the entries makes the directories, since it knows which times they get. */
+  if (unpack_tree_enter (self->tree, dir, TRUE, error) < 0
+      || !unpack_tree_copy_up (self->tree, base, &room, &found, error))
+    {
+      g_prefix_error (error, "it is a hard link to %s: ", shown);
+      return FALSE;
+    }
+  self->n_bytes += before - room;
+  entry->dfd = unpack_tree_enter (self->tree, entry->dir, TRUE, error);
+  return entry->dfd >= 0;
+}
+
 static gboolean
 extract_hardlink (Extraction *self, Entry *entry, const char *target, GError **error)
 {
@@ -377,6 +423,8 @@ extract_hardlink (Extraction *self, Entry *entry, const char *target, GError **e
   slash = strrchr (path, '/');
   dir = slash != NULL ? g_strndup (path, (gsize)(slash - path)) : g_strdup ("");
   base = slash != NULL ? slash + 1 : path;
+  if (!bring_link_target (self, entry, dir, base, shown, error))
+    return FALSE;
   dfd = enter_link_dir (self, dir, shown, error);
   if (dfd < 0)
     return FALSE;
@@ -511,6 +559,7 @@ make_plain (Entry *entry, const char *name, GError **error)
   entry->mode &= entry->type == S_IFDIR ? 0755 : 0777;
   entry->uid = entry->gid = 0;
   archive_entry_xattr_clear (entry->ae);
+  archive_entry_acl_clear (entry->ae);
   return TRUE;
 }
 

@@ -240,7 +240,7 @@ write_layer (const Trees *trees, PackCompression compression, gint64 epoch, cons
   g_autofree char *digest = NULL;
   guint64 size;
 
-  if (changes == NULL)
+  if (changes == NULL || !pack_changes_add_root (trees->lower_fd, trees->upper_fd, changes, error))
     return FALSE;
   encoder = pack_encoder_new (UNPACK_BLOB_FD, compression, limits->max_bytes, error);
   /* What changed is read through the overlay itself, whoever found it. */

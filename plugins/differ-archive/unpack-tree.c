@@ -8,6 +8,7 @@
 
 #include "fdio.h"
 #include "unpack-common.h"
+#include "unpack-copyup.h"
 #include "unpack-xattr.h"
 
 #define MAX_LINKS 40 /* the kernel's own limit */
@@ -202,6 +203,20 @@ unpack_tree_is_in_lower (UnpackTree *self, const char *name)
     return TRUE;
   fd = open_in_lower (self, name);
   return fd >= 0;
+}
+
+gboolean
+unpack_tree_copy_up (UnpackTree *self, const char *name, guint64 *room, gboolean *ret_found, GError **error)
+{
+  gantry_autofd int fd = open_in_lower (self, name);
+  g_autofree char *path = NULL;
+
+  *ret_found = fd >= 0;
+  if (fd < 0)
+    return TRUE;
+  path = self->path->len > 0 ? g_strconcat (self->path->str, "/", name, NULL) : g_strdup (name);
+  TOP (self)->dirty = TRUE;
+  return unpack_copy_up (fd, self->lower_fd, path, TOP (self)->fd, name, room, error);
 }
 
 /* Gives the new directory @fd what the one at @lower_fd has, as an overlay's copy-up does. */

@@ -65,6 +65,12 @@ gboolean unpack_tree_forget (UnpackTree *self, GError **error) G_GNUC_WARN_UNUSE
  * known. */
 gboolean unpack_tree_is_in_lower (UnpackTree *self, const char *name);
 
+/** Copies the file or symlink @name, which an overlay would show from below, up into the current directory.
+ * *@room (bytes): what it may take; what it took is taken off. *@ret_found: FALSE: there is none. Errors:
+ * RESOURCE_EXHAUSTED, INVALID_ARGUMENT (something else). */
+gboolean unpack_tree_copy_up (UnpackTree *self, const char *name, guint64 *room, gboolean *ret_found,
+                              GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /** Remembers that @name in @dfd comes from this layer, if that matters. Returns: FALSE with @error. */
 gboolean unpack_tree_claim (UnpackTree *self, int dfd, const char *name,
                             GError **error) G_GNUC_WARN_UNUSED_RESULT;

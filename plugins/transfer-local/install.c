@@ -80,21 +80,52 @@ on_progress (guint64 bytes, gpointer user_data)
   progress_bytes (self->progress, self->layer, bytes);
 }
 
+/* By the first differ that can take a part of a layer: a proxied one can't. */
+static gboolean
+apply_part (Install *self, GantryDescriptor *layer, GPtrArray *mounts, GantryDescriptor **ret_diff,
+            GError **error)
+{
+  g_autoptr (GPtrArray) differs = gantry_host_lookup_all (self->self->host, GANTRY_DIFFER_TYPE, error);
+  g_autoptr (GError) refused = NULL;
+
+  if (differs == NULL)
+    return FALSE;
+  for (guint i = 0; i < differs->len; i++)
+    {
+      GantryDiffer *differ = ((GantryBinding *)g_ptr_array_index (differs, i))->instance;
+      g_autoptr (GError) local = NULL;
+      GVariantDict options;
+
+      if (!gantry_differ_can_apply (differ, layer->media_type))
+        continue;
+      g_variant_dict_init (&options, NULL);
+      g_variant_dict_insert (&options, "only", "^as", self->only);
+      if (gantry_differ_apply (differ, layer, self->content, mounts, g_variant_dict_end (&options),
+                               on_progress, self, ret_diff, self->cancellable, &local))
+        return TRUE;
+      if (!gantry_error_is (local, GANTRY_ERROR_NOT_IMPLEMENTED))
+        {
+          g_propagate_error (error, g_steal_pointer (&local));
+          return FALSE;
+        }
+      g_clear_error (&refused);
+      refused = g_steal_pointer (&local);
+    }
+  if (refused == NULL)
+    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED, "no differ can unpack layers of type %s",
+                         layer->media_type);
+  g_propagate_error (error, g_steal_pointer (&refused));
+  return FALSE;
+}
+
 static gboolean
 unpack_layer (Install *self, GantryDescriptor *layer, const char *diff_id, GPtrArray *mounts, GError **error)
 {
-  GantryDiffer *differ = layers_find_differ (self->self, layer->media_type, FALSE, error);
   g_autoptr (GantryDescriptor) diff = NULL;
-  GVariantDict options;
 
-  if (differ == NULL)
-    return FALSE;
-  g_variant_dict_init (&options, NULL);
-  g_variant_dict_insert (&options, "only", "^as", self->only);
   self->layer = layer->digest;
   progress_item (self->progress, layer->digest, "unpacking", layer->blob_size, TRUE);
-  if (!gantry_differ_apply (differ, layer, self->content, mounts, g_variant_dict_end (&options), on_progress,
-                            self, &diff, self->cancellable, error))
+  if (!apply_part (self, layer, mounts, &diff, error))
     {
       g_prefix_error (error, "layer %s: ", layer->digest);
       return FALSE;

@@ -290,6 +290,26 @@ def test_content_and_diffs_in_containerd(work, image):
         containerd.stop()
 
 
+def test_what_a_proxied_differ_cannot_do(work, image):
+    """Is done by another one: a part of a layer is unpacked and a layer compressed anew, though the proxy comes first and nobody is behind it."""
+    with open(f"{work}/differ-far", "w", encoding="utf-8") as file:
+        file.write(f"[Plugin]\nModule={BUILD}/plugins/differ-proxy.so\nProvides=org.gantry.differ.v1\nId=far\nRank=200\nOnFailure=warn\n"
+                   f"[Config]\nAddress={work}/nobody.sock\n")
+    gantry = Gantry(work, more={"differ-far": f"{work}/differ-far"})
+    try:
+        imported = gantry.run("image", "import", "--no-unpack", image)
+        assert imported.returncode == 0, imported
+        unpacked = gantry.run("image", "unpack", "busybox")
+        assert unpacked.returncode != 0, unpacked
+        installed = gantry.run("image", "install", "--path", f"{work}/opt", "busybox")
+        # The links in busybox's bin are refused by the one that does look at them.
+        assert 'entry "./bin/[": only directories and regular files' in installed.stderr, installed
+        converted = gantry.run("image", "convert", "--compression", "zstd", "busybox", "busybox:zstd")
+        assert converted.returncode == 0, converted
+    finally:
+        gantry.stop()
+
+
 def hosts_of(work):
     """Pids of gantry-plugin-host below @work."""
     found = []

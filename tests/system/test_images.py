@@ -13,7 +13,7 @@ import pytest
 
 from conftest import BUILD
 from test_layers import OCI, digest, make_image
-from layers import REG, archive, entry, gz
+from layers import HARDLINK, REG, archive, entry, gz
 
 
 def inspect(archive_name):
@@ -313,6 +313,14 @@ def test_index_keeps_what_names_no_platform(daemon, tmp_path):
     assert daemon.out("-n", "flat", "image", "import", "--index-name", "example.com/flat:1", f"{tmp_path}/flat.tar") == "example.com/flat:1"
     daemon.run("gc", "run")
     assert len(daemon.json("-n", "flat", "content", "ls")) == 7  # the index, and of two manifests each with a config and a layer
+
+
+def test_hard_link_into_a_lower_layer(daemon, tmp_path):
+    """The layer can't be unpacked beside the ones below, so it is unpacked on top of them, and the file is copied up."""
+    make_image(tmp_path / "x.tar", "example.com/x:1", [archive(entry("d/f", REG, b"below")), archive(entry("h", HARDLINK, link="d/f"))])
+    daemon.run("image", "import", f"{tmp_path}/x.tar")
+    links = [os.path.join(top, name) for top, _, names in os.walk(f"{daemon.dir}/r") for name in names if name == "h"]
+    assert len(links) == 1 and os.stat(links[0]).st_nlink == 2 and open(links[0], "rb").read() == b"below"
 
 
 def test_index_without_names(daemon, tmp_path):

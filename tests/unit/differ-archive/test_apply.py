@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import stat
+import struct
 import subprocess
 
 import pytest
@@ -338,6 +339,52 @@ def test_through_lower_symlinks(make):
     names = target.merged()
     assert names["lib"] == "lusr/lib" and names["abs"] == "l/usr/lib"
     assert names["usr/lib/new"] == names["usr/lib/other"] == names["usr/lib/h"] == "f" and "usr/lib/x" not in names
+
+
+def test_hard_link_to_a_lower_file(make):
+    """The file is copied up, with what it is, and both names are one file."""
+    pax = {"SCHILY.xattr.user.a": b"v"}
+    target = make(archive(entry("etc", DIR, mode=0o750, uid=4, mtime=5), entry("etc/f", REG, b"data", mode=0o640, uid=7, gid=8, mtime=9, pax=pax),
+                          entry("lib", SYMLINK, link="etc"), entry("s", SYMLINK, link="nowhere"), entry("p", FIFO)))
+    applied(target, archive(entry("bin/h", HARDLINK, link="lib/f"), entry("i", HARDLINK, link="etc/f"), entry("t", HARDLINK, link="s")))
+    one = target.stat("bin/h")
+    assert one.st_ino == target.stat("etc/f").st_ino == target.stat("i").st_ino and one.st_nlink == 3
+    assert (stat.S_IMODE(one.st_mode), one.st_uid, one.st_gid, one.st_mtime) == (0o640, 7, 8, 9) and target.read("i") == b"data"
+    assert os.getxattr(target.path("i"), "user.a") == b"v" and os.readlink(target.path("t")) == "nowhere"
+    etc = target.stat("etc")
+    assert (stat.S_IMODE(etc.st_mode), etc.st_uid) == (0o750, 4)
+
+
+def test_hard_links_to_what_is_not_there(make):
+    target = make(archive(entry("d/f", REG, b"data" * 1000), entry("d/p", FIFO)))
+    for layer, settings in ((archive(entry("d/.wh.f"), entry("h", HARDLINK, link="d/f")), {}),
+                            (archive(entry("d/.wh..wh..opq"), entry("h", HARDLINK, link="d/f")), {}),
+                            (archive(entry("h", HARDLINK, link="d/none")), {}), (archive(entry("h", HARDLINK, link="none/none")), {}),
+                            (archive(entry("h", HARDLINK, link="d")), {})):
+        result = target.apply(layer, **settings)
+        assert result.status != 0 and '"h"' in result.error, (layer, result.error)
+
+
+def test_hard_links_below_are_limited_and_rebased(tmp_path):
+    os.mkdir(tmp_path / "alone")
+    target = Target(tmp_path, overlay=True, lower=[archive(entry("d/f", REG, b"data" * 1000))])
+    layer = archive(entry("h", HARDLINK, link="d/f"))
+    assert "MaxBytes" in target.apply(layer, MaxBytes=2048).error
+    alone = Target(tmp_path / "alone")
+    result = alone.run(layer, "bind", alone.root, "rbind", rebase="yes", sync="no")
+    assert result.code == "FailedPrecondition" and "on top of the layers below" in result.error
+
+
+def test_acls(target):
+    applied(target, archive(
+        entry("f", REG, b"x", mode=0o660, pax={"SCHILY.acl.access": b"user::rw-,user:five:r--:5,group::r--,mask::rw-,other::---"}),
+        entry("d", DIR, mode=0o750, pax={"SCHILY.acl.access": b"user::rwx,group::r-x,group:six:rwx:6,mask::r-x,other::---"}),
+        entry("g", REG, b"x", mode=0o640, pax={"SCHILY.acl.access": b"user::rw-,user:nobody-knows:r--,group::r--,mask::r--,other::---"})))
+    value = os.getxattr(target.path("f"), "system.posix_acl_access")
+    assert value == struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *one) for one in (
+        (1, 6, 2**32 - 1), (2, 4, 5), (4, 4, 2**32 - 1), (16, 6, 2**32 - 1), (32, 0, 2**32 - 1)))
+    assert "system.posix_acl_access" in os.listxattr(target.path("d")) and stat.S_IMODE(target.stat("d").st_mode) == 0o750
+    assert stat.S_IMODE(target.stat("g").st_mode) == 0o640 and "system.posix_acl_access" not in os.listxattr(target.path("g"))
 
 
 def test_implied_parents_keep_what_they_were(make):

@@ -181,6 +181,22 @@ def test_same_size_and_second(tmp_path):
     assert pair.layer().getnames() == ["etc", "etc/a"]
 
 
+def test_root_directory(pair, tmp_path):
+    """Its owner, mode and attributes are in the layer if they changed, and only then."""
+    pair.change("touch new")
+    assert "." not in pair.layer().getnames()
+    pair.change("chmod 1770 .; chown 3:4 .; python3 -c 'import os; os.setxattr(\".\", \"user.a\", b\"b\")'")
+    layer = pair.layer()
+    assert layer.getnames()[0] == "." and (layer.getmember(".").mode, layer.getmember(".").uid, layer.getmember(".").gid) == (0o1770, 3, 4)
+    copy = os.path.join(tmp_path, "copy")
+    os.mkdir(copy)
+    pair.unpack(BASE, copy)
+    with open(pair.out, "rb") as file:
+        pair.unpack(gzip.decompress(file.read()), copy)
+    st = os.stat(copy)
+    assert (stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid, os.getxattr(copy, "user.a")) == (0o1770, 3, 4, b"b")
+
+
 def test_capabilities_and_attributes(pair):
     caps = capability(10)
     pair.change("echo x >cap; echo y >plain")
