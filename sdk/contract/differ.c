@@ -419,6 +419,51 @@ test_options (Fixture *fixture)
   g_assert_nonnull (strstr (typed, "sync"));
 }
 
+static GVariant *
+only_bin (void)
+{
+  return g_variant_new_parsed ("{'only': <['bin']>}");
+}
+
+/* A part of a layer: what is not asked for is not even looked at, and the DiffID is that of the whole. */
+static void
+test_only (Fixture *fixture)
+{
+  g_autoptr (GPtrArray) mounts = make_tree (fixture, NULL);
+  g_autoptr (GBytes) tar = make_tar ("bin/", '5', "", "bin/tool", '0', "1", "binary", '0', "2", "etc/link",
+                                     '2', "../bin", "bin/sub/more", '0', "3", NULL);
+  g_autofree char *digest = digest_of (tar);
+  g_autoptr (GantryDescriptor) layer = put (fixture, tar, TAR);
+  GantryDescriptor *diff = NULL;
+
+  CONTRACT_OK (gantry_differ_apply (fixture->differ, layer, fixture->content, mounts, only_bin (), NULL, NULL,
+                                    &diff, NULL, &error));
+  g_assert_cmpstr (diff->digest, ==, digest);
+  assert_look (fixture, mounts, "bin/tool", "file:1");
+  assert_look (fixture, mounts, "bin/sub/more", "file:3");
+  assert_look (fixture, mounts, "binary", NULL);
+  assert_look (fixture, mounts, "etc", NULL);
+  gantry_descriptor_unref (diff);
+}
+
+static void
+test_only_refuses (Fixture *fixture)
+{
+  GBytes *tars[] = { make_tar ("bin", '0', "1", NULL), make_tar ("bin/link", '2', "tool", NULL),
+                     make_tar ("/bin/tool", '0', "1", NULL) };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (tars); i++)
+    {
+      g_autoptr (GPtrArray) mounts = make_tree (fixture, NULL);
+      g_autoptr (GantryDescriptor) layer = put (fixture, tars[i], TAR);
+      g_autofree char *message
+          = refuse (fixture, layer, mounts, only_bin (), NULL, GANTRY_ERROR_INVALID_ARGUMENT);
+
+      g_assert_nonnull (strstr (message, "bin"));
+      g_bytes_unref (tars[i]);
+    }
+}
+
 static void
 remember_progress (guint64 bytes, gpointer user_data)
 {
@@ -766,6 +811,8 @@ test_recompress_refused (Fixture *fixture)
   X ("cancelled", test_cancelled)                                                                            \
   X ("options", test_options)                                                                                \
   X ("floating-options", test_floating_options)                                                              \
+  X ("only", test_only)                                                                                      \
+  X ("only-refuses", test_only_refuses)                                                                      \
   X ("progress", test_progress)                                                                              \
   X ("threads", test_threads)                                                                                \
   X ("compare", test_compare)                                                                                \

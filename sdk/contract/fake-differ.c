@@ -91,10 +91,27 @@ is_good_header (const guint8 *header)
   return strtoul ((const char *)header + 148, NULL, 8) == sum;
 }
 
+/* Whether @name is at or below one of @only (nullable: of anything). *@ret_wanted. */
 static gboolean
-apply_entry (GHashTable *tree, GHashTable *own, const guint8 *header, const guint8 *data, gsize length,
-             GError **error)
+check_only (const char *name, char type, const char *const *only, gboolean *ret_wanted, GError **error)
 {
+  const char *relative = name[0] == '/' ? name + 1 : name;
+  g_autofree char *first = g_strndup (relative, strcspn (relative, "/"));
+
+  *ret_wanted = only == NULL || g_strv_contains (only, first);
+  if (only == NULL || !*ret_wanted)
+    return TRUE;
+  if (name[0] == '/' || (type != '5' && (type != '0' || strchr (name, '/') == NULL)))
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "layer entry \"%s\": only directories and files below them are taken", name);
+  return TRUE;
+}
+
+static gboolean
+apply_entry (GHashTable *tree, GHashTable *own, const char *const *only, const guint8 *header,
+             const guint8 *data, gsize length, GError **error)
+{
+  gboolean wanted;
   g_autofree char *name = g_strndup ((const char *)header, 100);
   g_auto (GStrv) parts = g_strsplit (name, "/", -1);
   gsize end = strlen (name);
@@ -104,6 +121,10 @@ apply_entry (GHashTable *tree, GHashTable *own, const guint8 *header, const guin
                          "layer entry \"%s\": its name leaves the root directory", name);
   while (end > 0 && name[end - 1] == '/')
     name[--end] = '\0';
+  if (!check_only (name, (char)header[156], only, &wanted, error))
+    return FALSE;
+  if (!wanted)
+    return TRUE;
   if (header[156] == '5')
     put_entry (tree, own, name, g_strdup ("dir"));
   else if (header[156] == '2')
@@ -114,7 +135,7 @@ apply_entry (GHashTable *tree, GHashTable *own, const guint8 *header, const guin
 }
 
 static gboolean
-apply_tar (GHashTable *tree, const guint8 *data, gsize length, GError **error)
+apply_tar (GHashTable *tree, const char *const *only, const guint8 *data, gsize length, GError **error)
 {
   g_autoptr (GHashTable) own = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   gsize at = 0;
@@ -127,7 +148,7 @@ apply_tar (GHashTable *tree, const guint8 *data, gsize length, GError **error)
         return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the layer is not a tar archive");
       if (size > length - at - BLOCK)
         return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the layer is truncated");
-      if (!apply_entry (tree, own, data + at, data + at + BLOCK, size, error))
+      if (!apply_entry (tree, own, only, data + at, data + at + BLOCK, size, error))
         return FALSE;
       at += BLOCK + (size + BLOCK - 1) / BLOCK * BLOCK;
     }
@@ -177,6 +198,7 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
   g_autoptr (GBytes) bytes = NULL;
   g_autofree char *hex = NULL;
   g_autofree char *digest = NULL;
+  g_autofree const char **only = NULL;
   GHashTable *tree;
   gboolean ok;
 
@@ -186,14 +208,16 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
   if (g_cancellable_is_cancelled (cancellable))
     return gantry_throw (error, GANTRY_ERROR_CANCELLED, "applying was cancelled");
   if (!check_option (kept, "uid-map", "s", error) || !check_option (kept, "gid-map", "s", error)
-      || !check_option (kept, "sync", "b", error))
+      || !check_option (kept, "sync", "b", error) || !check_option (kept, "only", "as", error))
     return FALSE;
+  if (kept != NULL)
+    g_variant_lookup (kept, "only", "^a&s", &only);
   bytes = read_blob (content, layer->digest, cancellable, error);
   if (bytes == NULL)
     return FALSE;
   gantry_fake_trees_lock ();
   tree = gantry_fake_tree_get (mounts);
-  ok = tree != NULL ? apply_tar (tree, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), error)
+  ok = tree != NULL ? apply_tar (tree, only, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), error)
                     : gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "these are not a fake's mounts");
   gantry_fake_trees_unlock ();
   if (!ok)

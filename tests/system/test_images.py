@@ -273,10 +273,11 @@ def test_several_images_and_the_index(daemon, tmp_path):
         make_image(tmp_path / f"{number}.tar", f"example.com/x:{number}", [archive(entry("f", REG, number.encode()))])
         daemon.run("image", "import", f"{tmp_path}/{number}.tar")
     daemon.run("image", "export", "-o", f"{tmp_path}/both.tar", "example.com/x:1", "example.com/x:2")
-    for compress in ("gzip", "zstd"):
-        with open(tmp_path / "both.tar", "rb") as source, open(tmp_path / compress, "wb") as target:
-            subprocess.run([compress, "-c"], stdin=source, stdout=target, check=True)
-        names = daemon.out("-n", compress, "image", "import", f"{tmp_path}/{compress}").split()
+    for compress in ("gzip", "zstd", "xz", "bzip2"):
+        if not shutil.which(compress):
+            continue
+        with subprocess.Popen([compress, "-c", tmp_path / "both.tar"], stdout=subprocess.PIPE) as packer:
+            names = daemon.out("-n", compress, "image", "import", "-", stdin=packer.stdout).split()
         assert names == ["example.com/x:1", "example.com/x:2"]
     result = daemon.run("-n", "one", "image", "import", "--name", "example.com/y:1", f"{tmp_path}/both.tar", check=False)
     assert result.returncode == 1 and b"several" in result.stderr and daemon.json("-n", "one", "image", "ls") == []
@@ -321,6 +322,34 @@ def test_hard_link_into_a_lower_layer(daemon, tmp_path):
     daemon.run("image", "import", f"{tmp_path}/x.tar")
     links = [os.path.join(top, name) for top, _, names in os.walk(f"{daemon.dir}/r") for name in names if name == "h"]
     assert len(links) == 1 and os.stat(links[0]).st_nlink == 2 and open(links[0], "rb").read() == b"below"
+
+
+def peak(daemon):
+    """The most memory that the daemon has had, in MiB."""
+    with open(f"/proc/{daemon.process.pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
+
+
+def test_streams_take_little_memory(daemon, tmp_path):
+    """Hundreds of MiB in by a pipe and out by another: what comes out is what came in, and the daemon holds little of it."""
+    make_image(tmp_path / "x.tar", "example.com/x:1", [archive(entry("f", REG, os.urandom(96 << 20)))])
+    daemon.out("image", "ls")
+    before = peak(daemon)
+    with subprocess.Popen(["zstd", "-1", "-c", tmp_path / "x.tar"], stdout=subprocess.PIPE) as packer:
+        assert daemon.out("image", "import", "--no-unpack", "-", stdin=packer.stdout) == "example.com/x:1"
+    with subprocess.Popen([*daemon.client(), "image", "export", "example.com/x:1"], stdout=subprocess.PIPE) as exporter:
+        with tarfile.open(fileobj=exporter.stdout, mode="r|") as tar:
+            sizes = []
+            for member in tar:
+                sizes.append(member.size)
+                if member.name.startswith("blobs/") and member.isfile():
+                    name, hashed = member.name.split("/")[-1], hashlib.sha256()
+                    file = tar.extractfile(member)
+                    while data := file.read(1 << 20):
+                        hashed.update(data)
+                    assert hashed.hexdigest() == name
+    assert exporter.wait(60) == 0 and max(sizes) > 96 << 20
+    assert peak(daemon) - before < 48
 
 
 def test_index_without_names(daemon, tmp_path):
