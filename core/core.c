@@ -3,6 +3,7 @@
  * Starting and stopping. Everything here runs in the main context but run_init (), which is a plugin's init
  * () on a worker thread. */
 #include "core.h"
+#include "rest.h"
 
 #include <string.h>
 
@@ -593,6 +594,7 @@ core_free (Core *self)
     if (self->pools[i] != NULL)
       g_thread_pool_free (self->pools[i], TRUE, TRUE);
   clear_source (&self->idle);
+  rest_end (self);
   clear_source (&self->slow);
   clear_source (&self->changed);
   g_clear_pointer (&self->started, g_ptr_array_unref);

@@ -101,6 +101,7 @@ struct _Core
   GThreadPool *pools[2]; /* with pools_lock; NULL once the daemon ends */
   gint holds;
   GSource *idle;
+  GSource *rest; /* see rest.h */
   char *uuid;
   gint64 started_ns;
   GantryIntrospection introspection;

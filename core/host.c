@@ -2,6 +2,7 @@
  *
  * What a plugin gets from the core. */
 #include "core.h"
+#include "rest.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -251,6 +252,8 @@ update_idle (gpointer data)
 {
   Core *core = data;
 
+  if (g_atomic_int_get (&core->holds) == 0)
+    rest_unused (core);
   if (core->options->idle_seconds == 0)
     return G_SOURCE_REMOVE;
   if (core->idle != NULL)

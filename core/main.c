@@ -5,18 +5,17 @@
 #include "inspect.h"
 #include "log.h"
 #include "notify.h"
+#include "rest.h"
 
 #include <fcntl.h>
 #include <glib-unix.h>
-#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_CONFIG     (1024 * 1024)
-#define SETTLE_SECONDS 1
+#define MAX_CONFIG (1024 * 1024)
 
 typedef struct
 {
@@ -386,19 +385,10 @@ on_signal (gpointer data)
   return G_SOURCE_CONTINUE;
 }
 
-/* Starting takes memory once, and malloc keeps it, scattered over the arenas of threads that have ended: a
- * fourteenth of the daemon's. */
-static gboolean
-give_back_memory (gpointer data)
-{
-  malloc_trim (0);
-  return G_SOURCE_REMOVE;
-}
-
 static void
 tell_ready (Core *core)
 {
-  g_timeout_add_seconds (SETTLE_SECONDS, give_back_memory, NULL);
+  rest_watch (core);
   core_hold (core, 0);
   notify_manager ("READY=1");
   g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_INFO, "MESSAGE_ID", GANTRY_MESSAGE_READY, "MESSAGE",

@@ -30,6 +30,38 @@ def test_second_instance_says_who_has_the_root(daemon):
     assert f"another gantryd (pid {daemon.process.pid}, ".encode() in result.stderr and b"--root" in result.stderr
 
 
+def resident(pid):
+    """KiB of what is mapped of files."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("RssFile:"))
+
+
+def test_program_text_is_not_mapped_at_rest(tmp_path, image):
+    def at_rest():
+        for line in process.stderr:
+            if "at rest:" in line:
+                return
+        raise AssertionError("the daemon ended")
+
+    with subprocess.Popen([f"{BUILD}/core/gantryd", "--plugins-dir", f"{BUILD}/plugins.d", "--root", f"{tmp_path}/r", "--state",
+                           f"{tmp_path}/s", "--log-level", "debug"], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while "ready after" not in process.stderr.readline():
+                pass
+            started = resident(process.pid)
+            at_rest()
+            assert resident(process.pid) < started / 2
+            # What is called comes back, and goes again.
+            gantry = [f"{BUILD}/cli/gantry", "--address", f"unix:path={tmp_path}/s/gantry.sock"]
+            subprocess.run([*gantry, "image", "import", f"{image}/oci.tar"], check=True)
+            assert subprocess.run([*gantry, "run", "--rm", "busybox", "echo", "back"], check=True, capture_output=True).stdout == b"back\n"
+            at_rest()
+        finally:
+            process.terminate()
+            process.stderr.read()
+    assert process.returncode == 0
+
+
 def test_namespaces(busybox):
     busybox.run("ns", "create", "other")
     assert busybox.out("ns", "ls", "-q").split() == ["default", "other"]
