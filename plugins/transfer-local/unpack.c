@@ -57,6 +57,22 @@ unpack_target (TransferLocal *self, Progress *progress, const char *ns, const ch
   return TRUE;
 }
 
+static gboolean
+check_options (GVariant *options, GError **error)
+{
+  static const char *const known[] = { "snapshotter", "platform", NULL };
+  GVariantIter iter;
+  const char *key;
+
+  if (options == NULL)
+    return TRUE;
+  g_variant_iter_init (&iter, options);
+  while (g_variant_iter_next (&iter, "{&sv}", &key, NULL))
+    if (!g_strv_contains (known, key))
+      return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "unknown option \"%s\"", key);
+  return TRUE;
+}
+
 gboolean
 unpack_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const char *name, GVariant *options,
               char **ret_chain_id, GCancellable *cancellable, GError **error)
@@ -74,7 +90,8 @@ unpack_image (GantryTransfer *transfer, GantryJob *job, const char *ns, const ch
       g_variant_lookup (held, "snapshotter", "&s", &snapshotter);
       g_variant_lookup (held, "platform", "&s", &platform);
     }
-  if (!gantry_metadata_get (self->metadata, GANTRY_KIND_IMAGE, ns, name, &record, cancellable, error))
+  if (!check_options (held, error)
+      || !gantry_metadata_get (self->metadata, GANTRY_KIND_IMAGE, ns, name, &record, cancellable, error))
     return FALSE;
   target = gantry_record_get_target (record);
   if (target == NULL)

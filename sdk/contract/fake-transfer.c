@@ -93,6 +93,8 @@ transfer_export (GantryTransfer *transfer, GantryJob *job, const char *ns, const
 
   if (!check_job (job, cancellable, error) || !check_options (options, error))
     return FALSE;
+  if (names[0] == NULL)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "name at least one image");
   for (gsize i = 0; names[i] != NULL; i++)
     {
       g_autoptr (GantryRecord) record = NULL;

@@ -129,6 +129,29 @@ test_options (GantryContractFixture *fixture)
   close (fd);
 }
 
+/* An archive of nothing, and options that are unknown: nothing is written. */
+static void
+test_export_refused (GantryContractFixture *fixture)
+{
+  static const char *const none[] = { NULL };
+  static const char *const names[] = { ABSENT, NULL };
+  g_autoptr (GantryJob) job = make_job (fixture);
+  g_autoptr (GVariant) unknown = gantry_contract_parse ("{'no-such-option': <1>}");
+  int fd = make_file ("");
+
+  CONTRACT_FAILS (GANTRY_ERROR_INVALID_ARGUMENT,
+                  gantry_transfer_export (transfer_of (fixture), job, NS, none, fd, NULL, NULL, &error));
+  CONTRACT_FAILS_NAMING (GANTRY_ERROR_INVALID_ARGUMENT, "no-such-option",
+                         gantry_transfer_export (transfer_of (fixture), job, NS, names, fd, unknown, NULL,
+                                                 &error));
+  CONTRACT_FAILS_NAMING (GANTRY_ERROR_INVALID_ARGUMENT, "no-such-option",
+                         gantry_transfer_unpack (transfer_of (fixture), job, NS, ABSENT, unknown, NULL, NULL,
+                                                 &error));
+  g_assert_cmpint (lseek (fd, 0, SEEK_END), ==, 0);
+  gantry_job_finish (job, NULL, NULL);
+  close (fd);
+}
+
 /* Cancelling the job ends its work. */
 static void
 test_cancelled (GantryContractFixture *fixture)
@@ -149,11 +172,9 @@ test_cancelled (GantryContractFixture *fixture)
 }
 
 static const GantryContractCase cases[] = {
-  { "absent", test_absent },
-  { "garbage", test_garbage },
-  { "options", test_options },
-  { "cancelled", test_cancelled },
-  { NULL, NULL },
+  { "absent", test_absent },       { "garbage", test_garbage },
+  { "options", test_options },     { "export-refused", test_export_refused },
+  { "cancelled", test_cancelled }, { NULL, NULL },
 };
 
 const GantryContractSuite gantry_contract_transfer = { GANTRY_TRANSFER_TYPE, cases };

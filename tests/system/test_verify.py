@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Signatures and the policy: skopeo signs and we accept, we sign and skopeo accepts, and everything else is refused with its reason."""
 import base64
+import gzip
 import http.server
+import io
 import json
 import os
 import shutil
 import subprocess
+import tarfile
 import threading
 
 import pytest
 
 from conftest import Daemon
+from test_layers import make_image
 
 pytestmark = [pytest.mark.skipif(shutil.which("gpg") is None, reason="needs gpg"),
               pytest.mark.skipif(shutil.which("skopeo") is None, reason="needs skopeo")]
@@ -300,6 +304,47 @@ def test_a_store_on_the_web(verified, keys, signed):
     verified.forget()
     code, _, err = verified.verify()
     assert code == 1 and "asking http://127.0.0.1" in err, err
+
+
+def test_the_name_moves_while_it_is_checked(verified, keys, signed, tmp_path):
+    """What is run is what was checked: the store answers when the name already means another image, which nobody signed."""
+    with tarfile.open(tmp_path / "base.tar", "w") as tar:
+        member = tarfile.TarInfo("evil")
+        tar.addfile(member, io.BytesIO(b""))
+    signed(NAME)
+    with tarfile.open(tmp_path / "export.tar") as tar:
+        manifest = json.load(tar.extractfile(f"blobs/sha256/{verified.digest[7:]}"))
+        layers = [gzip.decompress(tar.extractfile(f"blobs/sha256/{one['digest'][7:]}").read()) for one in manifest["layers"]]
+    make_image(tmp_path / "evil.tar", "registry.example/evil:1", [*layers, (tmp_path / "base.tar").read_bytes()])
+    verified.policy([{"type": "insecureAcceptAnything"}])
+    verified.run("image", "import", f"{tmp_path}/evil.tar")
+    moved = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=verified.lookaside)
+
+        def log_message(self, *args):
+            pass
+
+        def do_GET(self):
+            if not moved:
+                moved.append(verified.run("image", "tag", "-f", "registry.example/evil:1", NAME))
+            super().do_GET()
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    verified.store(f"http://127.0.0.1:{server.server_port}")
+    verified.policy(by(keys))
+    try:
+        first = verified.run("run", "--rm", NAME, "test", "!", "-e", "/evil", check=False)
+        second = verified.run("run", "--rm", NAME, "test", "!", "-e", "/evil", check=False)
+    finally:
+        server.shutdown()
+        server.server_close()
+        verified.run("image", "tag", "-f", "busybox", NAME)
+    assert moved and first.returncode == 0, first.stderr
+    assert second.returncode == 125 and b"may not be used" in second.stderr, second.stderr
 
 
 def test_we_sign_and_skopeo_accepts(verified, keys, signed, tmp_path):
