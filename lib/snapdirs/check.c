@@ -66,11 +66,10 @@ check_directories (Check *check, guint64 last, gboolean repair, GPtrArray *probl
               && (number > last || g_hash_table_contains (check->known, &number)
                   || is_going (self, number, entry->d_name))))
         continue;
-      g_ptr_array_add (problems,
-                       g_strdup_printf ("%s/%s belongs to no snapshot%s", self->path, entry->d_name,
-                                        repair && gantry_remove_tree_at (self->fd, entry->d_name, NULL)
-                                            ? " (removed)"
-                                            : ""));
+      g_ptr_array_add (problems, g_strdup_printf ("%s/%s belongs to no snapshot%s", self->path, entry->d_name,
+                                                  repair && snap_dirs_remove_at (self, entry->d_name, NULL)
+                                                      ? " (removed)"
+                                                      : ""));
     }
   closedir (dir);
   return TRUE;

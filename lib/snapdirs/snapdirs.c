@@ -2,6 +2,7 @@
 #include "snapdirs.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include <fdio.h>
@@ -34,6 +35,20 @@ make_directory (SnapDirs *self, guint64 number, GantrySnapshotKind kind, GArray 
   return self->ops->fill (self, fd, kind, ancestors, mapping, cancellable, error);
 }
 
+gboolean
+snap_dirs_remove_at (SnapDirs *self, const char *name, GError **error)
+{
+  gantry_autofd int fd = -1;
+
+  if (self->ops->empty != NULL)
+    {
+      fd = openat (self->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+      if (fd >= 0 && !self->ops->empty (self, fd, error))
+        return FALSE;
+    }
+  return gantry_remove_tree_at (self->fd, name, error);
+}
+
 static void
 remove_directory (SnapDirs *self, guint64 number)
 {
@@ -41,7 +56,7 @@ remove_directory (SnapDirs *self, guint64 number)
   char name[32];
 
   number_name (number, name);
-  if (!gantry_remove_tree_at (self->fd, name, &error))
+  if (!snap_dirs_remove_at (self, name, &error))
     gantry_host_log (self->host, GANTRY_LOG_WARNING,
                      "snapshot directory %s/%s stays for the next cleanup: %s", self->path, name,
                      error->message);
@@ -245,6 +260,8 @@ snap_usage (GantrySnapshotter *snapshotter, const char *key, guint64 *ret_bytes,
 
   if (!gantry_snapshot_index_get (self->index, self->id, key, &entry, cancellable, error))
     return FALSE;
+  if (self->ops->usage != NULL)
+    return self->ops->usage (self, entry, ret_bytes, ret_inodes, cancellable, error);
   name = g_strdup_printf ("%" G_GUINT64_FORMAT "/fs", entry->number);
   return gantry_disk_usage_at (self->fd, name, ret_bytes, ret_inodes, error);
 }

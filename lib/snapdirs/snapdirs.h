@@ -43,6 +43,12 @@ typedef struct
   /** (nullable): names in the directory that are no snapshots: what the snapshotter looks into things with
    * for a moment. */
   const char *const *scratch;
+  /** (nullable): takes away what removing files one by one can't, or slowly, before a snapshot's directory
+   * @dir_fd, which may be half made, is removed. Blocks: on local I/O. */
+  gboolean (*empty) (SnapDirs *self, int dir_fd, GError **error);
+  /** (nullable): what @entry takes beyond its parent, where "fs" has more than that. Blocks: on local I/O. */
+  gboolean (*usage) (SnapDirs *self, GantrySnapshotEntry *entry, guint64 *ret_bytes, guint64 *ret_inodes,
+                     GCancellable *cancellable, GError **error);
 } SnapDirsOps;
 
 struct _SnapDirs
@@ -73,6 +79,8 @@ char *snap_dirs_fs_path (SnapDirs *self, guint64 number);
 /** The greatest number whose directory no prepare under way is making. */
 gboolean snap_dirs_last_settled (SnapDirs *self, guint64 *ret_last, GCancellable *cancellable,
                                  GError **error);
+/** Removes the directory @name of a snapshot, however much of it there is. */
+gboolean snap_dirs_remove_at (SnapDirs *self, const char *name, GError **error);
 /** Whether the directory of @number is removed in the background. */
 gboolean snap_dirs_is_going (SnapDirs *self, guint64 number);
 
