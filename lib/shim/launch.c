@@ -230,6 +230,7 @@ task_clean_up (Task *self, guint32 *ret_status, gint64 *ret_exited)
   PbReader reader;
   PbField field;
 
+  task_unlink_for_clients (self);
   if (input < 0 || !run (runtime, self->bundle, argv, input, &ran, &error))
     {
       gantry_host_log (runtime->host, GANTRY_LOG_WARNING, "cleaning up after container %s: %s", self->id,

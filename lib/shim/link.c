@@ -291,6 +291,7 @@ task_connect (Task *self, GError **error)
   g_mutex_lock (&self->runtime->lock);
   self->link = link;
   g_mutex_unlock (&self->runtime->lock);
+  task_link_for_clients (self, text + strlen ("unix://"));
   if (!self->runtime->native)
     return learn_one (self, error);
   if (connection_send (link->connection, SHIM_OWN_SERVICE, "Watch", &body, NULL, on_watching, task_ref (self),

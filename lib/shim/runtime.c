@@ -100,6 +100,17 @@ make_directories (ShimRuntime *self, int dir_fd, GError **error)
   return self->bundles_fd >= 0;
 }
 
+/* <state>/grpc.sock and the configured ones: the daemon as containerd's clients know it. */
+static char **
+read_client_addresses (const GantryHost *host)
+{
+  const char *more = gantry_host_get_config_string (host, "ClientAddresses", "");
+  g_autofree char *all = g_strconcat (gantry_host_get_base_path (host, GANTRY_DIR_RUN), "/grpc.sock",
+                                      *more != '\0' ? ";" : NULL, more, NULL);
+
+  return g_strsplit (all, ";", -1);
+}
+
 ShimRuntime *
 shim_runtime_new (const GantryHost *host, const char *shim, gboolean native, GError **error)
 {
@@ -119,6 +130,7 @@ shim_runtime_new (const GantryHost *host, const char *shim, gboolean native, GEr
   self->context = g_main_context_new ();
   self->loop = g_main_loop_new (self->context, FALSE);
   self->path = g_strdup (path);
+  self->client_addresses = read_client_addresses (host);
   self->links = g_hash_table_new (g_str_hash, g_str_equal);
   if (dir_fd < 0 || path == NULL || !make_directories (self, dir_fd, error))
     {
@@ -190,5 +202,6 @@ shim_runtime_free (ShimRuntime *self)
   g_free (self->shim);
   g_free (self->oci_runtime);
   g_free (self->events_address);
+  g_strfreev (self->client_addresses);
   g_free (self);
 }

@@ -30,11 +30,12 @@ typedef struct
   GantryRuntime runtime;
   const GantryHost *host;
   gboolean native;
-  gboolean of_runc;     /* native, or containerd's: its options are containerd.runc.v1.Options */
-  char *shim;           /* its program */
-  char *oci_runtime;    /* native: the OCI runtime's program unless the options name one */
-  char *path;           /* of our directory */
-  char *events_address; /* not native: where shims send events */
+  gboolean of_runc;        /* native, or containerd's: its options are containerd.runc.v1.Options */
+  char *shim;              /* its program */
+  char *oci_runtime;       /* native: the OCI runtime's program unless the options name one */
+  char *path;              /* of our directory */
+  char **client_addresses; /* of our sockets, as containerd's clients are told them */
+  char *events_address;    /* not native: where shims send events */
   GSource *events_source;
   int events_fd;
   int bundles_fd;
@@ -151,6 +152,10 @@ void link_unref (Link *self);
 Link *link_ref (Link *self);
 /** Connects to the shim whose address is in the bundle and learns what it has of the task. */
 gboolean task_connect (Task *self, GError **error);
+/* client-links.c */
+/** Lets containerd's clients find the shim, which listens at the path @socket. */
+void task_link_for_clients (Task *self, const char *socket);
+void task_unlink_for_clients (Task *self);
 /** Watches for the end of a process of a shim that is not native. */
 void task_await_exit (Task *self, const char *exec_id);
 

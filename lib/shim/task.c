@@ -205,6 +205,7 @@ task_forget (Task *self)
   gantry_autofd int ns_fd = gantry_open_beneath (runtime->bundles_fd, self->ns, O_RDONLY | O_DIRECTORY, 0);
 
   shim_log_close (self);
+  task_unlink_for_clients (self);
   if (ns_fd >= 0 && !gantry_remove_tree_at (ns_fd, self->id, &error))
     gantry_host_log (runtime->host, GANTRY_LOG_WARNING, "the bundle of container %s stays: %s", self->id,
                      error->message);

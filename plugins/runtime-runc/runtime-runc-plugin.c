@@ -63,8 +63,8 @@ plugin_fini (gpointer instance)
 
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_RUNTIME_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
-static const char *const config_keys[] = { "Shim", "Runtime", NULL };
-static const char *config_defaults[] = { "Runtime=runc", NULL /* Shim= */, NULL };
+static const char *const config_keys[] = { "Shim", "Runtime", "ClientAddresses", NULL };
+static const char *config_defaults[] = { "Runtime=runc", "ClientAddresses=", NULL /* Shim= */, NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
@@ -84,11 +84,11 @@ static const GantryPluginDesc desc = {
 const GantryPluginDesc *
 gantry_plugin_get_desc (void)
 {
-  if (config_defaults[1] == NULL)
+  if (config_defaults[2] == NULL)
     {
       g_autofree char *shim = find_shim ();
 
-      config_defaults[1] = g_strconcat ("Shim=", shim, NULL);
+      config_defaults[2] = g_strconcat ("Shim=", shim, NULL);
     }
   return &desc;
 }

@@ -37,8 +37,8 @@ plugin_fini (gpointer instance)
 
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_RUNTIME_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
-static const char *const config_keys[] = { "Shim", NULL };
-static const char *const config_defaults[] = { "Shim=containerd-shim-runc-v2", NULL };
+static const char *const config_keys[] = { "Shim", "ClientAddresses", NULL };
+static const char *const config_defaults[] = { "Shim=containerd-shim-runc-v2", "ClientAddresses=", NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
