@@ -225,7 +225,12 @@ do_start (Request *request, Arguments *arguments, Error *error)
   if (process->started || process->exited)
     return fail (error, CODE_FAILED_PRECONDITION, "process was started already");
   if (!run_process (process, error))
-    return false;
+    {
+      /* A client may wait for the end of its streams before it deletes what could not be started. */
+      if (process->exec_id[0] != '\0')
+        stdio_finish (process);
+      return false;
+    }
   process->started = true;
   free (process->spec);
   process->spec = NULL;
@@ -252,6 +257,8 @@ do_exec (Request *request, Arguments *arguments, Error *error)
     return fail (error, CODE_ALREADY_EXISTS, "id %s: already exists", arguments->strings[2]);
   if (container->init.exited)
     return fail (error, CODE_FAILED_PRECONDITION, "cannot exec in a stopped container");
+  if (container->paused)
+    return fail (error, CODE_FAILED_PRECONDITION, "cannot exec in a paused container; resume it first");
   for (Process *at = container->execs; at != NULL; at = at->next)
     if (++n >= MAX_EXECS)
       return fail (error, CODE_FAILED_PRECONDITION, "the container has %d execs already", MAX_EXECS);

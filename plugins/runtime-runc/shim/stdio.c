@@ -166,8 +166,15 @@ open_kept (Process *process, int i, const char *uri, Error *error)
 static int
 open_file (const char *path, Error *error)
 {
-  int fd = open (path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  int fd;
 
+  /* There is no directory that a relative one could mean. */
+  if (path[0] != '/')
+    {
+      fail (error, CODE_INVALID_ARGUMENT, "stdio \"file://%.200s\" needs an absolute path", path);
+      return -1;
+    }
+  fd = open (path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (fd < 0)
     fail_errno (error, "opening %s", path);
   return fd;
