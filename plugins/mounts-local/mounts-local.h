@@ -41,6 +41,18 @@ gboolean plan_make (GPtrArray *mounts, gboolean temporary, Plan *ret_plan, GErro
  * full). */
 GantryMount *plan_transform (MountsLocal *self, GantryMount *mount, GPtrArray *active, GError **error);
 
+/** Opens the directory that @path is in, which must be below --root or what we have mounted. @what: the
+ * transform that asks. *@ret_name: (transfer full): the last part of @path. Errors: INVALID_ARGUMENT
+ * (elsewhere). Returns: an fd, or -1. */
+int plan_open_parent (MountsLocal *self, const char *what, const char *path, char **ret_name, GError **error);
+
+/* mkfs.c */
+
+/** @mount without the transform's options; the image that it names is made if it is not there. Blocks: on
+ * mkfs (8). Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (no such mkfs, or it failed). Returns: (transfer
+ * full). */
+GantryMount *mkfs_transform (MountsLocal *self, GantryMount *mount, GError **error);
+
 /* format.c */
 
 /** @text with what stands between "{{" and "}}" replaced. Errors: INVALID_ARGUMENT. Returns: (transfer full).

@@ -14,7 +14,8 @@
 static gboolean
 is_transform (const char *type)
 {
-  return g_str_has_prefix (type, "format/") || g_str_has_prefix (type, "mkdir/");
+  return g_str_has_prefix (type, "format/") || g_str_has_prefix (type, "mkdir/")
+         || g_str_has_prefix (type, "mkfs/");
 }
 
 /* The type behind all transforms. Errors: NOT_IMPLEMENTED. */
@@ -27,9 +28,10 @@ kernel_type (const char *type, GError **error)
     rest = strchr (rest, '/') + 1;
   if (strchr (rest, '/') == NULL)
     return rest;
-  gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
-                "mount type \"%s\": the transform \"%.*s\" is not implemented, only format and mkdir are",
-                type, (int)strcspn (rest, "/"), rest);
+  gantry_throw (
+      error, GANTRY_ERROR_NOT_IMPLEMENTED,
+      "mount type \"%s\": the transform \"%.*s\" is not implemented, only format, mkdir and mkfs are", type,
+      (int)strcspn (rest, "/"), rest);
   return NULL;
 }
 
@@ -100,10 +102,10 @@ read_mode (const char *text, guint64 *ret_mode)
   return text[0] >= '0' && text[0] <= '7' && *end == '\0' && *ret_mode <= 0777;
 }
 
-/* Directories are made below --root, where a snapshotter's are, and in what we have mounted. *@ret_fd: of
- * that directory. Returns: what of @path is below it, or NULL. */
+/* Directories and images are made below --root, where a snapshotter's are, and in what we have mounted.
+ * *@ret_fd: of that directory. Returns: what of @path is below it, or NULL. */
 static const char *
-open_root (MountsLocal *self, const char *path, int *ret_fd, GError **error)
+open_root (MountsLocal *self, const char *what, const char *path, int *ret_fd, GError **error)
 {
   const char *const roots[] = { self->path, self->host->get_base_path (self->host, GANTRY_DIR_PERSISTENT) };
 
@@ -116,26 +118,41 @@ open_root (MountsLocal *self, const char *path, int *ret_fd, GError **error)
         return *ret_fd >= 0 ? path + strlen (roots[i]) + 1 : NULL;
       }
   gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                "mkdir: %s is neither below %s nor below %s: invalid argument", path, roots[0], roots[1]);
+                "%s: %s is neither below %s nor below %s: invalid argument", what, path, roots[0], roots[1]);
   return NULL;
+}
+
+int
+plan_open_parent (MountsLocal *self, const char *what, const char *path, char **ret_name, GError **error)
+{
+  gantry_autofd int root_fd = -1;
+  const char *below = open_root (self, what, path, &root_fd, error);
+  g_autofree char *parent = below != NULL ? g_path_get_dirname (below) : NULL;
+  int fd;
+
+  if (below == NULL)
+    return -1;
+  fd = gantry_open_beneath (root_fd, parent, O_RDONLY | O_DIRECTORY, 0);
+  if (fd < 0 && (errno == EXDEV || errno == ELOOP))
+    gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "%s: %s leads elsewhere: invalid argument", what,
+                  path);
+  else if (fd < 0)
+    gantry_throw_errno (error, errno, "opening the directory of %s", path);
+  else
+    *ret_name = g_path_get_basename (below);
+  return fd;
 }
 
 static gboolean
 make_directory (MountsLocal *self, const char *path, mode_t mode, gboolean owned, guint32 uid, guint32 gid,
                 GError **error)
 {
-  gantry_autofd int root_fd = -1, parent_fd = -1, fd = -1;
-  const char *below = open_root (self, path, &root_fd, error);
-  g_autofree char *parent = below != NULL ? g_path_get_dirname (below) : NULL,
-                  *name = below != NULL ? g_path_get_basename (below) : NULL;
+  g_autofree char *name = NULL;
+  gantry_autofd int parent_fd = plan_open_parent (self, "mkdir", path, &name, error), fd = -1;
 
-  if (below == NULL)
+  if (parent_fd < 0)
     return FALSE;
-  parent_fd = gantry_open_beneath (root_fd, parent, O_RDONLY | O_DIRECTORY, 0);
-  if (parent_fd < 0 && (errno == EXDEV || errno == ELOOP))
-    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "mkdir: %s leads elsewhere: invalid argument",
-                         path);
-  if (parent_fd < 0 || (mkdirat (parent_fd, name, mode) < 0 && errno != EEXIST))
+  if (mkdirat (parent_fd, name, mode) < 0 && errno != EEXIST)
     return gantry_throw_errno (error, errno, "making the directory %s", path);
   fd = openat (parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0 || fchmod (fd, mode) < 0 || (owned && fchown (fd, uid, gid) < 0))
@@ -191,11 +208,12 @@ plan_transform (MountsLocal *self, GantryMount *mount, GPtrArray *active, GError
 
   while (is_transform (current->type))
     {
-      gboolean format = g_str_has_prefix (current->type, "format/");
       g_autoptr (GantryMount) next
           = gantry_mount_new (strchr (current->type, '/') + 1, current->source, current->target,
                               (const char *const *)current->options);
-      GantryMount *done = format ? expand (next, active, error) : make_directories (self, next, error);
+      GantryMount *done = g_str_has_prefix (current->type, "format/")  ? expand (next, active, error)
+                          : g_str_has_prefix (current->type, "mkdir/") ? make_directories (self, next, error)
+                                                                       : mkfs_transform (self, next, error);
 
       if (done == NULL)
         return NULL;

@@ -31,6 +31,5 @@ DIFFERENCES = [
     ('Requests', 'Strings that are not UTF-8, or hold a NUL, are refused by every method.', 'containerd 2 does so, 1.6 did not.'),
     ('Sandbox Controller', '`shim` and `podsandbox` are one controller; a sandbox must be in the store first; its process holds all namespaces and is listed as a task of its id.',
      'A pod needs no pause image and no shim that knows sandboxes.'),
-    ('Mounts', 'The transforms are `format/` and `mkdir/`; `mkfs/` answers NOT_IMPLEMENTED, and so does every mount that the system can make. Update works.',
-     'Nobody has asked for file systems to be made. containerd says the same of what needs no help, and of Update.'),
+    ('Mounts', 'What `mkfs/` makes has no name before it is whole. Update works.', 'A crash amid it leaves nothing. containerd has no Update.'),
 ]

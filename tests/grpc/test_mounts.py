@@ -8,7 +8,7 @@ import time
 import pytest
 
 pytest.importorskip('grpc')
-from common import EXISTS, INVALID, NOT_FOUND, UNIMPLEMENTED, any_spec, container, import_image, make_spec, refused, run  # noqa: E402
+from common import EXISTS, INVALID, NOT_FOUND, PRECONDITION, UNIMPLEMENTED, any_spec, container, import_image, make_spec, refused, run  # noqa: E402
 from sides import Side  # noqa: E402
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
@@ -35,7 +35,6 @@ def leased(client):
 def test_what_the_system_can_mount_by_itself(client):
     assert 'not implemented' in refused(UNIMPLEMENTED, client.mounts.Activate, name='x', mounts=[{'type': 'overlay', 'source': 'overlay'}])
     assert 'magic' in refused(UNIMPLEMENTED, client.mounts.Activate, name='x', mounts=[{'type': 'magic/ext4', 'source': '/x'}])
-    refused(UNIMPLEMENTED, client.mounts.Activate, name='x', mounts=[{'type': 'mkfs/ext4', 'source': '/x'}])
     refused(INVALID, client.mounts.Activate, name='x', mounts=[])
     refused(INVALID, client.mounts.Activate, name='', mounts=[TMPFS], temporary=True)
     for call in (client.mounts.Info, client.mounts.Deactivate):
@@ -136,6 +135,38 @@ def test_a_task_on_an_image_file(client, side, image, tmp_path):
     again = [mounts[0], {**mounts[1], 'options': ['ro']}]
     code, said = run(client, 'two', make_spec(client, side, 'two', '/bin/busybox', 'cat', '/file'), again, tmp_path)
     assert (code, said) == (0, 'written\n'), said
+
+
+def test_file_systems_that_are_made(leased, side):
+    """An image of its own for a client, by the size that it says, once."""
+    path = f'{side.dir}/r/made.img'
+    uuid = '11111111-2222-3333-4444-555555555555'
+    options = ['X-containerd.mkfs.size=16MiB', f'X-containerd.mkfs.uuid={uuid}', 'loop']
+    for content in (None, 'kept'):
+        info = leased.mounts.Activate(name='made', mounts=[{'type': 'mkfs/ext4', 'source': path, 'options': options}], temporary=True).info
+        point = info.active[0].mount_point
+        assert mounted(point) and os.stat(path).st_size == 16 << 20
+        file = pathlib.Path(point, 'file')
+        assert (file.read_text() if file.exists() else None) == content
+        file.write_text('kept')
+        leased.mounts.Deactivate(name='made')
+    assert uuid in subprocess.run(['/sbin/dumpe2fs', '-h', path], capture_output=True, text=True, check=True).stdout
+    os.unlink(path)
+    # As a loop device for what the caller mounts by itself.
+    stack = [{'type': 'mkfs/loop', 'source': path, 'options': ['X-containerd.mkfs.size=1048576', 'X-containerd.mkfs.fs=ext2']},
+             {'type': 'format/ext2', 'source': '{{ mount 0 }}'}]
+    assert os.path.realpath(leased.mounts.Activate(name='made', mounts=stack).info.system[0].source).startswith('/dev/loop')
+    leased.mounts.Deactivate(name='made')
+    os.unlink(path)
+    for wrong in ('size=1', 'size=1YiB', 'size=-1', 'size=99999999999999999999', 'size=17TiB', 'fs=vfat', 'fs=../x', 'uuid=no', 'label=x', ''):
+        refused(INVALID, leased.mounts.Activate, name='made',
+                mounts=[{'type': 'mkfs/ext4', 'source': path, 'options': ['X-containerd.mkfs.size=1MiB', f'X-containerd.mkfs.{wrong}', 'loop']}])
+    for source, size in ((path, []), ('/etc/made.img', options), (f'{side.dir}/r/../../made.img', options), (f'{side.dir}/r', options), ('', options)):
+        refused(INVALID, leased.mounts.Activate, name='made', mounts=[{'type': 'mkfs/ext4', 'source': source, 'options': size}])
+    # Too small for what is asked of mkfs: its own words, and nothing is left.
+    said = refused(PRECONDITION, leased.mounts.Activate, name='made',
+                   mounts=[{'type': 'mkfs/ext4', 'source': path, 'options': ['X-containerd.mkfs.size=64KiB', 'loop']}], temporary=True)
+    assert 'mkfs.ext4' in said and not os.path.exists(path) and not list(leased.mounts.List())
 
 
 def test_what_outlives_the_daemon_and_what_does_not(tmp_path):
