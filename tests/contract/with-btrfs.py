@@ -12,7 +12,7 @@ if os.geteuid() != 0 or shutil.which("mkfs.btrfs") is None:
 with tempfile.TemporaryDirectory(prefix="gantry-btrfs.") as work:
     with open(f"{work}/disk", "wb") as disk:
         disk.truncate(1 << 30)
-    subprocess.run(["mkfs.btrfs", "-q", f"{work}/disk"], check=True)
+    subprocess.run(["mkfs.btrfs", "-q", f"{work}/disk"], check=True, stdout=subprocess.DEVNULL)
     os.mkdir(f"{work}/mnt")
     # The mount ends with the namespace, and that with the command.
     script = 'mount -t btrfs -o loop "$0/disk" "$0/mnt" || { echo "1..0 # SKIP no btrfs can be mounted"; exit 0; }; TMPDIR="$0/mnt" "$@"'
