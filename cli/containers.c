@@ -45,8 +45,11 @@ int
 cli_ps (int argc, char **argv)
 {
   gboolean quiet = FALSE;
+  int page_size = 0;
   g_auto (GStrv) filters = NULL;
   const GOptionEntry entries[] = { { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Ids only", NULL },
+                                   { "page-size", 0, 0, G_OPTION_ARG_INT, &page_size,
+                                     "How many to ask the daemon for at once, 1 to 20000 (5000)", "N" },
                                    { "filter", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &filters,
                                      "Only those that match, as labels.app==web", "FILTER" },
                                    { NULL } };
@@ -56,8 +59,12 @@ cli_ps (int argc, char **argv)
 
   if (!cli_parse (&argc, &argv, "ps", "", "Lists containers, those that have ended too.", entries, FALSE))
     return CLI_USAGE;
+  if (page_size < 0 || page_size > 20000)
+    return cli_usage ("ps", "--page-size is 1 to 20000");
   if (cli_namespace () == NULL)
     return 1;
+  if (page_size > 0)
+    gantry_namespace_set_page_size (cli_namespace (), (guint)page_size);
   containers
       = gantry_namespace_list_containers (cli_namespace (), (const char *const *)filters, NULL, &error);
   if (containers == NULL)

@@ -13,7 +13,11 @@
 struct _GantryNamespace
 {
   GantryObject parent_instance;
+  guint page_size;
 };
+
+#define DEFAULT_PAGE_SIZE 5000
+#define MAX_PAGE_SIZE     20000 /* what the daemon answers at once */
 
 G_DEFINE_FINAL_TYPE (GantryNamespace, gantry_namespace, GANTRY_TYPE_OBJECT)
 
@@ -25,6 +29,7 @@ gantry_namespace_class_init (GantryNamespaceClass *klass)
 static void
 gantry_namespace_init (GantryNamespace *self)
 {
+  self->page_size = DEFAULT_PAGE_SIZE;
 }
 
 GantryNamespace *
@@ -110,10 +115,66 @@ take_images (GantryNamespace *self, GVariant *list)
   return take_list (self, list, (MakeFunc)_gantry_image_new);
 }
 
-static GPtrArray *
-take_containers (GantryNamespace *self, GVariant *list)
+/* A list of containers that is fetched in pages, so that no answer of the daemon grows with their number. */
+typedef struct
 {
-  return take_list (self, list, (MakeFunc)_gantry_container_new);
+  char **filters;
+  char *after; /* (nullable): the last id of the last page */
+  guint page_size;
+  GPtrArray *containers;
+} Pages;
+
+static Pages *
+pages_new (GantryNamespace *self, const char *const *filters)
+{
+  Pages *pages = g_new0 (Pages, 1);
+
+  pages->filters = g_strdupv ((char **)filters);
+  pages->page_size = self->page_size;
+  pages->containers = g_ptr_array_new_with_free_func (g_object_unref);
+  return pages;
+}
+
+static void
+pages_free (Pages *pages)
+{
+  g_strfreev (pages->filters);
+  g_free (pages->after);
+  g_clear_pointer (&pages->containers, g_ptr_array_unref);
+  g_free (pages);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Pages, pages_free)
+
+static GVariant *
+next_page (Pages *pages)
+{
+  GVariantDict dict;
+
+  g_variant_dict_init (&dict, NULL);
+  if (pages->filters != NULL)
+    g_variant_dict_insert (&dict, "filters", "^as", pages->filters);
+  if (pages->after != NULL)
+    g_variant_dict_insert (&dict, "after", "s", pages->after);
+  g_variant_dict_insert (&dict, "limit", "u", pages->page_size);
+  return g_variant_new ("(@a{sv})", g_variant_dict_end (&dict));
+}
+
+/* Adds @page (transfer full). Returns: whether another may follow. */
+static gboolean
+add_page (GantryNamespace *self, Pages *pages, GVariant *page)
+{
+  gsize n = g_variant_n_children (page);
+  g_autoptr (GVariant) last = n > 0 ? g_variant_get_child_value (page, n - 1) : NULL;
+  g_autoptr (GPtrArray) containers = take_list (self, page, (MakeFunc)_gantry_container_new);
+  g_autofree char *id = NULL;
+
+  g_ptr_array_extend_and_steal (pages->containers, g_steal_pointer (&containers));
+  if (n < pages->page_size || !g_variant_lookup (last, "id", "s", &id))
+    return FALSE;
+  g_free (pages->after);
+  pages->after = g_steal_pointer (&id);
+  return TRUE;
 }
 
 /**
@@ -471,13 +532,29 @@ gantry_namespace_get_image_finish (GantryNamespace *self, GAsyncResult *result, 
 }
 
 /**
+ * gantry_namespace_set_page_size:
+ * @self: the namespace
+ * @page_size: containers, 1 to 20,000; at first 5,000
+ *
+ * Sets how many containers a list asks the daemon for at once. Smaller pages take less memory in the daemon
+ * and more calls; what a list returns is the same.
+ */
+void
+gantry_namespace_set_page_size (GantryNamespace *self, guint page_size)
+{
+  g_return_if_fail (GANTRY_IS_NAMESPACE (self));
+  self->page_size = CLAMP (page_size, 1, MAX_PAGE_SIZE);
+}
+
+/**
  * gantry_namespace_list_containers:
  * @self: the namespace
  * @filters: (nullable) (array zero-terminated=1): containerd's filter language, several are an OR
  * @cancellable: (nullable): ends the call
  * @error: why not
  *
- * Asks which containers there are.
+ * Asks which containers there are, by id, however many: page by page (gantry_namespace_set_page_size()). One
+ * made or removed meanwhile may be in the list or not.
  *
  * Returns: (transfer container) (element-type GantryContainer): containers
  */
@@ -485,8 +562,45 @@ GPtrArray *
 gantry_namespace_list_containers (GantryNamespace *self, const char *const *filters,
                                   GCancellable *cancellable, GError **error)
 {
-  return take_containers (self, _gantry_object_call_value (self, "Namespace", "ListContainers",
-                                                           list_options (filters), NULL, cancellable, error));
+  g_autoptr (Pages) pages = pages_new (self, filters);
+  GVariant *page;
+
+  do
+    {
+      page = _gantry_object_call_value (self, "Namespace", "ListContainers", next_page (pages), NULL,
+                                        cancellable, error);
+      if (page == NULL)
+        return NULL;
+    }
+  while (add_page (self, pages, page));
+  return g_steal_pointer (&pages->containers);
+}
+
+static void list_next_page (GTask *task);
+
+static void
+on_page (GObject *object, GAsyncResult *result, gpointer data)
+{
+  g_autoptr (GTask) task = data;
+  Pages *pages = g_task_get_task_data (task);
+  GError *error = NULL;
+  GVariant *page = _gantry_object_finish_value (object, on_page, result, &error);
+
+  if (page == NULL)
+    g_task_return_error (task, error);
+  else if (add_page (GANTRY_NAMESPACE (object), pages, page))
+    list_next_page (g_steal_pointer (&task));
+  else
+    g_task_return_pointer (task, g_steal_pointer (&pages->containers), (GDestroyNotify)g_ptr_array_unref);
+}
+
+/* @task: (transfer full) */
+static void
+list_next_page (GTask *task)
+{
+  _gantry_object_call_async (g_task_get_source_object (task), "Namespace", "ListContainers",
+                             next_page (g_task_get_task_data (task)), NULL, on_page,
+                             g_task_get_cancellable (task), on_page, task);
 }
 
 /**
@@ -504,8 +618,11 @@ gantry_namespace_list_containers_async (GantryNamespace *self, const char *const
                                         GCancellable *cancellable, GAsyncReadyCallback callback,
                                         gpointer user_data)
 {
-  _gantry_object_call_async (self, "Namespace", "ListContainers", list_options (filters), NULL,
-                             gantry_namespace_list_containers_async, cancellable, callback, user_data);
+  GTask *task = g_task_new (self, cancellable, callback, user_data);
+
+  g_task_set_source_tag (task, gantry_namespace_list_containers_async);
+  g_task_set_task_data (task, pages_new (self, filters), (GDestroyNotify)pages_free);
+  list_next_page (task);
 }
 
 /**
@@ -519,8 +636,9 @@ gantry_namespace_list_containers_async (GantryNamespace *self, const char *const
 GPtrArray *
 gantry_namespace_list_containers_finish (GantryNamespace *self, GAsyncResult *result, GError **error)
 {
-  return take_containers (self, _gantry_object_finish_value (self, gantry_namespace_list_containers_async,
-                                                             result, error));
+  g_return_val_if_fail (g_task_is_valid (result, self), NULL);
+  g_return_val_if_fail (g_async_result_is_tagged (result, gantry_namespace_list_containers_async), NULL);
+  return g_task_propagate_pointer (G_TASK (result), error);
 }
 
 /**

@@ -52,6 +52,7 @@ void gantry_namespace_get_image_async (GantryNamespace *self, const char *name, 
                                        GAsyncReadyCallback callback, gpointer user_data);
 GantryImage *gantry_namespace_get_image_finish (GantryNamespace *self, GAsyncResult *result, GError **error);
 
+void gantry_namespace_set_page_size (GantryNamespace *self, guint page_size);
 GPtrArray *gantry_namespace_list_containers (GantryNamespace *self, const char *const *filters,
                                              GCancellable *cancellable, GError **error);
 void gantry_namespace_list_containers_async (GantryNamespace *self, const char *const *filters,

@@ -128,6 +128,30 @@ def test_python_gdbus_object_manager_and_signals(on_bus):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_containers_are_listed_in_pages(on_bus):
+    names = [f"page{n}" for n in range(7)]
+    for name in reversed(names):
+        on_bus.run("create", "--name", name, "--label", f"odd={int(name[-1]) % 2}", "busybox", "true")
+    result = python(script("""
+    def page(**options):
+        found, = call("/org/gantry1/namespace/default", "org.gantry1.Namespace", "ListContainers", GLib.Variant("(a{sv})", (options,)))
+        return [one["id"] for one in found]
+    def u(n): return GLib.Variant("u", n)
+    def s(text): return GLib.Variant("s", text)
+    odd = GLib.Variant("as", ["labels.odd==1"])
+    assert page(limit=u(3)) == ["page0", "page1", "page2"]
+    assert page(limit=u(3), after=s("page2")) == ["page3", "page4", "page5"]
+    assert page(limit=u(3), after=s("page5")) == ["page6"] and page(limit=u(3), after=s("page6")) == []
+    assert page(after=s("page45")) == ["page5", "page6"]
+    assert page(limit=u(2), filters=odd) == ["page1", "page3"] and page(limit=u(2), filters=odd, after=s("page3")) == ["page5"]
+    """), on_bus.bus)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for size in ("1", "2", "7", "20000"):
+        assert on_bus.out("ps", "-q", "--page-size", size).split() == names
+    assert on_bus.out("ps", "-q", "--page-size", "2", "-f", "labels.odd==1").split() == names[1::2]
+    assert on_bus.run("ps", "--page-size", "20001", check=False).returncode == 2
+
+
 def test_execs_are_objects(on_bus):
     result = python(script("""
     context = GLib.MainContext.default()
@@ -291,6 +315,18 @@ def test_libgantry_from_python(busybox, tmp_path):
     images = ns.list_images(None, None)
     assert images[0].get_info().unpack()["name"] == "docker.io/library/busybox:latest"
     container = ns.create_container("py", "busybox", GLib.Variant("a{sv}", {"args": GLib.Variant("as", ["sh", "-c", "echo from python; exit 3"])}), None)
+    for name in ("pz", "px"):
+        ns.create_container(name, "busybox", None, None)
+    loop = GLib.MainLoop()
+    lists = []
+    for size in (1, 2, 3, 100):
+        ns.set_page_size(size)
+        lists.append(ns.list_containers(None, None))
+        ns.list_containers_async(None, None, lambda source, result: (lists.append(source.list_containers_finish(result)), loop.quit()))
+        loop.run()
+    assert len(lists) == 8
+    for found in lists:
+        assert [one.get_info().unpack()["id"] for one in found] == ["px", "py", "pz"], found
     ours, theirs = os.pipe()
     process = container.create_task(Gantry.Stdio.new_for_fds(-1, theirs, -1), None)
     os.close(theirs)
