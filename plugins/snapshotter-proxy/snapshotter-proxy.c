@@ -41,13 +41,31 @@ name_of (GantrySnapshotter *self)
   return (char *)peer_get_name (peer_of (self));
 }
 
+/* A call about the snapshot @key (nullable). What other snapshotters say does not always name it: "snapshot
+ * does not exist". */
+static gpointer
+call_about (GantrySnapshotter *self, const char *key, const char *path, const ProtobufCMessage *request,
+            const ProtobufCMessageDescriptor *descriptor, guint factor, GCancellable *cancellable,
+            GError **error)
+{
+  GError *why = NULL;
+  gpointer reply = peer_call (peer_of (self), path, request, descriptor, factor, cancellable, &why);
+
+  if (reply != NULL)
+    return reply;
+  if (key != NULL && strstr (why->message, key) == NULL)
+    g_prefix_error (&why, "snapshot \"%s\": ", key);
+  g_propagate_error (error, why);
+  return NULL;
+}
+
 /* A call whose answer says nothing. */
 static gboolean
-call_empty (GantrySnapshotter *self, const char *path, const ProtobufCMessage *request, guint factor,
-            GCancellable *cancellable, GError **error)
+call_empty (GantrySnapshotter *self, const char *key, const char *path, const ProtobufCMessage *request,
+            guint factor, GCancellable *cancellable, GError **error)
 {
-  gpointer reply = peer_call (peer_of (self), path, request, &google__protobuf__empty__descriptor, factor,
-                              cancellable, error);
+  gpointer reply = call_about (self, key, path, request, &google__protobuf__empty__descriptor, factor,
+                               cancellable, error);
 
   wire_message_free (reply);
   return reply != NULL;
@@ -84,8 +102,8 @@ proxy_stat (GantrySnapshotter *self, const char *key, GantrySnapshotInfo **ret_i
 
   request.snapshotter = name_of (self);
   request.key = (char *)key;
-  reply = peer_call (peer_of (self), PATH ("Stat"), &request.base, DESCRIPTOR (stat_snapshot_response), 1,
-                     cancellable, error);
+  reply = call_about (self, key, PATH ("Stat"), &request.base, DESCRIPTOR (stat_snapshot_response), 1,
+                      cancellable, error);
   if (reply == NULL)
     return FALSE;
   ok = reply->info != NULL || no_info (key, error);
@@ -116,8 +134,8 @@ proxy_update (GantrySnapshotter *self, const char *key, GVariant *labels, const 
   request.snapshotter = name_of (self);
   request.info = &info;
   request.update_mask = &paths;
-  reply = peer_call (peer_of (self), PATH ("Update"), &request.base, DESCRIPTOR (update_snapshot_response), 1,
-                     cancellable, error);
+  reply = call_about (self, key, PATH ("Update"), &request.base, DESCRIPTOR (update_snapshot_response), 1,
+                      cancellable, error);
   if (reply == NULL)
     return FALSE;
   ok = reply->info != NULL || no_info (key, error);
@@ -136,8 +154,8 @@ proxy_usage (GantrySnapshotter *self, const char *key, guint64 *ret_bytes, guint
 
   request.snapshotter = name_of (self);
   request.key = (char *)key;
-  reply = peer_call (peer_of (self), PATH ("Usage"), &request.base, DESCRIPTOR (usage_response), LONG,
-                     cancellable, error);
+  reply = call_about (self, key, PATH ("Usage"), &request.base, DESCRIPTOR (usage_response), LONG,
+                      cancellable, error);
   if (reply == NULL)
     return FALSE;
   *ret_bytes = (guint64)MAX (reply->size, 0);
@@ -155,8 +173,8 @@ proxy_mounts (GantrySnapshotter *self, const char *key, GPtrArray **ret_mounts, 
 
   request.snapshotter = name_of (self);
   request.key = (char *)key;
-  reply = peer_call (peer_of (self), PATH ("Mounts"), &request.base, DESCRIPTOR (mounts_response), 1,
-                     cancellable, error);
+  reply = call_about (self, key, PATH ("Mounts"), &request.base, DESCRIPTOR (mounts_response), 1, cancellable,
+                      error);
   if (reply == NULL)
     return FALSE;
   *ret_mounts = wire_mounts_in (reply->n_mounts, reply->mounts);
@@ -179,8 +197,8 @@ proxy_prepare (GantrySnapshotter *self, const char *key, const char *parent, GVa
   request.parent = WIRE_TEXT (parent);
   wire_labels_out (scratch, kept, DESCRIPTOR (prepare_snapshot_request__labels_entry), &request.n_labels,
                    &request.labels);
-  reply = peer_call (peer_of (self), PATH ("Prepare"), &request.base, DESCRIPTOR (prepare_snapshot_response),
-                     LONG, cancellable, error);
+  reply = call_about (self, key, PATH ("Prepare"), &request.base, DESCRIPTOR (prepare_snapshot_response),
+                      LONG, cancellable, error);
   if (reply == NULL)
     return FALSE;
   if (ret_mounts != NULL)
@@ -203,8 +221,8 @@ proxy_view (GantrySnapshotter *self, const char *key, const char *parent, GVaria
   request.parent = WIRE_TEXT (parent);
   wire_labels_out (scratch, kept, DESCRIPTOR (view_snapshot_request__labels_entry), &request.n_labels,
                    &request.labels);
-  reply = peer_call (peer_of (self), PATH ("View"), &request.base, DESCRIPTOR (view_snapshot_response), LONG,
-                     cancellable, error);
+  reply = call_about (self, key, PATH ("View"), &request.base, DESCRIPTOR (view_snapshot_response), LONG,
+                      cancellable, error);
   if (reply == NULL)
     return FALSE;
   if (ret_mounts != NULL)
@@ -248,7 +266,7 @@ proxy_commit (GantrySnapshotter *self, const char *name, const char *key, const 
   request.parent = WIRE_TEXT (parent);
   wire_labels_out (scratch, kept, DESCRIPTOR (commit_snapshot_request__labels_entry), &request.n_labels,
                    &request.labels);
-  return call_empty (self, PATH ("Commit"), &request.base, LONG, cancellable, error);
+  return call_empty (self, key, PATH ("Commit"), &request.base, LONG, cancellable, error);
 }
 
 static gboolean
@@ -258,7 +276,7 @@ proxy_remove (GantrySnapshotter *self, const char *key, GCancellable *cancellabl
 
   request.snapshotter = name_of (self);
   request.key = (char *)key;
-  return call_empty (self, PATH ("Remove"), &request.base, 1, cancellable, error);
+  return call_empty (self, key, PATH ("Remove"), &request.base, 1, cancellable, error);
 }
 
 typedef struct
@@ -304,7 +322,7 @@ proxy_cleanup (GantrySnapshotter *self, GCancellable *cancellable, GError **erro
   g_autoptr (GError) local = NULL;
 
   request.snapshotter = name_of (self);
-  if (call_empty (self, PATH ("Cleanup"), &request.base, LONG, cancellable, &local)
+  if (call_empty (self, NULL, PATH ("Cleanup"), &request.base, LONG, cancellable, &local)
       || gantry_error_is (local, GANTRY_ERROR_NOT_IMPLEMENTED)) /* it has nothing to clean up */
     return TRUE;
   g_propagate_error (error, g_steal_pointer (&local));
