@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "log-room.h"
 #include "schema.h"
 
 #define MAX_QUEUE 65536
@@ -30,6 +31,7 @@ struct _Connection
                      are not read again */
   gint seen;      /* a reader's: the number of commits when its transaction began */
   gint64 begun;   /* and the time */
+  LogRoom *log_room; /* the writer's */
 };
 
 typedef struct
@@ -212,6 +214,7 @@ connection_free (Connection *self)
     return;
   g_clear_pointer (&self->statements, g_hash_table_unref);
   sqlite3_close (self->handle);
+  g_free (self->log_room);
   g_free (self);
 }
 
@@ -224,8 +227,7 @@ finalize_statement (gpointer stmt)
 }
 
 static const char for_reading[] = "PRAGMA cache_size=-1024";
-static const char for_writing[] = "PRAGMA synchronous=FULL; PRAGMA journal_mode=WAL; PRAGMA cache_size=-4096;"
-                                  " PRAGMA wal_autocheckpoint=8192";
+static const char for_writing[] = "PRAGMA synchronous=FULL; PRAGMA journal_mode=WAL; PRAGMA cache_size=-4096";
 static const char for_drafting[]
     = "PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL";
 
@@ -250,6 +252,8 @@ connection_new (Database *database, const char *path, const char *settings, GErr
   sqlite3_db_config (self->handle, SQLITE_DBCONFIG_ENABLE_QPSG, 1, NULL);
   if (!connection_exec (self, settings, error))
     return NULL;
+  if (settings == for_writing)
+    self->log_room = log_room_new (self->handle);
   return g_steal_pointer (&self);
 }
 
@@ -367,6 +371,7 @@ run_batch (Database *self, GPtrArray *batch, gboolean durable, GError **error)
   end_idle_reads (self);
   if (!run_literal (connection, "BEGIN IMMEDIATE", error))
     return FALSE;
+  log_room_make (connection->log_room);
   for (guint i = 0; i < batch->len; i++)
     run_one (connection, g_ptr_array_index (batch, i));
   if (trim_events (connection, error) && run_literal (connection, "COMMIT", error))

@@ -644,6 +644,45 @@ test_read_after_write (Fixture *self, gconstpointer data)
     g_thread_join (threads[i]);
 }
 
+/* The log has room ahead of what is written, and who finds it as a power cut leaves it reads all of it. */
+static void
+test_log_room (Fixture *self, gconstpointer data)
+{
+  g_autofree char *log = g_strconcat (self->path, "-wal", NULL), *bytes = NULL, *log_bytes = NULL;
+  g_autoptr (GError) error = NULL;
+  gsize size, log_size;
+
+  must_open (self);
+  for (int i = 0; i < 100; i++)
+    {
+      g_autofree char *id = g_strdup_printf ("made-%d", i);
+
+      populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", id, NULL, populate_size (1));
+    }
+  g_file_get_contents (self->path, &bytes, &size, &error);
+  g_assert_no_error (error);
+  g_file_get_contents (log, &log_bytes, &log_size, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (log_size, >=, 1024 * 1024);
+  g_assert_cmpint (log_bytes[log_size - 1], ==, 0);
+
+  gantry_fake_host_free (self->fake);
+  g_file_set_contents (self->path, bytes, (gssize)size, &error);
+  g_assert_no_error (error);
+  g_file_set_contents (log, log_bytes, (gssize)log_size, &error);
+  g_assert_no_error (error);
+  self->fake = gantry_fake_host_new (self->dir, NULL);
+  gantry_fake_host_set_id (self->fake, "sqlite");
+  must_open (self);
+  for (int i = 0; i < 100; i++)
+    {
+      g_autofree char *id = g_strdup_printf ("made-%d", i);
+
+      g_assert_true (has (self, GANTRY_KIND_CONTENT, "ns", id));
+    }
+  assert_sound (self);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -659,6 +698,7 @@ main (int argc, char **argv)
   g_test_add ("/metadata-sqlite/flat", Fixture, NULL, set_up, test_flat, tear_down);
   g_test_add ("/metadata-sqlite/filters", Fixture, NULL, set_up, test_filters, tear_down);
   g_test_add ("/metadata-sqlite/read-after-write", Fixture, NULL, set_up, test_read_after_write, tear_down);
+  g_test_add ("/metadata-sqlite/log-room", Fixture, NULL, set_up, test_log_room, tear_down);
   g_test_add ("/metadata-sqlite/group-commit", Fixture, NULL, set_up, test_group_commit, tear_down);
   return g_test_run ();
 }
