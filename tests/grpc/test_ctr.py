@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pty
+import select
 import shutil
 import socket
 import subprocess
@@ -707,14 +708,13 @@ def test_events(images):
 
 
 def announced(side, listener):
-    """Whether @listener hears: a namespace is made until it does."""
-    os.set_blocking(listener.stdout.fileno(), False)
+    """Whether @listener hears: a namespace is made until it does. What it has heard is read."""
     side.ctr('namespaces', 'create', 'probe')
     side.ctr('namespaces', 'rm', 'probe')
-    time.sleep(0.1)
-    line = listener.stdout.read()
-    os.set_blocking(listener.stdout.fileno(), True)
-    return bool(line)
+    heard = select.select([listener.stdout], [], [], 0.1)[0] != []
+    if heard:
+        listener.stdout.readline()
+    return heard
 
 
 def shape_of_event(line):
