@@ -43,7 +43,8 @@ class Side:
         # User namespaces of containers must come through.
         os.chmod(self.dir, 0o711)
         # A container's cgroup is /<namespace>/<id> on both, so namespaces must not be the same.
-        self.ns = f'{name[:4]}ns'
+        # runc's state is shared by all containerds, and several of these tests may run at once.
+        self.ns = f'{name[:4]}{os.getpid()}'
         self.address = f'{self.dir}/s/grpc.sock'
         self.log = open(f'{self.dir}/log', 'ab')
         self.process = None
