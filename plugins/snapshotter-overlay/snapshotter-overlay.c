@@ -170,6 +170,13 @@ probe (SnapDirs *self, GError **error)
   g_autofree char *target = g_strconcat (self->path, "/probe/merged", NULL);
   int saved_errno = 0;
 
+  /* They separate mount options and layers, and not every kernel and shim reads them escaped. */
+  if (strpbrk (self->path, ":,\\") != NULL)
+    return gantry_throw (
+        error, GANTRY_ERROR_NOT_IMPLEMENTED,
+        "overlayfs takes no path with \":\", \",\" or \"\\\" in it, as %s has; choose another root, or "
+        "use the native snapshotter",
+        self->path);
   detach_probes (self);
   if (!gantry_remove_tree_at (self->fd, "probe", error) || !gantry_remove_tree_at (self->fd, "ids", error))
     return FALSE;

@@ -65,6 +65,25 @@ def test_program_text_is_not_mapped_at_rest(tmp_path, image):
     assert process.returncode == 0
 
 
+def test_a_root_that_overlay_cannot_take(tmp_path, image):
+    """The reason is told, and containers run on copies."""
+    root = f"{tmp_path}/a:b,c"
+    with subprocess.Popen([f"{BUILD}/core/gantryd", "--plugins-dir", f"{BUILD}/plugins.d", "--root", root, "--state", f"{tmp_path}/s",
+                           "--log-level", "info"], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while "ready after" not in process.stderr.readline():
+                pass
+            gantry = [f"{BUILD}/cli/gantry", "--address", f"unix:path={tmp_path}/s/gantry.sock"]
+            told = subprocess.run([*gantry, "plugin", "list"], check=True, capture_output=True, text=True).stdout
+            assert f"as {root}/snapshotter-overlay has; choose another root" in told, told
+            subprocess.run([*gantry, "image", "import", f"{image}/oci.tar"], check=True)
+            assert subprocess.run([*gantry, "run", "--rm", "busybox", "echo", "copied"], check=True, capture_output=True).stdout == b"copied\n"
+        finally:
+            process.terminate()
+            process.stderr.read()
+    assert process.returncode == 0
+
+
 def test_namespaces(busybox):
     busybox.run("ns", "create", "other")
     assert busybox.out("ns", "ls", "-q").split() == ["default", "other"]
