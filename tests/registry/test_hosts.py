@@ -180,7 +180,8 @@ def test_several_client_certificates(tool, pki, second_pki, certs, tmp_path):
         assert tool.bad("resolve", f"{secure.name}/a/image:1", HostsDirs=tmp_path / "docker.d").startswith("NotFound: ")
         only = second_pki if authority is pki else pki
         directory = certs("registry.example", text + f'client = [["{only}/client.crt", "{only}/client.key"]]\n')
-        assert tool.bad("resolve", "registry.example/a/image:1", HostsDirs=directory, Attempts=1, ConnectMs=2000).startswith(
+        assert tool.bad("resolve", "registry.example/a/image:1", HostsDirs=directory, Attempts=1, ConnectMs=2000, AnswerMs=2000,
+                        StallMs=2000).startswith(
             ("Unavailable: ", "DeadlineExceeded: "))
         secure.close()
 
