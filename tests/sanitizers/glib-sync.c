@@ -114,13 +114,27 @@ EXPORT void (g_once_init_leave) (volatile void *location, gsize result)
   REAL (g_once_init_leave) (location, result);
 }
 
-/* References are counted with a full barrier: who drops the last one sees what all others did. */
+/* References are counted with a full barrier: who drops the last one sees what all others did. Which one is
+ * the last is known where the block is cleared. */
+static __thread GDestroyNotify clearing;
+
+static void
+clear_last (gpointer block)
+{
+  __tsan_acquire (block);
+  if (clearing != NULL)
+    clearing (block);
+}
+
 EXPORT void
 g_atomic_rc_box_release_full (gpointer block, GDestroyNotify clear)
 {
+  GDestroyNotify outer = clearing;
+
   __tsan_release (block);
-  __tsan_acquire (block);
-  REAL (g_atomic_rc_box_release_full) (block, clear);
+  clearing = clear;
+  REAL (g_atomic_rc_box_release_full) (block, clear_last);
+  clearing = outer;
 }
 
 EXPORT
