@@ -57,7 +57,7 @@ check_directories (Check *check, guint64 last, gboolean repair, GPtrArray *probl
   while ((entry = readdir (dir)) != NULL)
     {
       guint64 number;
-      gboolean numbered = g_ascii_string_to_unsigned (entry->d_name, 10, 1, G_MAXINT64, &number, NULL);
+      gboolean numbered = snap_dirs_number_of (entry->d_name, &number);
 
       /* Those above may belong to a prepare under way; those that were condemned go by themselves. */
       if (strcmp (entry->d_name, ".") == 0 || strcmp (entry->d_name, "..") == 0
@@ -93,7 +93,11 @@ snap_dirs_check (GantrySnapshotter *snapshotter, gboolean repair, char ***ret_pr
   for (guint i = 0; i < missing->len; i++)
     {
       const char *name = g_ptr_array_index (missing, i);
+      g_autoptr (GantrySnapshotEntry) still = NULL;
 
+      /* One that was removed while we looked is not a problem. */
+      if (!gantry_snapshot_index_get (self->index, self->id, name, &still, cancellable, NULL))
+        continue;
       g_ptr_array_add (problems,
                        g_strdup_printf ("the directory of snapshot %s/%s is missing%s", self->id, name,
                                         repair

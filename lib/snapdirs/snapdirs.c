@@ -3,9 +3,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <fdio.h>
+
+/* Before the number of a directory that is being filled. */
+#define MAKING "new-"
 
 char *
 snap_dirs_fs_path (SnapDirs *self, guint64 number)
@@ -17,22 +21,6 @@ static void
 number_name (guint64 number, char name[32])
 {
   g_snprintf (name, 32, "%" G_GUINT64_FORMAT, number);
-}
-
-static gboolean
-make_directory (SnapDirs *self, guint64 number, GantrySnapshotKind kind, GArray *ancestors,
-                const SnapMapping *mapping, GCancellable *cancellable, GError **error)
-{
-  gantry_autofd int fd = -1;
-  char name[32];
-
-  number_name (number, name);
-  if (mkdirat (self->fd, name, 0700) < 0)
-    return gantry_throw_errno (error, errno, "making the directory of a snapshot");
-  fd = openat (self->fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0 || mkdirat (fd, "fs", 0755) < 0)
-    return gantry_throw_errno (error, errno, "making the directory of a snapshot");
-  return self->ops->fill (self, fd, kind, ancestors, mapping, cancellable, error);
 }
 
 gboolean
@@ -50,16 +38,54 @@ snap_dirs_remove_at (SnapDirs *self, const char *name, GError **error)
 }
 
 static void
-remove_directory (SnapDirs *self, guint64 number)
+remove_directory (SnapDirs *self, const char *name)
 {
   g_autoptr (GError) error = NULL;
-  char name[32];
 
-  number_name (number, name);
   if (!snap_dirs_remove_at (self, name, &error))
     gantry_host_log (self->host, GANTRY_LOG_WARNING,
                      "snapshot directory %s/%s stays for the next cleanup: %s", self->path, name,
                      error->message);
+}
+
+static void
+remove_numbered (SnapDirs *self, guint64 number)
+{
+  char name[32];
+
+  number_name (number, name);
+  remove_directory (self, name);
+}
+
+static gboolean
+fill_directory (SnapDirs *self, const char *name, GantrySnapshotKind kind, GArray *ancestors,
+                const SnapMapping *mapping, GCancellable *cancellable, GError **error)
+{
+  gantry_autofd int fd = -1;
+
+  if (mkdirat (self->fd, name, 0700) < 0)
+    return gantry_throw_errno (error, errno, "making the directory of a snapshot");
+  fd = openat (self->fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0 || mkdirat (fd, "fs", 0755) < 0)
+    return gantry_throw_errno (error, errno, "making the directory of a snapshot");
+  return self->ops->fill (self, fd, kind, ancestors, mapping, cancellable, error);
+}
+
+/* File systems keep the order of names, so one that is there after a power cut is whole. */
+static gboolean
+make_directory (SnapDirs *self, guint64 number, GantrySnapshotKind kind, GArray *ancestors,
+                const SnapMapping *mapping, GCancellable *cancellable, GError **error)
+{
+  char name[32], making[40];
+
+  number_name (number, name);
+  g_snprintf (making, sizeof making, MAKING "%s", name);
+  if (fill_directory (self, making, kind, ancestors, mapping, cancellable, error)
+      && (renameat (self->fd, making, self->fd, name) == 0
+          || gantry_throw_errno (error, errno, "naming the directory of a snapshot")))
+    return TRUE;
+  remove_directory (self, making);
+  return FALSE;
 }
 
 /* The numbers of @parent and its ancestors. Returns: (transfer full), or NULL with @error. */
@@ -193,11 +219,14 @@ create (SnapDirs *self, GantrySnapshotKind kind, const char *key, const char *pa
   lineage = lineage_of (self, parent, cancellable, error);
   if (lineage == NULL || !begin (self, &number, cancellable, error))
     return FALSE;
-  ok = make_directory (self, number, kind, lineage, mapping, cancellable, error)
-       && gantry_snapshot_index_insert (self->index, self->id, number, kind, key, parent, labels, &entry,
-                                        cancellable, error);
-  if (!ok)
-    remove_directory (self, number);
+  ok = make_directory (self, number, kind, lineage, mapping, cancellable, error);
+  if (ok
+      && !gantry_snapshot_index_insert (self->index, self->id, number, kind, key, parent, labels, &entry,
+                                        cancellable, error))
+    {
+      ok = FALSE;
+      remove_numbered (self, number);
+    }
   end (self, number);
   if (!ok)
     return FALSE;
@@ -325,7 +354,7 @@ run_removal (gpointer data, gpointer unused)
   Removal *removal = data;
   SnapDirs *self = removal->self;
 
-  remove_directory (self, removal->number);
+  remove_numbered (self, removal->number);
   g_mutex_lock (&self->lock);
   g_hash_table_remove (self->going, &removal->number);
   g_mutex_unlock (&self->lock);
@@ -385,19 +414,23 @@ collect_number (GantrySnapshotEntry *entry, gpointer user_data)
   return TRUE;
 }
 
-/* Removes the directories up to @last that no entry names. Those above may belong to a prepare under way. */
-static gboolean
-remove_orphans (SnapDirs *self, guint64 last, GCancellable *cancellable, GError **error)
+gboolean
+snap_dirs_number_of (const char *name, guint64 *ret_number)
 {
-  g_autoptr (GHashTable) known = g_hash_table_new_full (g_int64_hash, g_int64_equal, g_free, NULL);
-  struct dirent *entry;
-  DIR *dir;
-  int fd;
+  const char *digits = g_str_has_prefix (name, MAKING) ? name + strlen (MAKING) : name;
 
-  if (!gantry_snapshot_index_walk (self->index, self->id, NULL, collect_number, known, cancellable, error))
-    return FALSE;
-  fd = openat (self->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  dir = fd >= 0 ? fdopendir (fd) : NULL;
+  return g_ascii_string_to_unsigned (digits, 10, 1, G_MAXINT64, ret_number, NULL);
+}
+
+/* Removes the directories up to @last that no number in @known names. Those above may belong to a prepare
+ * under way. Leaves in @known what has no directory. */
+static gboolean
+remove_orphans (SnapDirs *self, guint64 last, GHashTable *known, GError **error)
+{
+  int fd = openat (self->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR *dir = fd >= 0 ? fdopendir (fd) : NULL;
+  struct dirent *entry;
+
   if (dir == NULL)
     {
       gantry_fd_clear (&fd);
@@ -407,9 +440,10 @@ remove_orphans (SnapDirs *self, guint64 last, GCancellable *cancellable, GError 
     {
       guint64 number;
 
-      if (g_ascii_string_to_unsigned (entry->d_name, 10, 1, G_MAXINT64, &number, NULL) && number <= last
-          && !g_hash_table_contains (known, &number))
-        remove_directory (self, number);
+      if (!snap_dirs_number_of (entry->d_name, &number) || number > last)
+        continue;
+      if (!g_ascii_isdigit (entry->d_name[0]) || !g_hash_table_remove (known, &number))
+        remove_directory (self, entry->d_name);
     }
   closedir (dir);
   return TRUE;
@@ -444,10 +478,13 @@ static gboolean
 snap_cleanup (GantrySnapshotter *snapshotter, GCancellable *cancellable, GError **error)
 {
   SnapDirs *self = (SnapDirs *)snapshotter;
+  g_autoptr (GHashTable) known = g_hash_table_new_full (g_int64_hash, g_int64_equal, g_free, NULL);
   guint64 last;
 
   return snap_dirs_last_settled (self, &last, cancellable, error)
-         && remove_orphans (self, last, cancellable, error);
+         && gantry_snapshot_index_walk (self->index, self->id, NULL, collect_number, known, cancellable,
+                                        error)
+         && remove_orphans (self, last, known, error);
 }
 
 static const GantrySnapshotterVtable vtable = {
@@ -465,6 +502,52 @@ static const GantrySnapshotterVtable vtable = {
   .cleanup = snap_cleanup,
   .check = snap_dirs_check,
 };
+
+typedef struct
+{
+  SnapDirs *self;
+  GHashTable *lost; /* numbers */
+} Restore;
+
+/* A committed snapshot is left to check: what it had can't be made again. */
+static gboolean
+restore_entry (GantrySnapshotEntry *entry, gpointer user_data)
+{
+  Restore *restore = user_data;
+  SnapDirs *self = restore->self;
+  g_autofree SnapMapping *mapping = NULL;
+  g_autoptr (GError) error = NULL;
+
+  if (entry->info->kind == GANTRY_SNAPSHOT_COMMITTED
+      || !g_hash_table_contains (restore->lost, &entry->number))
+    return TRUE;
+  if (read_mapping (self, entry->info->labels, &mapping, &error)
+      && make_directory (self, entry->number, entry->info->kind, entry->ancestors, mapping, NULL, &error))
+    gantry_host_log (self->host, GANTRY_LOG_WARNING,
+                     "what was written to snapshot %s before the power was lost is gone; it is empty again",
+                     entry->info->name);
+  else
+    gantry_host_log (self->host, GANTRY_LOG_WARNING,
+                     "snapshot %s lost its directory with the power; remove it: %s", entry->info->name,
+                     error->message);
+  return TRUE;
+}
+
+/* Nothing is under way yet: every directory without an entry is from an earlier life, whatever number a power
+ * failure forgot. And since a prepare syncs nothing, a power failure can take the directory and leave the
+ * entry, for the database is written before the file system's journal. */
+static gboolean
+take_up (SnapDirs *self, GError **error)
+{
+  g_autoptr (GHashTable) known = g_hash_table_new_full (g_int64_hash, g_int64_equal, g_free, NULL);
+  Restore restore = { self, known };
+
+  return gantry_snapshot_index_walk (self->index, self->id, NULL, collect_number, known, NULL, error)
+         && remove_orphans (self, G_MAXINT64, known, error)
+         && (g_hash_table_size (known) == 0
+             || gantry_snapshot_index_walk (self->index, self->id, NULL, restore_entry, &restore, NULL,
+                                            error));
+}
 
 gboolean
 snap_dirs_init (SnapDirs *self, const GantryHost *host, const SnapDirsOps *ops, unsigned capabilities,
@@ -485,9 +568,7 @@ snap_dirs_init (SnapDirs *self, const GantryHost *host, const SnapDirsOps *ops, 
   if (self->fd < 0)
     return FALSE;
   self->path = gantry_host_get_dir_path (host, GANTRY_DIR_PERSISTENT, error);
-  /* Nothing is under way yet: every directory without an entry is from an earlier life, whatever number a
-   * power failure forgot. */
-  return self->path != NULL && remove_orphans (self, G_MAXINT64, NULL, error);
+  return self->path != NULL && take_up (self, error);
 }
 
 void

@@ -5,6 +5,7 @@
  * filled and how it is mounted.
  *
  *     <plugin's directory>/<number>/fs      the snapshot's own files
+ *     <plugin's directory>/new-<number>     while it is being filled
  *     <plugin's directory>/<number>/work    whatever else the snapshotter wants there
  */
 #pragma once
@@ -81,6 +82,8 @@ gboolean snap_dirs_last_settled (SnapDirs *self, guint64 *ret_last, GCancellable
                                  GError **error);
 /** Removes the directory @name of a snapshot, however much of it there is. */
 gboolean snap_dirs_remove_at (SnapDirs *self, const char *name, GError **error);
+/** The number that the directory @name belongs to. Returns: FALSE if to none. */
+gboolean snap_dirs_number_of (const char *name, guint64 *ret_number);
 /** Whether the directory of @number is removed in the background. */
 gboolean snap_dirs_is_going (SnapDirs *self, guint64 number);
 

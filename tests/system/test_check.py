@@ -76,6 +76,22 @@ def test_a_missing_and_a_short_blob_come_back_by_import(busybox, image):
         busybox.run("image", "export", "-o", f"{busybox.dir}/out.tar", "busybox")
 
 
+def test_a_directory_that_the_power_took_is_made_again(busybox):
+    """Preparing a snapshot syncs nothing, so a power cut can leave its entry alone."""
+    root = f"{busybox.dir}/r/snapshotter-overlay"
+    before = set(os.listdir(root))
+    busybox.run("create", "--name", "one", "busybox", "sh", "-c", "echo well >/new; cat /new")
+    one, = set(os.listdir(root)) - before
+    busybox.kill()
+    shutil.rmtree(f"{root}/{one}")
+    os.makedirs(f"{root}/new-{one}/fs/half")
+    busybox.start()
+    assert sorted(os.listdir(f"{root}/{one}")) == ["fs", "work"] and not os.path.exists(f"{root}/new-{one}")
+    assert "it is empty again" in busybox.read_log()
+    assert check(busybox).stdout == b""
+    assert busybox.out("start", "-a", "one") == "well"
+
+
 def test_snapshot_directories(busybox):
     root = f"{busybox.dir}/r/snapshotter-overlay"
     numbers = sorted(int(name) for name in os.listdir(root))
