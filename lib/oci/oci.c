@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "oci.h"
 
+#include <math.h>
 #include <string.h>
 
 #include <fdio.h>
@@ -36,6 +37,39 @@ depth_is_sane (const char *text, gsize length)
   return TRUE;
 }
 
+static void check_member (JsonObject *object, const char *name, JsonNode *node, gpointer ok);
+static void check_element (JsonArray *array, guint index, JsonNode *node, gpointer ok);
+
+/* Whether what was read can be written again: a number beyond what a double holds is read as infinite, for
+ * which JSON has no word, and half of a surrogate pair, escaped, as what is no UTF-8. */
+static gboolean
+can_be_written (JsonNode *node)
+{
+  gboolean ok = TRUE;
+
+  if (JSON_NODE_HOLDS_OBJECT (node))
+    json_object_foreach_member (json_node_get_object (node), check_member, &ok);
+  else if (JSON_NODE_HOLDS_ARRAY (node))
+    json_array_foreach_element (json_node_get_array (node), check_element, &ok);
+  else if (JSON_NODE_HOLDS_VALUE (node) && json_node_get_value_type (node) == G_TYPE_DOUBLE)
+    ok = isfinite (json_node_get_double (node));
+  else if (JSON_NODE_HOLDS_VALUE (node) && json_node_get_value_type (node) == G_TYPE_STRING)
+    ok = g_utf8_validate (json_node_get_string (node), -1, NULL);
+  return ok;
+}
+
+static void
+check_member (JsonObject *object, const char *name, JsonNode *node, gpointer ok)
+{
+  *(gboolean *)ok = *(gboolean *)ok && g_utf8_validate (name, -1, NULL) && can_be_written (node);
+}
+
+static void
+check_element (JsonArray *array, guint index, JsonNode *node, gpointer ok)
+{
+  *(gboolean *)ok = *(gboolean *)ok && can_be_written (node);
+}
+
 JsonNode *
 oci_parse (const void *data, gsize length, GError **error)
 {
@@ -64,6 +98,12 @@ oci_parse (const void *data, gsize length, GError **error)
   if (root == NULL || !(JSON_NODE_HOLDS_OBJECT (root) || JSON_NODE_HOLDS_ARRAY (root)))
     {
       gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the document is no JSON object");
+      return NULL;
+    }
+  if (!can_be_written (root))
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                    "the document has a number beyond all range or half of a surrogate pair");
       return NULL;
     }
   return json_node_ref (root);
@@ -105,6 +145,16 @@ oci_string (JsonObject *object, const char *name)
   JsonNode *node = member (object, name);
 
   return node != NULL && JSON_NODE_HOLDS_VALUE (node) ? json_node_get_string (node) : NULL;
+}
+
+gint64
+oci_int (JsonObject *object, const char *name, gint64 fallback)
+{
+  JsonNode *node = member (object, name);
+
+  return node != NULL && JSON_NODE_HOLDS_VALUE (node) && json_node_get_value_type (node) == G_TYPE_INT64
+             ? json_node_get_int (node)
+             : fallback;
 }
 
 JsonObject *

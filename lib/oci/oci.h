@@ -23,7 +23,7 @@
 #define OCI_MAX_LAYERS      512
 
 /** Parses a JSON object. Errors: INVALID_ARGUMENT (not JSON, nested deeper than 64, larger than
- * OCI_MAX_DOCUMENT). Returns: (transfer full). */
+ * OCI_MAX_DOCUMENT, a number that no double holds, a string that is no UTF-8). Returns: (transfer full). */
 JsonNode *oci_parse (const void *data, gsize length, GError **error);
 /** Reads the blob @digest, of at most OCI_MAX_DOCUMENT bytes. Returns: (transfer full). */
 GBytes *oci_read_bytes (GantryContent *content, const char *digest, GCancellable *cancellable,
@@ -35,6 +35,8 @@ JsonNode *oci_read (GantryContent *content, const char *digest, GCancellable *ca
 const char *oci_string (JsonObject *object, const char *name);
 JsonObject *oci_object (JsonObject *object, const char *name);
 JsonArray *oci_array (JsonObject *object, const char *name);
+/** A whole number, or @fallback. */
+gint64 oci_int (JsonObject *object, const char *name, gint64 fallback);
 /** The strings of an array; anything else in it is left out. Returns: (transfer full). */
 char **oci_strv (JsonObject *object, const char *name);
 

@@ -245,8 +245,11 @@ add_rlimits (JsonBuilder *builder, GVariantDict *options, GError **error)
       if (parts[1] == NULL || !g_ascii_string_to_unsigned (parts[1], 10, 0, G_MAXINT64, &soft, NULL)
           || !g_ascii_string_to_unsigned (parts[2] != NULL ? parts[2] : parts[1], 10, soft, G_MAXINT64, &hard,
                                           NULL))
-        return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "rlimit \"%s\" is not NAME=SOFT[:HARD]",
-                             rlimits[i]);
+        {
+          json_builder_end_array (builder);
+          return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "rlimit \"%s\" is not NAME=SOFT[:HARD]",
+                               rlimits[i]);
+        }
       json_builder_begin_object (builder);
       json_builder_set_member_name (builder, "type");
       json_builder_add_string_value (builder, type);

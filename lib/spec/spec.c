@@ -520,8 +520,7 @@ spec_exec (GBytes *spec, GPtrArray *mounts, GVariant *options, GError **error)
     {
       JsonObject *user = oci_object (process, "user");
       g_autofree char *text = g_strdup_printf ("%" G_GINT64_FORMAT ":%" G_GINT64_FORMAT,
-                                               json_object_get_int_member_with_default (user, "uid", 0),
-                                               json_object_get_int_member_with_default (user, "gid", 0));
+                                               oci_int (user, "uid", 0), oci_int (user, "gid", 0));
 
       json_object_set_string_member (image, "User", text);
     }

@@ -77,7 +77,7 @@ read_media_type (GBytes *bytes, const char *header, GError **error)
                     local != NULL ? local->message : "it is no JSON object");
       return NULL;
     }
-  version = json_object_get_int_member_with_default (object, "schemaVersion", 0);
+  version = oci_int (object, "schemaVersion", 0);
   own = oci_string (object, "mediaType");
   if (version == 1 || is_schema1 (header))
     return g_strdup (is_schema1 (header) ? header : SCHEMA1);

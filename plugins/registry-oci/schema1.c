@@ -42,7 +42,7 @@ read_signature (GBytes *bytes, JsonNode *signature, GError **error)
   node = text != NULL ? oci_parse (text, length, NULL) : NULL;
   header = node != NULL && JSON_NODE_HOLDS_OBJECT (node) ? json_node_get_object (node) : NULL;
   tail = header != NULL ? decode (oci_string (header, "formatTail"), &tail_length) : NULL;
-  kept = header != NULL ? json_object_get_int_member_with_default (header, "formatLength", -1) : -1;
+  kept = header != NULL ? oci_int (header, "formatLength", -1) : -1;
   if (tail == NULL || kept < 0 || (guint64)kept > size)
     {
       gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
@@ -64,7 +64,7 @@ schema1_payload (GBytes *bytes, GBytes **ret_payload, GError **error)
   g_autoptr (GBytes) payload = NULL;
 
   *ret_payload = NULL;
-  if (object == NULL || json_object_get_int_member_with_default (object, "schemaVersion", 0) != 1)
+  if (object == NULL || oci_int (object, "schemaVersion", 0) != 1)
     return TRUE;
   signatures = oci_array (object, "signatures");
   if (signatures == NULL || json_array_get_length (signatures) == 0)

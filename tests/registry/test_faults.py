@@ -138,7 +138,8 @@ def test_wrong_digest_of_a_manifest(tool, faulty):
     (b"", "InvalidArgument"), (b"{", "InvalidArgument"), (b"null", "InvalidArgument"), (b"[1]", "InvalidArgument"),
     (b'{"a": ' * 3000, "InvalidArgument"), (b"\xff\xfe{}", "InvalidArgument"), (b"{}", "InvalidArgument"),
     (b'{"schemaVersion": 1, "fsLayers": []}', "NotImplemented"), (b"<html>log in</html>", "InvalidArgument"),
-], ids=range(9))
+    (b'{"schemaVersion": {}}', "InvalidArgument"), (b'{"schemaVersion": 2, "config": {}, "x": 1e999}', "InvalidArgument"),
+], ids=range(11))
 def test_malformed_manifests(tool, faulty, body, kind):
     @faulty.on("*", "/manifests/")
     def serve(handler, match):
