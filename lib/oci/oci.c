@@ -91,7 +91,10 @@ oci_parse (const void *data, gsize length, GError **error)
     }
   if (!json_parser_load_from_data (parser, data, (gssize)length, &local))
     {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the document is not JSON: %s", local->message);
+      /* It may name what an octal escape made, which need not be UTF-8. */
+      g_autofree char *said = g_utf8_make_valid (local->message, -1);
+
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "the document is not JSON: %s", said);
       return NULL;
     }
   root = json_parser_get_root (parser);

@@ -69,7 +69,10 @@ strict_json_parse (const void *data, gsize length, GError **error)
   g_signal_connect (parser, "object-member", G_CALLBACK (on_member), counts);
   if (!json_parser_load_from_data (parser, data, (gssize)length, &local))
     {
-      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "it is not JSON: %s", local->message);
+      /* It may name what an octal escape made, which need not be UTF-8. */
+      g_autofree char *said = g_utf8_make_valid (local->message, -1);
+
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "it is not JSON: %s", said);
       return NULL;
     }
   if (json_parser_get_root (parser) == NULL || !JSON_NODE_HOLDS_OBJECT (json_parser_get_root (parser)))

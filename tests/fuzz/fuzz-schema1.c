@@ -16,7 +16,7 @@ check_error (gboolean ok, const GError *error, const char *what)
   if (ok != (error == NULL))
     g_error ("%s, or why there is none", what);
   if (error != NULL && !g_utf8_validate (error->message, -1, NULL))
-    g_error ("%s: it is refused without a readable reason", what);
+    g_error ("%s: it is refused without a readable reason: %s", what, error->message);
 }
 
 static guint
