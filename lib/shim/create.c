@@ -135,12 +135,12 @@ put_options (ShimRuntime *self, PbBuffer *body, GVariant *options)
 /* CreateTaskRequest { id = 1, bundle = 2, rootfs = 3, terminal = 4, stdin = 5, stdout = 6, stderr = 7,
  * checkpoint = 8, options = 10 } */
 static gboolean
-call_create (Task *task, GantryTaskCreate *create, guint32 *ret_pid, GCancellable *cancellable,
-             GError **error)
+call_create (Task *task, GantryTaskCreate *create, guint32 *ret_pid, Streams **ret_streams,
+             GCancellable *cancellable, GError **error)
 {
   gboolean native = task->runtime->native;
   g_autoptr (GantryStdio) translated
-      = native || create->stdio == NULL ? NULL : relay_stdio (task, "", create->stdio, error);
+      = native || create->stdio == NULL ? NULL : relay_open (task, "", create->stdio, ret_streams, error);
   GantryStdio *stdio = native ? create->stdio : translated;
   g_autoptr (GBytes) reply = NULL;
   PbBuffer body = { 0 };
@@ -176,24 +176,24 @@ reach_shim (Task *task, GVariant *options, GError **error)
 
 /* What containerd's shims find in a bundle besides its configuration. */
 static gboolean
-prepare_bundle (Task *task, GError **error)
+prepare_bundle (Task *task, GantryStdio *stdio, GError **error)
 {
   gantry_autofd int rootfs_fd = gantry_open_dir_at (task->dir_fd, "rootfs", 0711, error);
 
-  return rootfs_fd >= 0 && shim_log_open (task, error);
+  return rootfs_fd >= 0 && shim_log_open (task, error) && record_stdio (task, "", stdio, error);
 }
 
 static gboolean
-create_in_shim (Task *task, GantryTaskCreate *create, guint32 *ret_pid, GCancellable *cancellable,
-                GError **error)
+create_in_shim (Task *task, GantryTaskCreate *create, guint32 *ret_pid, Streams **ret_streams,
+                GCancellable *cancellable, GError **error)
 {
   gsize length;
   const void *spec = g_bytes_get_data (create->spec, &length);
 
   return gantry_replace_file_at (task->dir_fd, "config.json", spec, length, 0600, FALSE, error)
-         && (task->runtime->native || prepare_bundle (task, error))
+         && (task->runtime->native || prepare_bundle (task, create->stdio, error))
          && reach_shim (task, create->options, error)
-         && call_create (task, create, ret_pid, cancellable, error)
+         && call_create (task, create, ret_pid, ret_streams, cancellable, error)
          && gantry_replace_file_at (task->dir_fd, TASK_MADE, "", 0, 0600, FALSE, error);
 }
 
@@ -204,16 +204,18 @@ shim_runtime_create (GantryRuntime *runtime, GantryTaskCreate *create, GantryPro
   ShimRuntime *self = (ShimRuntime *)runtime;
   g_autoptr (Task) task = claim (self, create, error);
   g_autoptr (GantryProcess) process = NULL;
+  Streams *streams = NULL;
   guint32 pid = 0;
   Proc *proc;
 
   if (task == NULL)
     return FALSE;
   shim_runtime_expect_move (self);
-  if (!create_in_shim (task, create, &pid, cancellable, error))
+  if (!create_in_shim (task, create, &pid, &streams, cancellable, error))
     {
       gboolean lost = task->link == NULL;
 
+      streams_unref (streams);
       task_shut_down (task);
       if (lost || g_cancellable_is_cancelled (cancellable))
         task_clean_up (task, NULL, NULL);
@@ -225,6 +227,7 @@ shim_runtime_create (GantryRuntime *runtime, GantryTaskCreate *create, GantryPro
   if (proc == NULL)
     proc = task_add (task, "", create->stdio);
   proc->pid = pid;
+  proc->streams = streams;
   process = task_describe (task, proc);
   shim_runtime_tell (self, GANTRY_TASK_EVENT_CREATE, process);
   g_mutex_unlock (&self->lock);

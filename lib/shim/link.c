@@ -163,42 +163,68 @@ shim_runtime_on_event (ShimRuntime *self, const ShimEvent *event)
 }
 
 /* A State message { id = 1, bundle = 2, pid = 3, status = 4, stdin = 5, stdout = 6, stderr = 7, terminal = 8,
- * exit_status = 9, exited_at = 10, exec_id = 11 }. With the lock. */
+ * exit_status = 9, exited_at = 10, exec_id = 11 } */
+typedef struct
+{
+  char *text[12];
+  guint64 number[12];
+  gint64 exited;
+} State;
+
 static void
-learn_state (Task *self, const guint8 *data, gsize length)
+state_read (State *state, const guint8 *data, gsize length)
 {
   PbReader reader = pb_reader (data, length);
-  char *text[16] = { NULL };
-  guint64 number[16] = { 0 };
-  gint64 exited = 0;
   PbField field;
 
+  *state = (State){ 0 };
   while (pb_next (&reader, &field) > 0)
     {
-      if (field.number >= G_N_ELEMENTS (text))
+      if (field.number >= G_N_ELEMENTS (state->text))
         continue;
       if (field.wire == 0)
-        number[field.number] = field.value;
+        state->number[field.number] = field.value;
       else if (field.number == 10)
-        exited = pb_read_timestamp (&field);
-      else if (field.wire == 2 && text[field.number] == NULL)
-        text[field.number] = g_strndup ((const char *)field.data, field.length);
+        state->exited = pb_read_timestamp (&field);
+      else if (field.wire == 2 && state->text[field.number] == NULL)
+        state->text[field.number] = g_strndup ((const char *)field.data, field.length);
     }
-  if (text[1] != NULL && strcmp (text[1], self->id) == 0)
-    {
-      g_autoptr (GantryStdio) stdio = gantry_stdio_new (text[5], text[6], text[7], number[8] != 0, NULL);
-      Proc *proc = task_find (self, text[11]);
+}
 
-      if (proc == NULL)
-        proc = task_add (self, text[11] != NULL ? text[11] : "", stdio);
-      proc->pid = (guint32)number[3];
-      if (proc->status != GANTRY_TASK_STOPPED)
-        proc->status = (GantryTaskStatus)number[4];
-      proc->exit_status = (guint32)number[9];
-      proc->exited_ns = exited;
-    }
-  for (gsize i = 0; i < G_N_ELEMENTS (text); i++)
-    g_free (text[i]);
+static void
+state_clear (State *state)
+{
+  for (gsize i = 0; i < G_N_ELEMENTS (state->text); i++)
+    g_free (state->text[i]);
+}
+
+/* With the lock. Returns: (transfer none). */
+static Proc *
+note_state (Task *self, const char *exec_id, const State *state)
+{
+  g_autoptr (GantryStdio) stdio
+      = gantry_stdio_new (state->text[5], state->text[6], state->text[7], state->number[8] != 0, NULL);
+  Proc *proc = task_find (self, exec_id);
+
+  if (proc == NULL)
+    proc = task_add (self, exec_id, stdio);
+  proc->pid = (guint32)state->number[3];
+  if (proc->status != GANTRY_TASK_STOPPED)
+    proc->status = (GantryTaskStatus)state->number[4];
+  proc->exit_status = (guint32)state->number[9];
+  proc->exited_ns = state->exited;
+  return proc;
+}
+
+static void
+learn_listed (Task *self, const guint8 *data, gsize length)
+{
+  State state;
+
+  state_read (&state, data, length);
+  if (g_strcmp0 (state.text[1], self->id) == 0)
+    note_state (self, state.text[11] != NULL ? state.text[11] : "", &state);
+  state_clear (&state);
 }
 
 /* A list of State messages in field 1. Comes in order with events, so that none is missed and none is undone.
@@ -216,32 +242,45 @@ on_watching (GBytes *reply, const GError *error, gpointer user_data)
       g_mutex_lock (&task->runtime->lock);
       while (pb_next (&reader, &field) > 0)
         if (field.number == 1 && field.wire == 2)
-          learn_state (task, field.data, field.length);
+          learn_listed (task, field.data, field.length);
       g_mutex_unlock (&task->runtime->lock);
     }
   task_unref (task);
 }
 
-static gboolean
-learn_one (Task *self, GError **error)
+gboolean
+task_learn (Task *self, const char *exec_id, GError **error)
 {
   g_autoptr (GBytes) reply = NULL;
-  GError *local = NULL;
+  gboolean stopped;
+  State state;
+  Proc *proc;
 
-  if (!task_call (self, SHIM_TASK_SERVICE, "State", NULL, NULL, NULL, &reply, NULL, &local))
-    {
-      /* A shim without the container: it is about to be created. */
-      if (gantry_error_is (local, GANTRY_ERROR_NOT_FOUND))
-        g_clear_error (&local);
-      else
-        g_propagate_error (error, local);
-      return local == NULL;
-    }
+  if (!task_call (self, SHIM_TASK_SERVICE, "State", exec_id, NULL, NULL, &reply, NULL, error))
+    return FALSE;
+  state_read (&state, g_bytes_get_data (reply, NULL), g_bytes_get_size (reply));
   g_mutex_lock (&self->runtime->lock);
-  learn_state (self, g_bytes_get_data (reply, NULL), g_bytes_get_size (reply));
+  proc = note_state (self, exec_id, &state);
+  stopped = proc->status == GANTRY_TASK_STOPPED;
+  if (stopped)
+    record_exit (self, exec_id, proc->exit_status, proc->exited_ns);
   g_mutex_unlock (&self->runtime->lock);
-  task_await_exit (self, "");
+  state_clear (&state);
+  if (!stopped)
+    task_await_exit (self, exec_id);
   return TRUE;
+}
+
+static gboolean
+learn_init (Task *self, GError **error)
+{
+  g_autoptr (GError) local = NULL;
+
+  /* A shim without the container: it is about to be created. */
+  if (task_learn (self, "", &local) || gantry_error_is (local, GANTRY_ERROR_NOT_FOUND))
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&local));
+  return FALSE;
 }
 
 /* The link to @address: there already, or made. Returns: (transfer full). */
@@ -293,7 +332,7 @@ task_connect (Task *self, GError **error)
   g_mutex_unlock (&self->runtime->lock);
   task_link_for_clients (self, text + strlen ("unix://"));
   if (!self->runtime->native)
-    return learn_one (self, error);
+    return learn_init (self, error);
   if (connection_send (link->connection, SHIM_OWN_SERVICE, "Watch", &body, NULL, on_watching, task_ref (self),
                        error))
     return TRUE;

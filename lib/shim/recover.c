@@ -10,6 +10,61 @@
 
 #include <fdio.h>
 
+/* A process of before as its record tells it; its streams are taken up again unless it has ended. */
+static void
+recover_streams (Task *task, const char *exec_id)
+{
+  g_autoptr (GantryStdio) stdio = record_read_stdio (task, exec_id);
+  GantryTaskStatus status = GANTRY_TASK_STOPPED;
+  Streams *streams = NULL;
+  Proc *proc;
+
+  g_mutex_lock (&task->runtime->lock);
+  proc = task_find (task, exec_id);
+  if (proc != NULL)
+    status = proc->status;
+  g_mutex_unlock (&task->runtime->lock);
+  if (stdio == NULL)
+    return;
+  if (status != GANTRY_TASK_STOPPED)
+    streams = relay_reopen (task, exec_id, stdio);
+  g_mutex_lock (&task->runtime->lock);
+  proc = task_find (task, exec_id);
+  if (proc != NULL)
+    {
+      gantry_stdio_unref (proc->stdio);
+      proc->stdio = g_steal_pointer (&stdio);
+      proc->streams = g_steal_pointer (&streams);
+    }
+  g_mutex_unlock (&task->runtime->lock);
+  streams_unref (streams);
+  if (status != GANTRY_TASK_CREATED)
+    relay_start (task, exec_id);
+}
+
+/* The execs of before, as the shim has them. One that it does not have was being made, or removed. */
+static void
+recover_execs (Task *task)
+{
+  g_auto (GStrv) names = record_list_execs (task);
+
+  for (gsize i = 0; names[i] != NULL; i++)
+    {
+      g_autoptr (GError) error = NULL;
+
+      if (task_learn (task, names[i], &error))
+        recover_streams (task, names[i]);
+      else if (gantry_error_is (error, GANTRY_ERROR_NOT_FOUND))
+        {
+          relay_remove (task, names[i]);
+          record_remove (task, names[i]);
+        }
+      else
+        gantry_host_log (task->runtime->host, GANTRY_LOG_WARNING, "process %s of container %s: %s", names[i],
+                         task->id, error->message);
+    }
+}
+
 /* Whether its shim still has the task. The shim's answer to Connect comes behind what it told to task_connect
  * (). */
 static gboolean
@@ -25,7 +80,31 @@ reconnect (Task *task)
   g_mutex_lock (&task->runtime->lock);
   has = task_find (task, "") != NULL;
   g_mutex_unlock (&task->runtime->lock);
+  if (has && !task->runtime->native)
+    {
+      recover_streams (task, "");
+      recover_execs (task);
+    }
   return has;
+}
+
+/* The shim has gone: how @exec_id ended is what was written down, or that it was killed. */
+static void
+recover_ended (Task *task, const char *exec_id, guint32 status, gint64 exited)
+{
+  g_autoptr (GantryStdio) stdio = task->runtime->native ? NULL : record_read_stdio (task, exec_id);
+  Proc *proc;
+
+  if (!task_read_exit (task, exec_id, &status, &exited) && !task->runtime->native)
+    record_exit (task, exec_id, status, exited);
+  g_mutex_lock (&task->runtime->lock);
+  proc = task_find (task, exec_id);
+  if (proc == NULL)
+    proc = task_add (task, exec_id, stdio);
+  proc->status = GANTRY_TASK_STOPPED;
+  proc->exit_status = status;
+  proc->exited_ns = exited;
+  g_mutex_unlock (&task->runtime->lock);
 }
 
 /* Waits for the start of a shim that the daemon's last life began and did not see the end of: a starting shim
@@ -52,7 +131,7 @@ recover_one (ShimRuntime *self, const char *ns, const char *id, int dir_fd)
   gantry_autofd int lock = made ? -1 : lock_starts (self);
   guint32 status = 128 + SIGKILL;
   gint64 exited = gantry_now_ns ();
-  Proc *proc;
+  g_auto (GStrv) execs = NULL;
 
   g_mutex_lock (&self->lock);
   g_hash_table_insert (self->tasks, shim_runtime_key (ns, id), task_ref (task));
@@ -61,7 +140,6 @@ recover_one (ShimRuntime *self, const char *ns, const char *id, int dir_fd)
     return;
   task_shut_down (task);
   task_clean_up (task, &status, &exited);
-  task_read_exit (task, "", &status, &exited);
   if (!made)
     {
       task_forget (task);
@@ -69,13 +147,11 @@ recover_one (ShimRuntime *self, const char *ns, const char *id, int dir_fd)
     }
   g_mutex_lock (&self->lock);
   task->removed = FALSE;
-  proc = task_find (task, "");
-  if (proc == NULL)
-    proc = task_add (task, "", NULL);
-  proc->status = GANTRY_TASK_STOPPED;
-  proc->exit_status = status;
-  proc->exited_ns = exited;
   g_mutex_unlock (&self->lock);
+  recover_ended (task, "", status, exited);
+  execs = record_list_execs (task);
+  for (gsize i = 0; execs[i] != NULL; i++)
+    recover_ended (task, execs[i], 128 + SIGKILL, exited);
 }
 
 static void

@@ -1,33 +1,89 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Streams for shims that know FIFOs only: where the caller passed descriptors, FIFOs in the bundle are given
- * to the shim, and bytes are copied in the reader's context. Nothing is set on the caller's descriptors,
- * which others may share: at most what fits into a ready pipe is written at a time. */
+ * Streams for shims that know FIFOs only: what the caller passed as a descriptor, and what is to be kept for
+ * those who attach, is a FIFO in the bundle, and the daemon copies. */
 #include "shim-runtime.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <glib-unix.h>
-
 #include <fdio.h>
 
+#include "pump.h"
+
+#define MAX_INPUTS 8
+
+struct _Streams
+{
+  gint refs;            /* (atomic) */
+  Pump *outputs[3];     /* of 1 and 2; (nullable) */
+  gboolean keeps_stdin; /* for those who attach */
+
+  GMutex lock;       /* for all below */
+  int hold;          /* stdin's FIFO, both ends, so that neither waits for the shim; or -1 */
+  GPtrArray *inputs; /* of Pump */
+  gboolean orphaned; /* stdin was a descriptor of the daemon's last life: it has ended */
+};
+
+/* Whose stdin a pump feeds. No reference: a process that is gone needs no end of its stdin. */
 typedef struct
 {
-  Task *task; /* once its process has started */
+  ShimRuntime *runtime;
+  char *ns;
+  char *id;
   char *exec_id;
-  gboolean input;
-  gboolean console; /* both directions share one socket */
-  int source_fd;
-  int sink_fd;
-  gsize length;
-  gsize written;
-  char buffer[PIPE_BUF];
-} Copy;
+} Fed;
+
+static Streams *
+streams_new (gboolean keeps_stdin)
+{
+  Streams *self = g_new0 (Streams, 1);
+
+  self->refs = 1;
+  self->keeps_stdin = keeps_stdin;
+  self->hold = -1;
+  self->inputs = g_ptr_array_new_with_free_func ((GDestroyNotify)pump_unref);
+  g_mutex_init (&self->lock);
+  return self;
+}
+
+static Streams *
+streams_ref (Streams *self)
+{
+  g_atomic_int_inc (&self->refs);
+  return self;
+}
+
+void
+streams_unref (Streams *self)
+{
+  if (self == NULL || !g_atomic_int_dec_and_test (&self->refs))
+    return;
+  for (int i = 1; i < 3; i++)
+    pump_unref (self->outputs[i]);
+  g_ptr_array_unref (self->inputs);
+  gantry_fd_clear (&self->hold);
+  g_mutex_clear (&self->lock);
+  g_free (self);
+}
+
+/* The streams of a process. Returns: (transfer full), or NULL. */
+static Streams *
+find (Task *task, const char *exec_id, gboolean *ret_exited)
+{
+  Streams *found = NULL;
+  Proc *proc;
+
+  g_mutex_lock (&task->runtime->lock);
+  proc = task_find (task, exec_id);
+  if (proc != NULL && proc->streams != NULL)
+    found = streams_ref (proc->streams);
+  *ret_exited = proc != NULL && proc->status == GANTRY_TASK_STOPPED;
+  g_mutex_unlock (&task->runtime->lock);
+  return found;
+}
 
 static void
 on_input_ended (GBytes *reply, const GError *error, gpointer user_data)
@@ -37,154 +93,175 @@ on_input_ended (GBytes *reply, const GError *error, gpointer user_data)
 
 /* The shim keeps the FIFO open itself until it is told that stdin has ended. */
 static void
-end_input (Copy *copy)
+tell_end (Task *task, const char *exec_id)
 {
   PbBuffer body = { 0 };
   Link *link;
 
-  g_mutex_lock (&copy->task->runtime->lock);
-  link = copy->task->link != NULL ? link_ref (copy->task->link) : NULL;
-  g_mutex_unlock (&copy->task->runtime->lock);
+  g_mutex_lock (&task->runtime->lock);
+  link = task->link != NULL ? link_ref (task->link) : NULL;
+  g_mutex_unlock (&task->runtime->lock);
   if (link == NULL)
     return;
-  pb_put_string (&body, 1, copy->task->id);
-  pb_put_string (&body, 2, copy->exec_id);
+  pb_put_string (&body, 1, task->id);
+  pb_put_string (&body, 2, exec_id);
   pb_put_varint (&body, 3, 1);
   connection_send (link->connection, SHIM_TASK_SERVICE, "CloseIO", &body, NULL, on_input_ended, NULL, NULL);
   link_unref (link);
 }
 
 static void
-copy_free (Copy *copy)
+stop_inputs (Streams *self)
 {
-  if (copy->task != NULL && copy->input)
-    end_input (copy);
-  /* The peer must see the end although the other direction still has the socket. */
-  if (copy->console && !copy->input)
-    shutdown (copy->sink_fd, SHUT_WR);
-  task_unref (copy->task);
-  gantry_fd_clear (&copy->source_fd);
-  gantry_fd_clear (&copy->sink_fd);
-  g_free (copy->exec_id);
-  g_free (copy);
+  g_mutex_lock (&self->lock);
+  for (guint i = 0; i < self->inputs->len; i++)
+    pump_stop (g_ptr_array_index (self->inputs, i));
+  gantry_fd_clear (&self->hold);
+  g_mutex_unlock (&self->lock);
 }
 
-static void wait_for (Copy *copy, int fd, GIOCondition condition, GUnixFDSourceFunc func);
-
-static gboolean on_source (int fd, GIOCondition condition, gpointer data);
-
-static gboolean
-on_sink (int fd, GIOCondition condition, gpointer data)
+/* The descriptor that was to be stdin has come to its end. */
+static void
+on_fed (gpointer user_data)
 {
-  Copy *copy = data;
-  gssize n = write (fd, copy->buffer + copy->written, copy->length - copy->written);
+  Fed *fed = user_data;
+  g_autoptr (Task) task = shim_runtime_lookup (fed->runtime, fed->ns, fed->id, NULL);
+  gboolean exited;
+  Streams *streams = task != NULL ? find (task, fed->exec_id, &exited) : NULL;
 
-  if (n < 0 && (errno == EAGAIN || errno == EINTR))
-    return G_SOURCE_CONTINUE;
-  if (n < 0)
-    {
-      copy_free (copy);
-      return G_SOURCE_REMOVE;
-    }
-  copy->written += (gsize)n;
-  if (copy->written < copy->length)
-    return G_SOURCE_CONTINUE;
-  wait_for (copy, copy->source_fd, G_IO_IN | G_IO_HUP | G_IO_ERR, on_source);
-  return G_SOURCE_REMOVE;
-}
-
-static gboolean
-on_source (int fd, GIOCondition condition, gpointer data)
-{
-  Copy *copy = data;
-  gssize n = read (fd, copy->buffer, sizeof copy->buffer);
-
-  if (n < 0 && (errno == EAGAIN || errno == EINTR))
-    return G_SOURCE_CONTINUE;
-  if (n <= 0)
-    {
-      copy_free (copy);
-      return G_SOURCE_REMOVE;
-    }
-  copy->length = (gsize)n;
-  copy->written = 0;
-  wait_for (copy, copy->sink_fd, G_IO_OUT | G_IO_ERR, on_sink);
-  return G_SOURCE_REMOVE;
+  if (streams == NULL)
+    return;
+  tell_end (task, fed->exec_id);
+  stop_inputs (streams);
+  streams_unref (streams);
 }
 
 static void
-wait_for (Copy *copy, int fd, GIOCondition condition, GUnixFDSourceFunc func)
+fed_free (gpointer data)
 {
-  g_autoptr (GSource) source = g_unix_fd_source_new (fd, condition);
+  Fed *fed = data;
 
-  g_source_set_callback (source, G_SOURCE_FUNC (func), copy, NULL);
-  g_source_attach (source, copy->task->runtime->context);
+  g_free (fed->ns);
+  g_free (fed->id);
+  g_free (fed->exec_id);
+  g_free (fed);
 }
 
-/* Makes the FIFO for stream @i and begins to copy. Returns: (transfer full) its URI, or NULL. */
 static char *
-relay_one (Task *task, const char *exec_id, int i, int fd, gboolean console, GError **error)
+fifo_name (const char *exec_id, int i)
 {
-  g_autofree char *name = g_strdup_printf ("io.%s.%d", exec_id, i);
-  gantry_autofd int fifo = -1, own = fcntl (fd, F_DUPFD_CLOEXEC, 3);
-  Copy *copy;
+  return g_strdup_printf ("io.%s.%d", exec_id, i);
+}
 
-  if (mkfifoat (task->dir_fd, name, 0600) < 0 && errno != EEXIST)
-    gantry_throw_errno (error, errno, "making a FIFO for container %s", task->id);
-  /* Of stdin both ends, so that neither waits for the shim. */
-  else if ((fifo
-            = openat (task->dir_fd, name, (i == 0 ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW))
-               < 0
-           || own < 0)
-    gantry_throw_errno (error, errno, "opening a FIFO of container %s", task->id);
-  else
+static gboolean
+is_kept (const char *uri)
+{
+  return uri != NULL && strcmp (uri, "stream:") == 0;
+}
+
+/* Feeds stdin from @source (taken over), or only holds it if that is -1. */
+static gboolean
+add_input (Streams *self, Task *task, int source, PumpEndFunc ended, const char *exec_id)
+{
+  Fed *fed = NULL;
+  Pump *pump;
+
+  for (guint i = self->inputs->len; i > 0; i--)
+    if (pump_is_over (g_ptr_array_index (self->inputs, i - 1)))
+      g_ptr_array_remove_index_fast (self->inputs, i - 1);
+  if (self->hold < 0 || self->inputs->len >= MAX_INPUTS)
     {
-      copy = g_new (Copy, 1);
-      *copy = (Copy){ .exec_id = g_strdup (exec_id), .input = i == 0, .console = console };
-      copy->source_fd = i == 0 ? gantry_fd_steal (&own) : gantry_fd_steal (&fifo);
-      copy->sink_fd = i == 0 ? gantry_fd_steal (&fifo) : gantry_fd_steal (&own);
-      g_mutex_lock (&task->runtime->lock);
-      g_ptr_array_add (task->copies, copy);
-      g_mutex_unlock (&task->runtime->lock);
-      return g_strconcat (task->bundle, "/", name, NULL);
+      gboolean full = self->hold >= 0;
+
+      close (source);
+      return !full;
     }
-  return NULL;
+  if (ended != NULL)
+    {
+      fed = g_new (Fed, 1);
+      *fed = (Fed){ task->runtime, g_strdup (task->ns), g_strdup (task->id), g_strdup (exec_id) };
+    }
+  pump = pump_new (task->runtime->context, source, ended, fed, fed != NULL ? fed_free : NULL);
+  g_ptr_array_add (self->inputs, pump);
+  return pump_add_sink (pump, fcntl (self->hold, F_DUPFD_CLOEXEC, 3), FALSE);
 }
 
+/* Opens the FIFO of stream @i; made, if @make. */
+static gboolean
+open_fifo (Streams *self, Task *task, const char *exec_id, int i, gboolean make, GError **error)
+{
+  g_autofree char *name = fifo_name (exec_id, i);
+  int fd;
+
+  if (make && mkfifoat (task->dir_fd, name, 0600) < 0 && errno != EEXIST)
+    return gantry_throw_errno (error, errno, "making a FIFO for container %s", task->id);
+  fd = openat (task->dir_fd, name, (i == 0 ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0)
+    return gantry_throw_errno (error, errno, "opening a FIFO of container %s", task->id);
+  if (i == 0)
+    self->hold = fd;
+  else
+    self->outputs[i] = pump_new (task->runtime->context, fd, NULL, NULL, NULL);
+  return TRUE;
+}
+
+/* Whether @uri is a descriptor. */
+static gboolean
+is_passed (const char *uri)
+{
+  return uri != NULL && g_str_has_prefix (uri, "fd:");
+}
+
+static gboolean
+connect_passed (Streams *self, Task *task, const char *exec_id, int i, GantryStdio *stdio, const char *uri,
+                GError **error)
+{
+  int n_fds = 0, fd = -1;
+  const int *list = stdio->fds != NULL ? g_unix_fd_list_peek_fds (stdio->fds, &n_fds) : NULL;
+  gint64 n = g_ascii_strtoll (uri + strlen ("fd:"), NULL, 10);
+
+  if (n < 0 || n >= n_fds)
+    return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
+                         "stdio \"%s\" names none of the %d descriptors that were passed", uri, n_fds);
+  fd = fcntl (list[n], F_DUPFD_CLOEXEC, 3);
+  if (fd < 0)
+    return gantry_throw_errno (error, errno, "taking a stream of container %s", task->id);
+  return i == 0 ? add_input (self, task, fd, on_fed, exec_id)
+                : pump_add_sink (self->outputs[i], fd, stdio->terminal);
+}
+
+/* The words for stream @i that the shim understands. Returns: (transfer full), or NULL. */
 static char *
-translate (Task *task, const char *exec_id, int i, GantryStdio *stdio, GError **error)
+translate (Streams *self, Task *task, const char *exec_id, int i, GantryStdio *stdio, GError **error)
 {
   const char *const uris[] = { stdio->stdin_uri, stdio->stdout_uri, stdio->stderr_uri }, *uri = uris[i];
-  int n_fds = 0;
-  const int *list = stdio->fds != NULL ? g_unix_fd_list_peek_fds (stdio->fds, &n_fds) : NULL;
-  gint64 n;
+  g_autofree char *name = fifo_name (exec_id, i);
 
-  if (uri == NULL || strcmp (uri, "stream:") == 0)
+  if (uri == NULL || (i == 2 && stdio->terminal))
     return g_strdup ("");
   if (g_str_has_prefix (uri, "stream:///"))
     return g_strconcat ("file://", uri + strlen ("stream://"), NULL);
   if (g_str_has_prefix (uri, "fifo:///"))
     return g_strdup (uri + strlen ("fifo://"));
-  if (!g_str_has_prefix (uri, "fd:"))
+  if (!is_passed (uri) && !is_kept (uri))
     return g_strdup (uri);
-  n = g_ascii_strtoll (uri + strlen ("fd:"), NULL, 10);
-  if (n >= 0 && n < n_fds)
-    return relay_one (task, exec_id, i, list[n], stdio->terminal, error);
-  gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
-                "stdio \"%s\" names none of the %d descriptors that were passed", uri, n_fds);
-  return NULL;
+  if (!open_fifo (self, task, exec_id, i, TRUE, error)
+      || (is_passed (uri) && !connect_passed (self, task, exec_id, i, stdio, uri, error)))
+    return NULL;
+  return g_strconcat (task->bundle, "/", name, NULL);
 }
 
 GantryStdio *
-relay_stdio (Task *task, const char *exec_id, GantryStdio *stdio, GError **error)
+relay_open (Task *task, const char *exec_id, GantryStdio *stdio, Streams **ret_streams, GError **error)
 {
+  Streams *self = streams_new (is_kept (stdio->stdin_uri));
   char *made[3] = { NULL };
   GantryStdio *translated = NULL;
   gboolean ok = TRUE;
 
   for (int i = 0; ok && i < 3; i++)
     {
-      made[i] = translate (task, exec_id, i, stdio, error);
+      made[i] = translate (self, task, exec_id, i, stdio, error);
       ok = made[i] != NULL;
     }
   /* containerd's shim can do without all streams, or without stdin, but not without one of the outputs. */
@@ -198,29 +275,160 @@ relay_stdio (Task *task, const char *exec_id, GantryStdio *stdio, GError **error
     translated = gantry_stdio_new (made[0], made[1], stdio->terminal ? NULL : made[2], stdio->terminal, NULL);
   for (int i = 0; i < 3; i++)
     g_free (made[i]);
+  if (ok)
+    *ret_streams = self;
+  else
+    {
+      streams_unref (self);
+      relay_remove (task, exec_id);
+    }
   return translated;
+}
+
+Streams *
+relay_reopen (Task *task, const char *exec_id, GantryStdio *stdio)
+{
+  const char *const uris[] = { stdio->stdin_uri, stdio->stdout_uri, stdio->stderr_uri };
+  Streams *self = streams_new (is_kept (stdio->stdin_uri));
+
+  for (int i = 0; i < (stdio->terminal ? 2 : 3); i++)
+    {
+      g_autoptr (GError) error = NULL;
+
+      if (i == 0 && is_passed (uris[i]))
+        self->orphaned = TRUE;
+      else if ((is_passed (uris[i]) || is_kept (uris[i]))
+               && !open_fifo (self, task, exec_id, i, FALSE, &error))
+        gantry_host_log (task->runtime->host, GANTRY_LOG_WARNING, "%s", error->message);
+    }
+  return self;
+}
+
+void
+relay_remove (Task *task, const char *exec_id)
+{
+  for (int i = 0; i < 3; i++)
+    {
+      g_autofree char *name = fifo_name (exec_id, i);
+
+      unlinkat (task->dir_fd, name, 0);
+    }
 }
 
 void
 relay_start (Task *task, const char *exec_id)
 {
-  g_mutex_lock (&task->runtime->lock);
-  for (guint i = task->copies->len; i > 0; i--)
-    {
-      Copy *copy = g_ptr_array_index (task->copies, i - 1);
+  gboolean exited, orphaned;
+  Streams *self = find (task, exec_id, &exited);
 
-      if (strcmp (copy->exec_id, exec_id != NULL ? exec_id : "") == 0)
-        {
-          g_ptr_array_steal_index_fast (task->copies, i - 1);
-          copy->task = task_ref (task);
-          wait_for (copy, copy->source_fd, G_IO_IN | G_IO_HUP | G_IO_ERR, on_source);
-        }
-    }
-  g_mutex_unlock (&task->runtime->lock);
+  if (self == NULL)
+    return;
+  for (int i = 1; i < 3; i++)
+    if (self->outputs[i] != NULL)
+      pump_start (self->outputs[i]);
+  g_mutex_lock (&self->lock);
+  for (guint i = 0; i < self->inputs->len; i++)
+    pump_start (g_ptr_array_index (self->inputs, i));
+  orphaned = self->orphaned;
+  g_mutex_unlock (&self->lock);
+  if (orphaned)
+    tell_end (task, exec_id);
+  if (exited)
+    relay_finish (task->runtime, self);
+  streams_unref (self);
+}
+
+static gboolean
+on_finish (gpointer data)
+{
+  Streams *self = data;
+
+  stop_inputs (self);
+  for (int i = 1; i < 3; i++)
+    if (self->outputs[i] != NULL)
+      pump_look (self->outputs[i]);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+release (gpointer data)
+{
+  streams_unref (data);
 }
 
 void
-relay_free (gpointer copy)
+relay_finish (ShimRuntime *runtime, Streams *self)
 {
-  copy_free (copy);
+  g_autoptr (GSource) source = NULL;
+
+  if (self == NULL)
+    return;
+  source = g_idle_source_new ();
+  g_source_set_priority (source, G_PRIORITY_HIGH);
+  g_source_set_callback (source, on_finish, streams_ref (self), release);
+  g_source_attach (source, runtime->context);
+}
+
+void
+relay_close_stdin (Task *task, const char *exec_id)
+{
+  gboolean exited;
+  Streams *self = find (task, exec_id, &exited);
+
+  if (self != NULL && self->keeps_stdin)
+    stop_inputs (self);
+  streams_unref (self);
+}
+
+static gboolean
+attach_one (Streams *self, Task *task, const char *exec_id, int i, int fd, gboolean terminal, GError **error)
+{
+  int own = fcntl (fd, F_DUPFD_CLOEXEC, 3);
+  gboolean ok = TRUE;
+
+  if (own < 0)
+    return gantry_throw_errno (error, errno, "taking a stream of container %s", task->id);
+  if (i == 0)
+    {
+      g_mutex_lock (&self->lock);
+      ok = add_input (self, task, own, NULL, exec_id);
+      if (ok && self->inputs->len > 0)
+        pump_start (g_ptr_array_index (self->inputs, self->inputs->len - 1));
+      g_mutex_unlock (&self->lock);
+    }
+  else if (self->outputs[i] != NULL)
+    ok = pump_add_sink (self->outputs[i], own, terminal);
+  else
+    close (own);
+  return ok || gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "too many are attached already");
+}
+
+gboolean
+relay_attach (Task *task, const char *exec_id, GantryStdio *stdio, GUnixFDList *fds, GError **error)
+{
+  const char *const uris[] = { stdio->stdin_uri, stdio->stdout_uri, stdio->stderr_uri };
+  int n_fds = 0;
+  const int *list = fds != NULL ? g_unix_fd_list_peek_fds (fds, &n_fds) : NULL;
+  gboolean exited, ok = TRUE;
+  Streams *self = find (task, exec_id, &exited);
+
+  if (exited || self == NULL)
+    ok = gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                       exited ? "process has exited" : "the streams of this process are not kept");
+  for (int i = 0; ok && i < (stdio->terminal ? 2 : 3); i++)
+    {
+      int fd = i < n_fds ? list[i] : stdio->terminal && i == 1 && n_fds == 1 ? list[0] : -1;
+
+      if (fd < 0)
+        continue;
+      if (!is_kept (uris[i]))
+        ok = gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
+                           "the streams of this process are not kept: they are \"%.200s\"; start it detached "
+                           "to attach later",
+                           uris[i] != NULL && uris[i][0] != '\0' ? uris[i] : "/dev/null");
+      else
+        ok = attach_one (self, task, exec_id, i, fd, stdio->terminal, error);
+    }
+  streams_unref (self);
+  return ok;
 }

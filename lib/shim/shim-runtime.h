@@ -8,8 +8,8 @@
  *
  * Below the plugin's directory in --state:
  *     bundles/<namespace>/<id>/   config.json; rootfs; address (where its shim listens); exit.<exec id> (how
- * a process ended: native) runc/<namespace>/           the OCI runtime's own state (of runc's shims) s/ the
- * shims' sockets (native)
+ * a process ended); stdio.<exec id> (its streams: not native) runc/<namespace>/           the OCI runtime's
+ * own state (of runc's shims) s/ the shims' sockets (native)
  */
 #pragma once
 
@@ -60,6 +60,9 @@ typedef struct
   Connection *connection;
 } Link;
 
+/** The streams of a process of a shim that is not native (relay.c). */
+typedef struct _Streams Streams;
+
 typedef struct
 {
   char *exec_id;
@@ -68,6 +71,7 @@ typedef struct
   guint32 exit_status;
   gint64 exited_ns;
   GantryStdio *stdio; /* URIs only */
+  Streams *streams;   /* not native; (nullable) */
 } Proc;
 
 typedef struct
@@ -81,7 +85,7 @@ typedef struct
   Link *link; /* (nullable): its shim is gone */
   gboolean removed;
   GPtrArray *processes; /* of Proc, init first; with the runtime's lock */
-  GPtrArray *copies;    /* not native: streams of processes that have not started; with the runtime's lock */
+  GPtrArray *claimed;   /* not native: of char *: execs that are being made; with the runtime's lock */
   GSource *log_source;  /* not native */
   int log_fd;
 } Task;
@@ -121,7 +125,7 @@ GantryProcess *task_describe (Task *self, Proc *proc);
  * (exec_id). */
 gboolean task_call (Task *self, const char *service, const char *method, const char *exec_id, PbBuffer *rest,
                     GUnixFDList *fds, GBytes **ret_reply, GCancellable *cancellable, GError **error);
-/** Reads what a native shim wrote of an exit. */
+/** Reads what a native shim, or record_exit (), wrote of an exit. */
 gboolean task_read_exit (Task *self, const char *exec_id, guint32 *ret_status, gint64 *ret_exited);
 /** Tells the watch. With the runtime's lock. */
 void task_tell (Task *self, GantryTaskEvent event, Proc *proc);
@@ -158,18 +162,44 @@ void task_link_for_clients (Task *self, const char *socket);
 void task_unlink_for_clients (Task *self);
 /** Watches for the end of a process of a shim that is not native. */
 void task_await_exit (Task *self, const char *exec_id);
+/** Asks a shim that is not native what it has of a process, and watches for its end. Errors: NOT_FOUND: it
+ * has none. */
+gboolean task_learn (Task *self, const char *exec_id, GError **error);
 
 /* events-server.c */
 gboolean events_server_start (ShimRuntime *self, GError **error);
 void events_server_stop (ShimRuntime *self);
 
 /* relay.c */
-/** The streams of a process in the words of a shim that takes no descriptors. Returns: (transfer full), or
- * NULL. Errors: INVALID_ARGUMENT, of making FIFOs. */
-GantryStdio *relay_stdio (Task *task, const char *exec_id, GantryStdio *stdio, GError **error);
+/** The streams of a process in the words of a shim that takes no descriptors. *@ret_streams: (transfer full):
+ * what is copied from or to them, once the process has them. Returns: (transfer full), or NULL. Errors:
+ * INVALID_ARGUMENT, of making FIFOs. */
+GantryStdio *relay_open (Task *task, const char *exec_id, GantryStdio *stdio, Streams **ret_streams,
+                         GError **error);
+/** The same for a process of the daemon's last life. Returns: (transfer full). */
+Streams *relay_reopen (Task *task, const char *exec_id, GantryStdio *stdio);
 /** Begins to copy: the shim has the FIFOs open. */
 void relay_start (Task *task, const char *exec_id);
-void relay_free (gpointer copy);
+/** The runtime's slot attach, for a process whose streams are @stdio. */
+gboolean relay_attach (Task *task, const char *exec_id, GantryStdio *stdio, GUnixFDList *fds, GError **error);
+/** Lets go of a stdin that is kept. */
+void relay_close_stdin (Task *task, const char *exec_id);
+/** The process has ended: nothing is read for it any more, and what it wrote last is still copied. Accepts
+ * NULL. */
+void relay_finish (ShimRuntime *runtime, Streams *streams);
+/** Removes a process's FIFOs. */
+void relay_remove (Task *task, const char *exec_id);
+/** Accepts NULL. */
+void streams_unref (Streams *self);
+
+/* record.c */
+gboolean record_stdio (Task *task, const char *exec_id, GantryStdio *stdio, GError **error);
+/** Returns: (transfer full), or NULL: there is no record. */
+GantryStdio *record_read_stdio (Task *task, const char *exec_id);
+/** The execs of which there are records. Returns: (transfer full). */
+char **record_list_execs (Task *task);
+void record_exit (Task *task, const char *exec_id, guint32 status, gint64 exited_ns);
+void record_remove (Task *task, const char *exec_id);
 
 /* shim-log.c */
 gboolean shim_log_open (Task *self, GError **error);

@@ -14,6 +14,7 @@ proc_free (gpointer data)
 
   g_free (self->exec_id);
   gantry_stdio_unref (self->stdio);
+  streams_unref (self->streams);
   g_free (self);
 }
 
@@ -29,7 +30,7 @@ task_new (ShimRuntime *runtime, const char *ns, const char *id, int dir_fd)
   self->bundle = g_strdup_printf ("%s/bundles/%s/%s", runtime->path, ns, id);
   self->dir_fd = dir_fd;
   self->log_fd = -1;
-  self->copies = g_ptr_array_new_with_free_func (relay_free);
+  self->claimed = g_ptr_array_new_with_free_func (g_free);
   self->processes = g_ptr_array_new_with_free_func (proc_free);
   return self;
 }
@@ -49,7 +50,7 @@ task_unref (Task *self)
   link_unref (self->link);
   gantry_fd_clear (&self->dir_fd);
   gantry_fd_clear (&self->log_fd);
-  g_ptr_array_unref (self->copies);
+  g_ptr_array_unref (self->claimed);
   g_ptr_array_unref (self->processes);
   g_free (self->ns);
   g_free (self->id);
@@ -192,6 +193,12 @@ task_note_exit (Task *self, Proc *proc, guint32 status, gint64 exited_ns)
   proc->status = GANTRY_TASK_STOPPED;
   proc->exit_status = status;
   proc->exited_ns = exited_ns;
+  if (!self->runtime->native)
+    {
+      /* Before it is told, so that the end of the shim does not change it. */
+      record_exit (self, proc->exec_id, status, exited_ns);
+      relay_finish (self->runtime, proc->streams);
+    }
   task_tell (self, GANTRY_TASK_EVENT_EXIT, proc);
 }
 
@@ -210,6 +217,8 @@ task_forget (Task *self)
     gantry_host_log (runtime->host, GANTRY_LOG_WARNING, "the bundle of container %s stays: %s", self->id,
                      error->message);
   g_mutex_lock (&runtime->lock);
+  for (guint i = 0; i < self->processes->len; i++)
+    relay_finish (runtime, ((Proc *)g_ptr_array_index (self->processes, i))->streams);
   g_hash_table_steal_extended (runtime->tasks, key, &stolen_key, &stolen);
   g_mutex_unlock (&runtime->lock);
   /* Not with the lock: it may be the last reference to the link. */

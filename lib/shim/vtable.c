@@ -55,16 +55,95 @@ shim_start (GantryRuntime *runtime, const char *ns, const char *id, const char *
   return TRUE;
 }
 
+/* Of two who make the same exec at once, the second must not touch what the first has on disk. */
+static gboolean
+claim_exec (Task *task, const char *exec_id, GError **error)
+{
+  gboolean taken;
+
+  g_mutex_lock (&task->runtime->lock);
+  taken = task_find (task, exec_id) != NULL
+          || g_ptr_array_find_with_equal_func (task->claimed, exec_id, g_str_equal, NULL);
+  if (!taken)
+    g_ptr_array_add (task->claimed, g_strdup (exec_id));
+  g_mutex_unlock (&task->runtime->lock);
+  return !taken || gantry_throw (error, GANTRY_ERROR_ALREADY_EXISTS, "id %s: already exists", exec_id);
+}
+
+static void
+unclaim_exec (Task *task, const char *exec_id)
+{
+  guint at;
+
+  g_mutex_lock (&task->runtime->lock);
+  if (g_ptr_array_find_with_equal_func (task->claimed, exec_id, g_str_equal, &at))
+    g_ptr_array_remove_index_fast (task->claimed, at);
+  g_mutex_unlock (&task->runtime->lock);
+}
+
+/* @stdio: (nullable): in the words of the shim. */
+static gboolean
+call_exec (Task *task, const char *exec_id, GBytes *process, GantryStdio *stdio, GCancellable *cancellable,
+           GError **error)
+{
+  PbBuffer body = { 0 };
+  gsize any;
+
+  pb_put_varint (&body, 3, stdio != NULL && stdio->terminal);
+  shim_put_stdio (&body, 4, stdio);
+  any = pb_begin (&body, 7);
+  pb_put_string (&body, 1, "types.containerd.io/opencontainers/runtime-spec/1/Process");
+  pb_put_bytes (&body, 2, g_bytes_get_data (process, NULL), g_bytes_get_size (process));
+  pb_end (&body, any);
+  return task_call (task, SHIM_TASK_SERVICE, "Exec", exec_id, &body, stdio != NULL ? stdio->fds : NULL, NULL,
+                    cancellable, error);
+}
+
+/* Of a shim that is not native: what a restart has to find is on disk before the shim knows of the exec. */
+static gboolean
+exec_foreign (Task *task, const char *exec_id, GBytes *process, GantryStdio *stdio, Streams **ret_streams,
+              GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GantryStdio) translated = NULL;
+  Streams *streams = NULL;
+
+  if (!record_stdio (task, exec_id, stdio, error))
+    return FALSE;
+  if (stdio != NULL)
+    translated = relay_open (task, exec_id, stdio, &streams, error);
+  if ((stdio == NULL || translated != NULL)
+      && call_exec (task, exec_id, process, translated, cancellable, error))
+    {
+      *ret_streams = streams;
+      return TRUE;
+    }
+  streams_unref (streams);
+  relay_remove (task, exec_id);
+  record_remove (task, exec_id);
+  return FALSE;
+}
+
+static void
+add_exec (Task *task, const char *exec_id, GantryStdio *stdio, Streams *streams)
+{
+  g_autoptr (GantryProcess) described = NULL;
+  Proc *proc;
+
+  g_mutex_lock (&task->runtime->lock);
+  proc = task_add (task, exec_id, stdio);
+  proc->streams = streams;
+  described = task_describe (task, proc);
+  shim_runtime_tell (task->runtime, GANTRY_TASK_EVENT_EXEC_ADDED, described);
+  g_mutex_unlock (&task->runtime->lock);
+}
+
 static gboolean
 shim_exec (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id, GBytes *process,
            GantryStdio *stdio, GCancellable *cancellable, GError **error)
 {
-  ShimRuntime *self = (ShimRuntime *)runtime;
-  g_autoptr (Task) task = shim_runtime_lookup (self, ns, id, error);
-  g_autoptr (GantryProcess) described = NULL;
-  g_autoptr (GantryStdio) translated = NULL;
-  PbBuffer body = { 0 };
-  gsize any;
+  g_autoptr (Task) task = shim_runtime_lookup ((ShimRuntime *)runtime, ns, id, error);
+  Streams *streams = NULL;
+  gboolean ok;
 
   if (task == NULL)
     return FALSE;
@@ -73,26 +152,17 @@ shim_exec (GantryRuntime *runtime, const char *ns, const char *id, const char *e
                          exec_id != NULL ? exec_id : "");
   if (!shim_runtime_check_object (process, "process", exec_id, error))
     return FALSE;
-  if (!self->native && stdio != NULL)
-    {
-      stdio = translated = relay_stdio (task, exec_id, stdio, error);
-      if (stdio == NULL)
-        return FALSE;
-    }
-  pb_put_varint (&body, 3, stdio != NULL && stdio->terminal);
-  shim_put_stdio (&body, 4, stdio);
-  any = pb_begin (&body, 7);
-  pb_put_string (&body, 1, "types.containerd.io/opencontainers/runtime-spec/1/Process");
-  pb_put_bytes (&body, 2, g_bytes_get_data (process, NULL), g_bytes_get_size (process));
-  pb_end (&body, any);
-  if (!task_call (task, SHIM_TASK_SERVICE, "Exec", exec_id, &body, stdio != NULL ? stdio->fds : NULL, NULL,
-                  cancellable, error))
+  if (task->runtime->native)
+    ok = call_exec (task, exec_id, process, stdio, cancellable, error);
+  else if (!claim_exec (task, exec_id, error))
     return FALSE;
-  g_mutex_lock (&self->lock);
-  described = task_describe (task, task_add (task, exec_id, stdio));
-  shim_runtime_tell (self, GANTRY_TASK_EVENT_EXEC_ADDED, described);
-  g_mutex_unlock (&self->lock);
-  return TRUE;
+  else
+    ok = exec_foreign (task, exec_id, process, stdio, &streams, cancellable, error);
+  if (ok)
+    add_exec (task, exec_id, stdio, streams);
+  if (!task->runtime->native)
+    unclaim_exec (task, exec_id);
+  return ok;
 }
 
 static gboolean
@@ -152,6 +222,11 @@ shim_remove (GantryRuntime *runtime, const char *ns, const char *id, const char 
     {
       task_shut_down (task);
       task_forget (task);
+    }
+  else if (!self->native)
+    {
+      relay_remove (task, exec_id);
+      record_remove (task, exec_id);
     }
   g_mutex_lock (&self->lock);
   shim_runtime_tell (self, GANTRY_TASK_EVENT_DELETE, process);
@@ -372,10 +447,33 @@ static gboolean
 shim_close_stdin (GantryRuntime *runtime, const char *ns, const char *id, const char *exec_id,
                   GCancellable *cancellable, GError **error)
 {
+  g_autoptr (Task) task = shim_runtime_lookup ((ShimRuntime *)runtime, ns, id, error);
   PbBuffer body = { 0 };
 
+  if (task == NULL)
+    return FALSE;
+  if (!task->runtime->native)
+    relay_close_stdin (task, exec_id);
   pb_put_varint (&body, 3, 1);
-  return simple_call (runtime, ns, id, exec_id, "CloseIO", &body, cancellable, error);
+  return task_call (task, SHIM_TASK_SERVICE, "CloseIO", exec_id, &body, NULL, NULL, cancellable, error);
+}
+
+static gboolean
+attach_foreign (Task *task, const char *exec_id, GUnixFDList *fds, GError **error)
+{
+  g_autoptr (GantryStdio) stdio = NULL;
+  Proc *proc;
+
+  g_mutex_lock (&task->runtime->lock);
+  proc = task_find (task, exec_id);
+  if (proc == NULL)
+    gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "process %s does not exist: not found", exec_id);
+  else if (proc->stdio == NULL)
+    gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION, "the streams of this process are not kept");
+  else
+    stdio = gantry_stdio_ref (proc->stdio);
+  g_mutex_unlock (&task->runtime->lock);
+  return stdio != NULL && relay_attach (task, exec_id, stdio, fds, error);
 }
 
 static gboolean
@@ -384,11 +482,11 @@ shim_attach (GantryRuntime *runtime, const char *ns, const char *id, const char 
 {
   g_autoptr (Task) task = shim_runtime_lookup ((ShimRuntime *)runtime, ns, id, error);
 
-  if (task != NULL && !task->runtime->native)
-    return gantry_throw (error, GANTRY_ERROR_FAILED_PRECONDITION,
-                         "the shim of container %s does not keep its streams", id);
-  return task != NULL
-         && task_call (task, SHIM_OWN_SERVICE, "Attach", exec_id, NULL, fds, NULL, cancellable, error);
+  if (task == NULL)
+    return FALSE;
+  return task->runtime->native
+             ? task_call (task, SHIM_OWN_SERVICE, "Attach", exec_id, NULL, fds, NULL, cancellable, error)
+             : attach_foreign (task, exec_id != NULL ? exec_id : "", fds, error);
 }
 
 static gboolean
