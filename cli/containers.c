@@ -44,15 +44,17 @@ infos (GPtrArray *containers)
 int
 cli_ps (int argc, char **argv)
 {
-  gboolean quiet = FALSE;
+  gboolean quiet = FALSE, all = FALSE;
   int page_size = 0;
   g_auto (GStrv) filters = NULL;
-  const GOptionEntry entries[] = { { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Ids only", NULL },
-                                   { "page-size", 0, 0, G_OPTION_ARG_INT, &page_size,
-                                     "How many to ask the daemon for at once, 1 to 20000 (5000)", "N" },
-                                   { "filter", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &filters,
-                                     "Only those that match, as labels.app==web", "FILTER" },
-                                   { NULL } };
+  const GOptionEntry entries[]
+      = { { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "Ids only", NULL },
+          { "all", 'a', 0, G_OPTION_ARG_NONE, &all, "All of them, as without it", NULL },
+          { "page-size", 0, 0, G_OPTION_ARG_INT, &page_size,
+            "How many to ask the daemon for at once, 1 to 20000 (5000)", "N" },
+          { "filter", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &filters,
+            "Only those that match, as labels.app==web", "FILTER" },
+          { NULL } };
   g_autoptr (GPtrArray) rows = cli_new_table ();
   g_autoptr (GPtrArray) containers = NULL;
   GError *error = NULL;

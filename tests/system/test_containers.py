@@ -50,6 +50,7 @@ def test_killed(busybox):
     busybox.run("kill", "-s", "KILL", "one")
     assert busybox.out("wait", "one") == "137"
     assert busybox.json("ps")[0]["status"] == "stopped"
+    assert busybox.out("ps", "-aq") == busybox.out("ps", "-q") != ""
 
 
 def test_started_again(busybox):
