@@ -224,6 +224,7 @@ int cli_wait (int argc, char **argv);
 int cli_inspect (int argc, char **argv);
 int cli_image (int argc, char **argv);
 int cli_content (int argc, char **argv);
+int cli_mount (int argc, char **argv);
 int cli_ns (int argc, char **argv);
 int cli_events (int argc, char **argv);
 int cli_plugin (int argc, char **argv);

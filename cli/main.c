@@ -34,6 +34,7 @@ static const CliVerb verbs[] = {
     "Images: pull, push, usage, prune, import, export, ls, inspect, unpack, convert, install, tag, label, "
     "verify, sign, rm" },
   { "content", cli_content, "Blobs: ls, get, inspect, rm, prune" },
+  { "mount", cli_mount, "Mounts that the daemon keeps: ls, activate, inspect, label, deactivate" },
   { "ns", cli_ns, "Namespaces: ls, create, label, rm" },
   { "events", cli_events, "Print what changes, as it does" },
   { "gc", cli_gc, "Garbage collection: run, why" },

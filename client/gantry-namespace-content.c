@@ -2,18 +2,8 @@
  *
  * The blobs of a namespace. */
 #include "gantry-namespace-content.h"
+#include "gantry-namespace-private.h"
 #include "gantry-object-private.h"
-
-static GVariant *
-list_options (const char *const *filters)
-{
-  GVariantDict dict;
-
-  g_variant_dict_init (&dict, NULL);
-  if (filters != NULL)
-    g_variant_dict_insert (&dict, "filters", "^as", filters);
-  return g_variant_new ("(@a{sv})", g_variant_dict_end (&dict));
-}
 
 /**
  * gantry_namespace_list_content:
@@ -30,7 +20,7 @@ GVariant *
 gantry_namespace_list_content (GantryNamespace *self, const char *const *filters, GCancellable *cancellable,
                                GError **error)
 {
-  return _gantry_object_call_value (self, "Namespace", "ListContent", list_options (filters), NULL,
+  return _gantry_object_call_value (self, "Namespace", "ListContent", _gantry_list_options (filters), NULL,
                                     cancellable, error);
 }
 
@@ -49,7 +39,7 @@ gantry_namespace_list_content_async (GantryNamespace *self, const char *const *f
                                      GCancellable *cancellable, GAsyncReadyCallback callback,
                                      gpointer user_data)
 {
-  _gantry_object_call_async (self, "Namespace", "ListContent", list_options (filters), NULL,
+  _gantry_object_call_async (self, "Namespace", "ListContent", _gantry_list_options (filters), NULL,
                              gantry_namespace_list_content_async, cancellable, callback, user_data);
 }
 

@@ -48,8 +48,8 @@ one_fd (int fd)
   return fds;
 }
 
-static GVariant *
-list_options (const char *const *filters)
+GVariant *
+_gantry_list_options (const char *const *filters)
 {
   GVariantDict dict;
 
@@ -87,11 +87,8 @@ take_container (GantryNamespace *self, GVariant *value)
   return path != NULL ? _gantry_container_new (connection_of (self), path, NULL) : NULL;
 }
 
-typedef gpointer (*MakeFunc) (GDBusConnection *connection, const char *path, GVariant *info);
-
-/* An object for each a{sv} with a "path" in @list (transfer full, nullable). */
-static GPtrArray *
-take_list (GantryNamespace *self, GVariant *list, MakeFunc make)
+GPtrArray *
+_gantry_namespace_take_list (GantryNamespace *self, GVariant *list, GantryMakeFunc make)
 {
   g_autoptr (GVariant) held = list;
   g_autoptr (GPtrArray) objects = g_ptr_array_new_with_free_func (g_object_unref);
@@ -112,7 +109,7 @@ take_list (GantryNamespace *self, GVariant *list, MakeFunc make)
 static GPtrArray *
 take_images (GantryNamespace *self, GVariant *list)
 {
-  return take_list (self, list, (MakeFunc)_gantry_image_new);
+  return _gantry_namespace_take_list (self, list, (GantryMakeFunc)_gantry_image_new);
 }
 
 /* A list of containers that is fetched in pages, so that no answer of the daemon grows with their number. */
@@ -166,7 +163,8 @@ add_page (GantryNamespace *self, Pages *pages, GVariant *page)
 {
   gsize n = g_variant_n_children (page);
   g_autoptr (GVariant) last = n > 0 ? g_variant_get_child_value (page, n - 1) : NULL;
-  g_autoptr (GPtrArray) containers = take_list (self, page, (MakeFunc)_gantry_container_new);
+  g_autoptr (GPtrArray) containers
+      = _gantry_namespace_take_list (self, page, (GantryMakeFunc)_gantry_container_new);
   g_autofree char *id = NULL;
 
   g_ptr_array_extend_and_steal (pages->containers, g_steal_pointer (&containers));
@@ -441,8 +439,9 @@ GPtrArray *
 gantry_namespace_list_images (GantryNamespace *self, const char *const *filters, GCancellable *cancellable,
                               GError **error)
 {
-  return take_images (self, _gantry_object_call_value (self, "Namespace", "ListImages",
-                                                       list_options (filters), NULL, cancellable, error));
+  return take_images (self,
+                      _gantry_object_call_value (self, "Namespace", "ListImages",
+                                                 _gantry_list_options (filters), NULL, cancellable, error));
 }
 
 /**
@@ -460,7 +459,7 @@ gantry_namespace_list_images_async (GantryNamespace *self, const char *const *fi
                                     GCancellable *cancellable, GAsyncReadyCallback callback,
                                     gpointer user_data)
 {
-  _gantry_object_call_async (self, "Namespace", "ListImages", list_options (filters), NULL,
+  _gantry_object_call_async (self, "Namespace", "ListImages", _gantry_list_options (filters), NULL,
                              gantry_namespace_list_images_async, cancellable, callback, user_data);
 }
 

@@ -7,7 +7,9 @@
 #include <gantry/gantry-error.h>
 #include <gantry/gantry-image.h>
 #include <gantry/gantry-job.h>
+#include <gantry/gantry-mount.h>
 #include <gantry/gantry-namespace-content.h>
+#include <gantry/gantry-namespace-mounts.h>
 #include <gantry/gantry-namespace.h>
 #include <gantry/gantry-object.h>
 #include <gantry/gantry-process.h>

@@ -269,9 +269,10 @@ static const GantryNeed jobs_need
 static const GantryNeed verifier_need = GANTRY_NEED_INIT (GANTRY_VERIFIER_TYPE, NULL, 0, GANTRY_NEED_MANY);
 static const GantryNeed registry_need
     = GANTRY_NEED_INIT (GANTRY_REGISTRY_TYPE, NULL, 0, GANTRY_NEED_OPTIONAL);
-static const GantryNeed *const needs[]
-    = { &introspection_need, &metadata_need, &events_need,   &store_need,    &transfer_need,
-        &tasks_need,         &jobs_need,     &verifier_need, &registry_need, NULL };
+static const GantryNeed mounts_need = GANTRY_NEED_INIT (GANTRY_MOUNTS_TYPE, NULL, 0, GANTRY_NEED_OPTIONAL);
+static const GantryNeed *const needs[] = { &introspection_need, &metadata_need, &events_need, &store_need,
+                                           &transfer_need,      &tasks_need,    &jobs_need,   &verifier_need,
+                                           &registry_need,      &mounts_need,   NULL };
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_FRONTEND_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
 static const char *const config_keys[] = { "Bus", NULL };

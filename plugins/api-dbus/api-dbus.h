@@ -7,6 +7,7 @@
 #include <gantry/frontend.h>
 #include <gantry/introspection.h>
 #include <gantry/jobs.h>
+#include <gantry/mounts.h>
 #include <gantry/store.h>
 #include <gantry/tasks.h>
 #include <gantry/transfer.h>
@@ -84,6 +85,7 @@ char *path_container (const char *ns, const char *id);
 char *path_image (const char *ns, const char *name);
 char *path_job (guint64 id, guint32 uid, const char *token);
 char *path_of_job (GantryJob *job);
+char *path_mount (const char *ns, const char *name);
 char *path_plugin (const char *name);
 char *path_process (const char *ns, const char *id, const char *exec);
 /** What @path names: its collection ("namespace", …; "" for the root), and ns, id and exec for it. Returns:
@@ -105,6 +107,8 @@ GVariant *properties_of_process (GantryProcess *process);
 /** @properties: some of @whole, which is as of gantry_job_get_properties (). */
 GVariant *properties_of_job (GVariant *properties, GVariant *whole);
 GVariant *properties_of_plugin (GVariant *plugin);
+/** @record: with fields "active" and "system" aa{sv} (mounts.h). */
+GVariant *properties_of_mount (GantryRecord *record);
 /** org.freedesktop.DBus.Properties: Get and GetAll of the call's object. */
 CallFunc properties_find (const char *method);
 gboolean get_managed_objects (Call *call, GVariant **ret_reply, GError **error);
@@ -141,6 +145,16 @@ gboolean inspect_content (Call *call, GVariant **ret_reply, GError **error);
 gboolean open_blob (Call *call, GVariant **ret_reply, GError **error);
 gboolean remove_content (Call *call, GVariant **ret_reply, GError **error);
 
+/* mount.c */
+gboolean activate_mounts (Call *call, GVariant **ret_reply, GError **error);
+gboolean list_mounts (Call *call, GVariant **ret_reply, GError **error);
+gboolean get_mount (Call *call, GVariant **ret_reply, GError **error);
+/** The call's activation as properties_of_mount () takes it. Returns: (transfer full). */
+GantryRecord *mount_to_record (Call *call, GError **error);
+/** Calls @func for every activation of every namespace, until it returns FALSE. Without a mounts service
+ * there are none. */
+gboolean mounts_walk (ApiDbus *self, GantryRecordFunc func, gpointer user_data, GError **error);
+
 /* registry-access.c */
 
 /** What @options say of how a registry is reached; the others are left in *@ret_rest (transfer full).
@@ -168,6 +182,15 @@ GantryStdio *take_stdio (Call *call, GVariantDict *options, GVariant *handles, G
 
 /** Sets the labels of the parameters (a{ss}); empty values remove. */
 gboolean set_labels (Call *call, const char *kind, const char *ns, const char *id, GError **error);
+/** The labels of the parameters (a{ss}) without those that are empty, and what of the old ones they stand
+ * for.
+ * *@ret_labels: (transfer floating). *@ret_mask: (transfer full). */
+void take_labels (Call *call, GVariant **ret_labels, char ***ret_mask);
+/** Takes @key out of @options if it is of @type. Returns: (transfer full) (nullable). */
+GVariant *take_option (GVariantDict *options, const char *key, const char *type);
+/** The mounts that @list (aa{sv}: "type" s, "source" s, "target" s, "options" as) describes. Errors:
+ * INVALID_ARGUMENT. Returns: (transfer full) (element-type GantryMount). */
+GPtrArray *take_mounts (GVariant *list, GError **error);
 /** Whether nothing is left of the options of @method. Errors: INVALID_ARGUMENT, naming what is. */
 gboolean options_are_empty (GVariantDict *options, const char *method, GError **error);
 /** The name of the image that @name means: itself, or the whole name of a short one. Returns: (transfer
@@ -176,7 +199,7 @@ char *find_image_name (Call *call, const char *name, GError **error);
 /** The record of the call's image. */
 GantryRecord *get_image_record (Call *call, GError **error);
 
-/* manager.c, namespace.c, image.c, container.c, task.c, plugin.c: the method by name, or NULL */
+/* manager.c, namespace.c, image.c, container.c, task.c, plugin.c, mount.c: the method by name, or NULL */
 CallFunc manager_find (const char *method);
 CallFunc namespace_find (const char *method);
 CallFunc image_find (const char *method);
@@ -184,3 +207,4 @@ CallFunc container_find (const char *method);
 CallFunc task_find (const char *method);
 CallFunc process_find (const char *method);
 CallFunc plugin_find (const char *method);
+CallFunc mount_find (const char *method);

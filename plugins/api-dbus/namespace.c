@@ -213,13 +213,23 @@ CallFunc
 namespace_find (const char *method)
 {
   static const Method methods[] = {
-    { "ImportImages", import_images },     { "PullImage", pull_image },
-    { "PushImage", push_image },           { "ExportImages", export_images },
-    { "ListImages", list_images },         { "GetImage", get_image },
-    { "SetLabels", set_namespace_labels }, { "CreateContainer", create_container },
-    { "ListContainers", list_containers }, { "GetContainer", get_container },
-    { "ListContent", list_content },       { "InspectContent", inspect_content },
-    { "OpenContent", open_blob },          { "RemoveContent", remove_content },
+    { "ImportImages", import_images },
+    { "PullImage", pull_image },
+    { "PushImage", push_image },
+    { "ExportImages", export_images },
+    { "ListImages", list_images },
+    { "GetImage", get_image },
+    { "SetLabels", set_namespace_labels },
+    { "CreateContainer", create_container },
+    { "ListContainers", list_containers },
+    { "GetContainer", get_container },
+    { "ListContent", list_content },
+    { "InspectContent", inspect_content },
+    { "OpenContent", open_blob },
+    { "RemoveContent", remove_content },
+    { "ActivateMounts", activate_mounts },
+    { "ListMounts", list_mounts },
+    { "GetMount", get_mount },
   };
 
   return find_in (methods, G_N_ELEMENTS (methods), method);

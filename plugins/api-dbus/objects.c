@@ -80,7 +80,7 @@ find_method (const char *interface, const char *method)
     { "org.gantry1.Image", image_find },     { "org.gantry1.Container", container_find },
     { "org.gantry1.Task", task_find },       { "org.gantry1.Job", job_find },
     { "org.gantry1.Plugin", plugin_find },   { "org.gantry1.Process", process_find },
-    { PROPERTIES, properties_find },
+    { "org.gantry1.Mount", mount_find },     { PROPERTIES, properties_find },
   };
 
   if (strcmp (interface, "org.freedesktop.DBus.ObjectManager") == 0)
@@ -252,7 +252,8 @@ objects_export (ApiDbus *self, GDBusConnection *connection, GError **error)
 {
   static const char *const interfaces[] = { "org.gantry1.Manager", "org.freedesktop.DBus.ObjectManager" };
   static const char *const subtrees[]
-      = { ROOT "/namespace", ROOT "/image", ROOT "/container", ROOT "/process", ROOT "/job", ROOT "/plugin" };
+      = { ROOT "/namespace", ROOT "/image",  ROOT "/container", ROOT "/process",
+          ROOT "/job",       ROOT "/plugin", ROOT "/mount" };
 
   for (gsize i = 0; i < G_N_ELEMENTS (interfaces); i++)
     if (g_dbus_connection_register_object (connection, ROOT,

@@ -69,6 +69,12 @@ path_image (const char *ns, const char *name)
 }
 
 char *
+path_mount (const char *ns, const char *name)
+{
+  return path_in ("mount", ns, name);
+}
+
+char *
 path_plugin (const char *name)
 {
   return path_in ("plugin", name, NULL);
@@ -125,6 +131,7 @@ path_parse (const char *path, const char **ret_collection, char **ret_ns, char *
   } collections[] = {
     { "namespace", TRUE, FALSE, FALSE }, { "image", TRUE, TRUE, FALSE }, { "container", TRUE, TRUE, FALSE },
     { "process", TRUE, TRUE, TRUE },     { "job", FALSE, TRUE, FALSE },  { "plugin", FALSE, TRUE, FALSE },
+    { "mount", TRUE, TRUE, FALSE },
   };
   const char *rest = g_str_has_prefix (path, ROOT) ? path + strlen (ROOT) : NULL;
 

@@ -226,6 +226,31 @@ properties_of_plugin (GVariant *plugin)
   return g_variant_builder_end (&builder);
 }
 
+static void
+add_mounts (GVariantBuilder *builder, const char *name, GantryRecord *record, const char *field)
+{
+  g_autoptr (GVariant) mounts = gantry_record_get_field (record, field, G_VARIANT_TYPE ("aa{sv}"));
+
+  g_variant_builder_add (builder, "{sv}", name,
+                         mounts != NULL ? mounts : g_variant_new_array (G_VARIANT_TYPE_VARDICT, NULL, 0));
+}
+
+GVariant *
+properties_of_mount (GantryRecord *record)
+{
+  GVariantBuilder builder;
+
+  g_variant_builder_init (&builder, G_VARIANT_TYPE_VARDICT);
+  add_string (&builder, "Name", record->id);
+  add_string (&builder, "Namespace", record->ns);
+  add_mounts (&builder, "Active", record, "active");
+  add_mounts (&builder, "System", record, "system");
+  add_labels (&builder, record->labels);
+  add_int64 (&builder, "CreatedAt", record->created_ns);
+  add_int64 (&builder, "UpdatedAt", record->updated_ns);
+  return g_variant_builder_end (&builder);
+}
+
 static GVariant *
 properties_of_manager (ApiDbus *self)
 {
@@ -289,6 +314,8 @@ get_properties (Call *call, const char *interface, GError **error)
     return gantry_metadata_get (metadata, GANTRY_KIND_CONTAINER, call->ns, call->id, &record, NULL, error)
                ? properties_of_container (record)
                : NULL;
+  if (strcmp (interface, "org.gantry1.Mount") == 0)
+    return (record = mount_to_record (call, error)) != NULL ? properties_of_mount (record) : NULL;
   if (strcmp (interface, "org.gantry1.Task") == 0)
     {
       g_autoptr (GantryProcess) process = NULL;
@@ -391,6 +418,14 @@ add_image (GantryRecord *record, gpointer user_data)
   return add_object (user_data, path, "org.gantry1.Image", properties_of_image (record));
 }
 
+static gboolean
+add_mount (GantryRecord *record, gpointer user_data)
+{
+  g_autofree char *path = path_mount (record->ns, record->id);
+
+  return add_object (user_data, path, "org.gantry1.Mount", properties_of_mount (record));
+}
+
 static void
 add_processes (Objects *objects, const char *ns, const char *id)
 {
@@ -479,11 +514,14 @@ get_managed_objects (Call *call, GVariant **ret_reply, GError **error)
     if (!gantry_metadata_list (call->self->metadata, kinds[i].kind, kinds[i].ns, NULL, NULL, 0, kinds[i].func,
                                &objects, NULL, error))
       return FALSE;
+  if (!mounts_walk (call->self, add_mount, &objects, error))
+    return FALSE;
   if (objects.n >= MAX_OBJECTS)
-    return gantry_throw (
-        error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
-        "there are more than %d objects; use ListNamespaces, ListImages and ListContainers with filters",
-        MAX_OBJECTS);
+    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
+                         "there are more than %d objects; use ListNamespaces, and ListImages, ListContainers "
+                         "and ListMounts of "
+                         "each, with filters",
+                         MAX_OBJECTS);
   *ret_reply = g_variant_new ("(a{oa{sa{sv}}})", &builder);
   return TRUE;
 }

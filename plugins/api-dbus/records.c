@@ -5,13 +5,11 @@
 
 #include <reference.h>
 
-gboolean
-set_labels (Call *call, const char *kind, const char *ns, const char *id, GError **error)
+void
+take_labels (Call *call, GVariant **ret_labels, char ***ret_mask)
 {
   g_autoptr (GVariant) labels = NULL;
-  g_autoptr (GantryRecord) record = NULL;
-  g_autoptr (GantryChange) change = NULL;
-  g_autoptr (GPtrArray) mask = g_ptr_array_new ();
+  GPtrArray *mask = g_ptr_array_new ();
   GVariantBuilder kept;
   GVariantIter iter;
   const char *key, *value;
@@ -26,10 +24,71 @@ set_labels (Call *call, const char *kind, const char *ns, const char *id, GError
         g_variant_builder_add (&kept, "{ss}", key, value);
     }
   g_ptr_array_add (mask, NULL);
-  record = gantry_record_new (kind, ns, id, g_variant_builder_end (&kept), NULL);
+  *ret_labels = g_variant_builder_end (&kept);
+  *ret_mask = (char **)g_ptr_array_free (mask, FALSE);
+}
+
+gboolean
+set_labels (Call *call, const char *kind, const char *ns, const char *id, GError **error)
+{
+  g_autoptr (GantryRecord) record = NULL;
+  g_autoptr (GantryChange) change = NULL;
+  g_auto (GStrv) mask = NULL;
+  GVariant *labels;
+
+  take_labels (call, &labels, &mask);
+  record = gantry_record_new (kind, ns, id, labels, NULL);
   change = gantry_change_new (GANTRY_CHANGE_UPDATE, record);
-  change->mask = (char **)g_ptr_array_free (g_steal_pointer (&mask), FALSE);
+  change->mask = g_steal_pointer (&mask);
   return gantry_metadata_apply_one (call->self->metadata, change, NULL, NULL, error);
+}
+
+GVariant *
+take_option (GVariantDict *options, const char *key, const char *type)
+{
+  GVariant *value = g_variant_dict_lookup_value (options, key, G_VARIANT_TYPE (type));
+
+  if (value != NULL)
+    g_variant_dict_remove (options, key);
+  return value;
+}
+
+static GantryMount *
+take_mount (GVariant *given, GError **error)
+{
+  g_auto (GVariantDict) dict = G_VARIANT_DICT_INIT (given);
+  g_autoptr (GVariant) type = take_option (&dict, "type", "s"), source = take_option (&dict, "source", "s"),
+                       target = take_option (&dict, "target", "s"),
+                       options = take_option (&dict, "options", "as");
+  g_autofree const char **strv = options != NULL ? g_variant_get_strv (options, NULL) : NULL;
+
+  if (!options_are_empty (&dict, "a mount", error))
+    return NULL;
+  if (type == NULL)
+    {
+      gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "a mount must have a \"type\"");
+      return NULL;
+    }
+  return gantry_mount_new (g_variant_get_string (type, NULL),
+                           source != NULL ? g_variant_get_string (source, NULL) : "",
+                           target != NULL ? g_variant_get_string (target, NULL) : NULL, strv);
+}
+
+GPtrArray *
+take_mounts (GVariant *list, GError **error)
+{
+  g_autoptr (GPtrArray) mounts = g_ptr_array_new_with_free_func (gantry_value_unref);
+
+  for (gsize i = 0; i < g_variant_n_children (list); i++)
+    {
+      g_autoptr (GVariant) given = g_variant_get_child_value (list, i);
+      GantryMount *mount = take_mount (given, error);
+
+      if (mount == NULL)
+        return NULL;
+      g_ptr_array_add (mounts, mount);
+    }
+  return g_steal_pointer (&mounts);
 }
 
 char *

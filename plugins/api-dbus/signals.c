@@ -93,6 +93,7 @@ static const RecordKind record_kinds[] = {
     path_container,
     properties_of_container,
     { "Image", "Runtime", "Snapshotter", "SnapshotKey", "UpdatedAt", NULL } },
+  { "mounts", "org.gantry1.Mount", "name", path_mount, properties_of_mount, { "UpdatedAt", NULL } },
 };
 
 static void

@@ -407,8 +407,9 @@ static GVariant *
 make_payload (GantryRecord *record)
 {
   g_auto (GVariantBuilder) builder = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE_VARDICT);
-  gboolean named
-      = strcmp (record->kind, GANTRY_KIND_IMAGE) == 0 || strcmp (record->kind, GANTRY_KIND_NAMESPACE) == 0;
+  gboolean named = strcmp (record->kind, GANTRY_KIND_IMAGE) == 0
+                   || strcmp (record->kind, GANTRY_KIND_NAMESPACE) == 0
+                   || strcmp (record->kind, GANTRY_KIND_MOUNT) == 0;
   const char *key = strcmp (record->kind, GANTRY_KIND_CONTENT) == 0 ? "digest" : named ? "name" : "id";
 
   g_variant_builder_add (&builder, "{sv}", key, g_variant_new_string (record->id));
@@ -436,18 +437,18 @@ announce (Connection *connection, GantryChange *change, GantryRecord *record, gb
           GError **error)
 {
   static const char *const plurals[][2] = {
-    { GANTRY_KIND_NAMESPACE, "namespaces" },
-    { GANTRY_KIND_IMAGE, "images" },
-    { GANTRY_KIND_CONTAINER, "containers" },
-    { GANTRY_KIND_CONTENT, "content" },
+    { GANTRY_KIND_NAMESPACE, "namespaces" }, { GANTRY_KIND_IMAGE, "images" },
+    { GANTRY_KIND_CONTAINER, "containers" }, { GANTRY_KIND_CONTENT, "content" },
+    { GANTRY_KIND_MOUNT, "mounts" },
   };
   g_autoptr (GantryEvent) event = NULL;
   g_autofree char *topic = g_strdup (change->topic);
   const char *verb = change->change == GANTRY_CHANGE_DELETE ? "delete" : existed ? "update" : "create";
+  /* containerd announces no update of content */
+  gboolean silent = strcmp (record->kind, GANTRY_KIND_CONTENT) == 0 && strcmp (verb, "update") == 0;
 
   for (gsize i = 0; topic == NULL && i < G_N_ELEMENTS (plurals); i++)
-    if (strcmp (record->kind, plurals[i][0]) == 0
-        && (i < 3 || strcmp (verb, "update") != 0)) /* containerd announces no update of content */
+    if (strcmp (record->kind, plurals[i][0]) == 0 && !silent)
       topic = g_strconcat ("/", plurals[i][1], "/", verb, NULL);
   if (topic == NULL || topic[0] == '\0')
     return TRUE;

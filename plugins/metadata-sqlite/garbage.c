@@ -147,6 +147,11 @@ announce_removal (Connection *connection, GantryRecord *record, GError **error)
       topic = "/images/delete";
       g_variant_builder_add (&payload, "{sv}", "name", g_variant_new_string (record->id));
     }
+  else if (strcmp (record->kind, GANTRY_KIND_MOUNT) == 0)
+    {
+      topic = "/mounts/delete";
+      g_variant_builder_add (&payload, "{sv}", "name", g_variant_new_string (record->id));
+    }
   else
     return TRUE;
   event = gantry_event_new (0, gantry_now_ns (), record->ns, topic, g_variant_builder_end (&payload));

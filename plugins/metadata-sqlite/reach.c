@@ -23,10 +23,10 @@
   " AND NOT EXISTS (SELECT 1 FROM expiry WHERE kind='image' AND ns=?1 AND id=?3 AND time<=?4)"               \
   " UNION ALL SELECT 'lease ' || i.lease FROM lease_item i WHERE i.ns=?1 AND i.kind=?2 AND i.id=?3 "         \
   "AND " LEASE_LIVES " AND NOT " LEASE_IS_FLAT " UNION ALL SELECT 'label ' || key FROM label WHERE ?2 IN "   \
-  "('content', 'snapshot') AND kind=?2 AND ns=?1 AND id=?3"                                                  \
+  "('content', 'snapshot', 'mount') AND kind=?2 AND ns=?1 AND id=?3"                                         \
   " AND key='containerd.io/gc.root'"                                                                         \
-  " UNION ALL SELECT 'label containerd.io/gc.expire' FROM expiry WHERE ?2 IN ('content', 'snapshot') AND "   \
-  "kind=?2 AND ns=?1"                                                                                        \
+  " UNION ALL SELECT 'label containerd.io/gc.expire' FROM expiry WHERE ?2 IN ('content', 'snapshot', "       \
+  "'mount') AND kind=?2 AND ns=?1"                                                                           \
   " AND id=?3 AND time>?4 LIMIT 1"
 
 #define FLAT_HOLD                                                                                            \

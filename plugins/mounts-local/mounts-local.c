@@ -71,6 +71,9 @@ activation_from_record (GantryRecord *record)
   g_autoptr (GVariant) system = gantry_record_get_field (record, "system", G_VARIANT_TYPE ("a" MOUNT_TYPE));
   GantryActivation *activation = gantry_activation_new (record->id, record->labels);
 
+  activation->ns = g_strdup (record->ns);
+  activation->created_ns = record->created_ns;
+  activation->updated_ns = record->updated_ns;
   for (gsize i = 0; active != NULL && i < g_variant_n_children (active); i++)
     {
       g_autoptr (GVariant) one = g_variant_get_child_value (active, i),
@@ -161,22 +164,79 @@ add_bind (GantryActivation *activation)
   g_ptr_array_add (activation->system, gantry_mount_new ("bind", last->mount_point, NULL, options));
 }
 
-static gboolean
-change_record (MountsLocal *self, GantryChangeKind kind, const char *ns, const char *name, GVariant *labels,
-               GVariant *fields, const char *lease, const char *const *mask, GantryRecord **ret_record,
-               GCancellable *cancellable, GError **error)
+/* @topic: (nullable): of the event; NULL: the usual one; "": there is none. Returns: (transfer full). */
+static GantryChange *
+change_new (GantryChangeKind kind, const char *ns, const char *name, GVariant *labels, GVariant *fields,
+            const char *topic)
 {
   g_autoptr (GantryRecord) record = gantry_record_new (GANTRY_KIND_MOUNT, ns, name, labels, fields);
-  g_autoptr (GantryChange) change = gantry_change_new (kind, record);
-  g_autoptr (GantryRecord) applied = NULL;
+  GantryChange *change = gantry_change_new (kind, record);
+
+  change->topic = g_strdup (topic);
+  return change;
+}
+
+/* The record before anything is mounted: nobody is told of it. */
+static gboolean
+record_intent (MountsLocal *self, const char *ns, const char *name, const char *backend, GVariant *labels,
+               const char *lease, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GantryChange) change
+      = change_new (GANTRY_CHANGE_CREATE, ns, name, labels, fields_of (self, backend, NULL), "");
 
   change->lease = g_strdup (lease);
+  return gantry_metadata_apply_one (self->metadata, change, NULL, cancellable, error);
+}
+
+static GVariant *
+payload_of (GantryActivation *activation)
+{
+  GVariantDict dict;
+
+  g_variant_dict_init (&dict, NULL);
+  g_variant_dict_insert (&dict, "name", "s", activation->name);
+  if (activation->labels != NULL)
+    g_variant_dict_insert_value (&dict, "labels", activation->labels);
+  g_variant_dict_insert_value (&dict, "active", gantry_activation_describe (activation, TRUE));
+  g_variant_dict_insert_value (&dict, "system", gantry_activation_describe (activation, FALSE));
+  return g_variant_dict_end (&dict);
+}
+
+/* The record of what is mounted, from which on it is there for everybody. */
+static gboolean
+record_active (MountsLocal *self, const char *ns, const char *backend, GantryActivation *activation,
+               GCancellable *cancellable, GError **error)
+{
+  static const char *const mask[] = { "fields", NULL };
+  g_autoptr (GantryChange) change = change_new (GANTRY_CHANGE_UPDATE, ns, activation->name, NULL,
+                                                fields_of (self, backend, activation), "/mounts/create");
+  g_autoptr (GantryRecord) record = NULL;
+
   change->mask = g_strdupv ((char **)mask);
-  if (!gantry_metadata_apply_one (self->metadata, change, &applied, cancellable, error))
+  change->payload = g_variant_ref_sink (payload_of (activation));
+  if (!gantry_metadata_apply_one (self->metadata, change, &record, cancellable, error))
     return FALSE;
-  if (ret_record != NULL)
-    *ret_record = g_steal_pointer (&applied);
+  activation->ns = g_strdup (ns);
+  activation->created_ns = record->created_ns;
+  activation->updated_ns = record->updated_ns;
   return TRUE;
+}
+
+/* @announced: somebody was told of it. */
+static gboolean
+forget_record (MountsLocal *self, const char *ns, const char *name, gboolean announced,
+               GantryRecord **ret_record, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GantryChange) change
+      = change_new (GANTRY_CHANGE_DELETE, ns, name, NULL, NULL, announced ? NULL : "");
+
+  return gantry_metadata_apply_one (self->metadata, change, ret_record, cancellable, error);
+}
+
+static gboolean
+is_active (GantryRecord *record)
+{
+  return g_strcmp0 (gantry_record_get_string (record, "state"), "active") == 0;
 }
 
 static void
@@ -193,7 +253,6 @@ static gboolean
 activate_named (MountsLocal *self, const char *ns, const char *name, GPtrArray *mounts, GVariant *options,
                 GantryActivation **ret_activation, GCancellable *cancellable, GError **error)
 {
-  static const char *const mask[] = { "fields", NULL };
   g_autofree char *backend = g_strdup_printf ("%" G_GINT64_MODIFIER "x.%x", self->started_ns,
                                               (unsigned)g_atomic_int_add (&self->serial, 1));
   g_autoptr (GVariant) labels = g_variant_lookup_value (options, "labels", G_VARIANT_TYPE ("a{ss}"));
@@ -205,19 +264,15 @@ activate_named (MountsLocal *self, const char *ns, const char *name, GPtrArray *
   g_variant_lookup (options, "temporary", "b", &temporary);
   g_variant_lookup (options, "lease", "&s", &lease);
   if (!plan_make (mounts, temporary, &plan, error)
-      || !change_record (self, GANTRY_CHANGE_CREATE, ns, name, labels, fields_of (self, backend, NULL), lease,
-                         NULL, NULL, cancellable, error))
+      || !record_intent (self, ns, name, backend, labels, lease, cancellable, error))
     return FALSE;
   ok = perform (self, backend, mounts, plan.n_ours, activation, error);
   if (ok && temporary)
     add_bind (activation);
-  ok = ok
-       && change_record (self, GANTRY_CHANGE_UPDATE, ns, name, NULL, fields_of (self, backend, activation),
-                         NULL, mask, NULL, cancellable, error);
-  if (!ok)
+  if (!ok || !record_active (self, ns, backend, activation, cancellable, error))
     {
       undo (self, backend);
-      change_record (self, GANTRY_CHANGE_DELETE, ns, name, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+      forget_record (self, ns, name, FALSE, NULL, NULL, NULL);
       return FALSE;
     }
   *ret_activation = g_steal_pointer (&activation);
@@ -249,8 +304,7 @@ local_deactivate (GantryMounts *mounts, const char *ns, const char *name, GCance
   MountsLocal *self = (MountsLocal *)mounts;
   char *key = enter (self, ns, name);
   g_autoptr (GantryRecord) record = NULL;
-  gboolean ok = change_record (self, GANTRY_CHANGE_DELETE, ns, name, NULL, NULL, NULL, NULL, &record,
-                               cancellable, error);
+  gboolean ok = forget_record (self, ns, name, TRUE, &record, cancellable, error);
 
   if (ok)
     undo (self, gantry_record_get_string (record, "backend"));
@@ -267,6 +321,8 @@ local_get (GantryMounts *mounts, const char *ns, const char *name, GantryActivat
   if (!gantry_metadata_get (((MountsLocal *)mounts)->metadata, GANTRY_KIND_MOUNT, ns, name, &record,
                             cancellable, error))
     return FALSE;
+  if (!is_active (record))
+    return gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "mount \"%s\": not found", name);
   *ret_activation = activation_from_record (record);
   return TRUE;
 }
@@ -277,15 +333,23 @@ local_update (GantryMounts *mounts, const char *ns, const char *name, GVariant *
               GError **error)
 {
   static const char *const all[] = { "labels", NULL };
+  MountsLocal *self = (MountsLocal *)mounts;
   g_autoptr (GVariant) held = labels != NULL ? g_variant_ref_sink (labels) : NULL;
+  g_autoptr (GantryChange) change = NULL;
   g_autoptr (GantryRecord) record = NULL;
+  gboolean ok;
+  char *key;
 
   for (gsize i = 0; mask != NULL && mask[i] != NULL; i++)
     if (strcmp (mask[i], "labels") != 0 && !g_str_has_prefix (mask[i], "labels."))
       return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT,
                            "cannot update \"%s\" field on mount \"%s\": invalid argument", mask[i], name);
-  if (!change_record ((MountsLocal *)mounts, GANTRY_CHANGE_UPDATE, ns, name, held, NULL, NULL,
-                      mask != NULL && mask[0] != NULL ? mask : all, &record, cancellable, error))
+  change = change_new (GANTRY_CHANGE_UPDATE, ns, name, held, NULL, NULL);
+  change->mask = g_strdupv ((char **)(mask != NULL && mask[0] != NULL ? mask : all));
+  key = enter (self, ns, name);
+  ok = gantry_metadata_apply_one (self->metadata, change, &record, cancellable, error);
+  leave (self, key);
+  if (!ok)
     return FALSE;
   if (ret_activation != NULL)
     *ret_activation = activation_from_record (record);
@@ -302,9 +366,9 @@ static gboolean
 on_record (GantryRecord *record, gpointer user_data)
 {
   Walk *walk = user_data;
-  g_autoptr (GantryActivation) activation = activation_from_record (record);
+  g_autoptr (GantryActivation) activation = is_active (record) ? activation_from_record (record) : NULL;
 
-  return walk->func (activation, walk->user_data);
+  return activation == NULL || walk->func (activation, walk->user_data);
 }
 
 static gboolean
@@ -361,11 +425,9 @@ recover (MountsLocal *self, GError **error)
     {
       GantryRecord *record = g_ptr_array_index (records, i);
 
-      if (g_strcmp0 (gantry_record_get_string (record, "state"), "active") == 0
-          && g_strcmp0 (gantry_record_get_string (record, "boot"), self->boot) == 0)
+      if (is_active (record) && g_strcmp0 (gantry_record_get_string (record, "boot"), self->boot) == 0)
         g_hash_table_add (known, (gpointer)gantry_record_get_string (record, "backend"));
-      else if (!change_record (self, GANTRY_CHANGE_DELETE, record->ns, record->id, NULL, NULL, NULL, NULL,
-                               NULL, NULL, error))
+      else if (!forget_record (self, record->ns, record->id, is_active (record), NULL, NULL, error))
         return FALSE;
     }
   fd = openat (self->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

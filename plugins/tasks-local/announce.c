@@ -39,30 +39,6 @@ take_create (TasksLocal *self, GantryProcess *process)
   return found;
 }
 
-/* Returns: (transfer floating): aa{sv}. */
-static GVariant *
-describe_mounts (GPtrArray *mounts)
-{
-  GVariantBuilder builder;
-
-  g_variant_builder_init (&builder, G_VARIANT_TYPE ("aa{sv}"));
-  for (guint i = 0; mounts != NULL && i < mounts->len; i++)
-    {
-      GantryMount *mount = g_ptr_array_index (mounts, i);
-      GVariantDict dict;
-
-      g_variant_dict_init (&dict, NULL);
-      g_variant_dict_insert (&dict, "type", "s", mount->type);
-      g_variant_dict_insert (&dict, "source", "s", mount->source);
-      if (mount->target != NULL)
-        g_variant_dict_insert (&dict, "target", "s", mount->target);
-      if (mount->options != NULL)
-        g_variant_dict_insert (&dict, "options", "^as", mount->options);
-      g_variant_builder_add_value (&builder, g_variant_dict_end (&dict));
-    }
-  return g_variant_builder_end (&builder);
-}
-
 static void
 insert_text (GVariantDict *payload, const char *key, const char *text)
 {
@@ -86,7 +62,7 @@ describe_creation (TasksLocal *self, GantryProcess *process, GVariantDict *paylo
   if (create == NULL)
     return;
   insert_text (payload, "checkpoint", create->checkpoint);
-  g_variant_dict_insert_value (payload, "rootfs", describe_mounts (create->mounts));
+  g_variant_dict_insert_value (payload, "rootfs", gantry_mount_list_to_variant (create->mounts));
 }
 
 /* What the journal keeps of a container's life. */

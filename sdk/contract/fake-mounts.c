@@ -46,11 +46,13 @@ check_mounts (GPtrArray *mounts, gboolean temporary, GError **error)
 }
 
 static GantryActivation *
-make_activation (const char *name, GPtrArray *mounts, GVariant *labels)
+make_activation (const char *ns, const char *name, GPtrArray *mounts, GVariant *labels)
 {
   static const char *const options[] = { "rbind", NULL };
   GantryActivation *activation = gantry_activation_new (name, labels);
 
+  activation->ns = g_strdup (ns);
+  activation->created_ns = activation->updated_ns = gantry_now_ns ();
   for (guint i = 0; i < mounts->len; i++)
     {
       g_autofree char *point = g_strdup_printf ("/fake/%s/%u", name, i);
@@ -82,7 +84,7 @@ fake_activate (GantryMounts *mounts, const char *ns, const char *name, GPtrArray
   taken = g_hash_table_contains (self->activations, key);
   if (!taken)
     {
-      *ret_activation = make_activation (name, list, labels);
+      *ret_activation = make_activation (ns, name, list, labels);
       g_hash_table_insert (self->activations, g_steal_pointer (&key),
                            gantry_activation_ref (*ret_activation));
     }
@@ -135,6 +137,9 @@ fake_update (GantryMounts *mounts, const char *ns, const char *name, GVariant *l
     return FALSE;
   merged = gantry_fake_labels_merge (found->labels, held, mask);
   updated = gantry_activation_new (name, merged);
+  updated->ns = g_strdup (ns);
+  updated->created_ns = found->created_ns;
+  updated->updated_ns = gantry_now_ns ();
   for (guint i = 0; i < found->active->len; i++)
     g_ptr_array_add (updated->active, gantry_active_mount_ref (g_ptr_array_index (found->active, i)));
   for (guint i = 0; i < found->system->len; i++)
@@ -164,7 +169,7 @@ fake_list (GantryMounts *mounts, const char *ns, const char *const *filters, Gan
   FakeMounts *self = (FakeMounts *)mounts;
   g_autoptr (GantryFakeFilter) filter = gantry_fake_filter_new (filters, error);
   g_autoptr (GPtrArray) found = g_ptr_array_new_with_free_func (gantry_value_unref);
-  g_autofree char *prefix = key_of (ns, "");
+  g_autofree char *prefix = ns != NULL ? key_of (ns, "") : g_strdup ("");
   GHashTableIter iter;
   gpointer key, value;
 

@@ -62,6 +62,9 @@ assert_activation (GantryActivation *activation, const char *name)
   g_assert_cmpstr (system->type, ==, "bind");
   g_assert_cmpstr (system->source, ==, active->mount_point);
   g_assert_cmpstr (gantry_labels_lookup (activation->labels, "a"), ==, "b");
+  g_assert_cmpstr (activation->ns, ==, "default");
+  g_assert_cmpint (activation->created_ns, >, 0);
+  g_assert_cmpint (activation->updated_ns, >=, activation->created_ns);
 }
 
 static void
@@ -116,7 +119,10 @@ test_labels (GantryContractFixture *fixture)
   CONTRACT_OK (gantry_mounts_list (mounts_of (fixture), "default", matching, count_one, &n, NULL, &error));
   g_assert_cmpuint (n, ==, 1);
   CONTRACT_OK (gantry_mounts_list (mounts_of (fixture), "default", others, count_one, &n, NULL, &error));
+  CONTRACT_OK (gantry_mounts_list (mounts_of (fixture), "other", matching, count_one, &n, NULL, &error));
   g_assert_cmpuint (n, ==, 1);
+  CONTRACT_OK (gantry_mounts_list (mounts_of (fixture), NULL, matching, count_one, &n, NULL, &error));
+  g_assert_cmpuint (n, ==, 2);
   CONTRACT_OK (gantry_mounts_deactivate (mounts_of (fixture), "default", "labelled", NULL, &error));
 }
 

@@ -20,6 +20,9 @@
  * "name" s, "labels" a{ss} /containers/create|update|delete   "id" s, "image" s, "runtime" s,
  * "runtime-options" (say), "labels" a{ss}, "snapshot-key" s /content/create|delete             "digest" s,
  * "size" t /snapshot/prepare|commit|remove    "key" s, "parent" s, "name" s, "snapshotter" s
+ *     /mounts/create                     "name" s, "labels" a{ss}, "active" aa{sv}, "system" aa{sv}
+ * (gantry_activation_describe ())
+ *     /mounts/update|delete              "name" s, "labels" a{ss}
  *     /sandboxes/create|start|exit       "id" s
  *     /tasks/create                      "container-id" s, "bundle" s, "pid" u, "checkpoint" s, "stdin" s,
  * "stdout" s, "stderr" s, "terminal" b, "rootfs" aa{sv}: "type" s, "source" s, "target" s, "options" as

@@ -19,7 +19,8 @@
  * directory PATH, in what is mounted here or in the daemon's
  *               --root, is made.
  * An activation is garbage unless a lease holds it or its labels name something that lives
- * ("containerd.io/gc.bref.container", …). It does not outlive the boot.
+ * ("containerd.io/gc.bref.container", …) or that it is a root ("containerd.io/gc.root"). It does not outlive
+ * the boot. One is announced (/mounts/create) when it is whole, and is not there for get and list before.
  */
 #pragma once
 
@@ -68,6 +69,9 @@ typedef struct
   GPtrArray *active; /**< (element-type GantryActiveMount) */
   GPtrArray *system; /**< (element-type GantryMount) */
   GVariant *labels;  /**< (nullable): a{ss} */
+  char *ns;          /**< (nullable): its namespace, where activate, get, update and list tell it */
+  gint64 created_ns; /**< when it was made; 0: not told */
+  gint64 updated_ns; /**< when it last changed; 0: not told */
 } GantryActivation;
 
 static inline void
@@ -79,6 +83,7 @@ gantry_activation_clear (gpointer data)
   g_clear_pointer (&self->active, g_ptr_array_unref);
   g_clear_pointer (&self->system, g_ptr_array_unref);
   g_clear_pointer (&self->labels, g_variant_unref);
+  g_free (self->ns);
 }
 
 GANTRY_DEFINE_VALUE (GantryActivation, gantry_activation)
@@ -94,6 +99,34 @@ gantry_activation_new (const char *name, GVariant *labels)
   self->system = g_ptr_array_new_with_free_func (gantry_value_unref);
   self->labels = gantry_variant_keep (labels);
   return self;
+}
+
+/** The mounts of @self in words: @active as gantry_mount_list_to_variant () has them, with "mount-point" s
+ * and "mounted-at" x (ns), or those that are left. Returns: (transfer floating): aa{sv}. */
+static inline GVariant *
+gantry_activation_describe (GantryActivation *self, gboolean active)
+{
+  GVariantBuilder builder;
+  guint i;
+
+  if (!active)
+    return gantry_mount_list_to_variant (self->system);
+  g_variant_builder_init (&builder, G_VARIANT_TYPE ("aa{sv}"));
+  for (i = 0; i < self->active->len; i++)
+    {
+      GantryActiveMount *one = (GantryActiveMount *)g_ptr_array_index (self->active, i);
+      GVariantDict dict;
+
+      g_variant_dict_init (&dict, NULL);
+      g_variant_dict_insert (&dict, "type", "s", one->mount->type);
+      g_variant_dict_insert (&dict, "source", "s", one->mount->source != NULL ? one->mount->source : "");
+      if (one->mount->options != NULL)
+        g_variant_dict_insert (&dict, "options", "^as", one->mount->options);
+      g_variant_dict_insert (&dict, "mount-point", "s", one->mount_point);
+      g_variant_dict_insert (&dict, "mounted-at", "x", one->mounted_ns);
+      g_variant_builder_add_value (&builder, g_variant_dict_end (&dict));
+    }
+  return g_variant_builder_end (&builder);
 }
 
 /** Called for each activation, with no lock held. Returns: FALSE to stop (a success). */
@@ -129,8 +162,8 @@ typedef struct
                       const char *const *mask, GantryActivation **ret_activation, GCancellable *cancellable,
                       GError **error);
 
-  /** Calls @func for every activation that matches @filters (nullable; fields: name, labels). Blocks: on
-   * local metadata. Errors: INVALID_ARGUMENT. Since: 1.0 */
+  /** Calls @func for every activation of @ns (NULL: of all) that matches @filters (nullable; fields: name,
+   * labels). Blocks: on local metadata. Errors: INVALID_ARGUMENT. Since: 1.0 */
   gboolean (*list) (GantryMounts *self, const char *ns, const char *const *filters, GantryActivationFunc func,
                     gpointer user_data, GCancellable *cancellable, GError **error);
 

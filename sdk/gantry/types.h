@@ -71,6 +71,32 @@ gantry_mount_new (const char *type, const char *source, const char *target, cons
   return self;
 }
 
+/** @mounts (nullable: none) (element-type GantryMount) in words: aa{sv}, each "type" s, "source" s and, where
+ * it has them, "target" s and "options" as. Returns: (transfer floating). */
+static inline GVariant *
+gantry_mount_list_to_variant (GPtrArray *mounts)
+{
+  GVariantBuilder builder;
+  guint i;
+
+  g_variant_builder_init (&builder, G_VARIANT_TYPE ("aa{sv}"));
+  for (i = 0; mounts != NULL && i < mounts->len; i++)
+    {
+      GantryMount *mount = (GantryMount *)g_ptr_array_index (mounts, i);
+      GVariantDict dict;
+
+      g_variant_dict_init (&dict, NULL);
+      g_variant_dict_insert (&dict, "type", "s", mount->type);
+      g_variant_dict_insert (&dict, "source", "s", mount->source != NULL ? mount->source : "");
+      if (mount->target != NULL)
+        g_variant_dict_insert (&dict, "target", "s", mount->target);
+      if (mount->options != NULL)
+        g_variant_dict_insert (&dict, "options", "^as", mount->options);
+      g_variant_builder_add_value (&builder, g_variant_dict_end (&dict));
+    }
+  return g_variant_builder_end (&builder);
+}
+
 /** What a blob is: OCI image-spec 1.1, descriptor.md. */
 typedef struct
 {

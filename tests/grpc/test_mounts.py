@@ -8,6 +8,8 @@ import time
 import pytest
 
 pytest.importorskip('grpc')
+pytest.importorskip('gi')
+from bus import Bus, v  # noqa: E402
 from common import EXISTS, INVALID, NOT_FOUND, PRECONDITION, UNIMPLEMENTED, any_spec, container, import_image, make_spec, refused, run  # noqa: E402
 from sides import Side  # noqa: E402
 
@@ -101,6 +103,91 @@ def test_what_nobody_holds_is_unmounted(client, side):
     assert gone(owned) and mounted(held)
     client.leases.Delete(id=lease, sync=True)
     assert gone(held)
+
+
+@pytest.fixture
+def bus(side):
+    one = Bus(side)
+    yield one
+    one.close()
+
+
+def words(mount):
+    """A mount as D-Bus has it."""
+    return {'type': mount.type, 'source': mount.source, 'options': list(mount.options)}
+
+
+def test_what_is_activated_here_is_there_on_dbus(leased, side, bus):
+    path = f'/org/gantry1/mount/{leased.namespace.replace("-", "_2d")}_2fseen_2fhere'
+    ns = f'/org/gantry1/namespace/{leased.namespace.replace("-", "_2d")}'
+    info = leased.mounts.Activate(name='seen/here', mounts=[TMPFS], labels={'a': 'b'}, temporary=True).info
+    told = bus.until('InterfacesAdded', path)[1]['org.gantry1.Mount']
+    point = info.active[0].mount_point
+    assert [one['mount-point'] for one in told['Active']] == [point] and words(info.active[0].mount).items() <= told['Active'][0].items()
+    assert [{**one, 'target': ''} for one in told['System']] == [{**words(info.system[0]), 'target': ''}]
+    assert (told['Name'], told['Namespace'], told['Labels']) == ('seen/here', leased.namespace, {'a': 'b'})
+    properties = bus.properties(path, 'org.gantry1.Mount')
+    assert {**properties, 'CreatedAt': 0, 'UpdatedAt': 0} == {**told, 'CreatedAt': 0, 'UpdatedAt': 0} and properties['CreatedAt'] > 0
+    assert bus.managed()[path]['org.gantry1.Mount'] == properties
+    listed, = bus.call(ns, 'org.gantry1.Namespace', 'ListMounts', '(a{sv})', {'filters': v('as', ['labels.a==b'])})
+    assert [(one['path'], one['name'], one['active']) for one in listed] == [(path, 'seen/here', properties['Active'])]
+    assert bus.call(path, 'org.gantry1.Mount', 'Inspect')[0] == listed[0]
+    assert bus.call(ns, 'org.gantry1.Namespace', 'ListMounts', '(a{sv})', {'filters': v('as', ['labels.a==c'])}) == ([],)
+    leased.mounts.Update(info={'name': 'seen/here', 'labels': {'c': 'd'}}, update_mask={'paths': ['labels.c']})
+    assert bus.until('PropertiesChanged', 'org.gantry1.Mount')[1] == {'Labels': {'a': 'b', 'c': 'd'}}
+    bus.call(path, 'org.gantry1.Mount', 'SetLabels', '(a{ss})', {'a': '', 'e': 'f'})
+    assert dict(leased.mounts.Info(name='seen/here').info.labels) == {'c': 'd', 'e': 'f'}
+    # What garbage collection takes is told, too.
+    leased.leases.Delete(id='held', sync=True)
+    bus.until('InterfacesRemoved', path)
+    assert gone(point)
+    assert 'seen/here' in bus.refused('NotFound', path, 'org.gantry1.Mount', 'Inspect')
+
+
+def test_what_is_activated_on_dbus_is_here(client, side, bus):
+    ns = f'/org/gantry1/namespace/{client.namespace.replace("-", "_2d")}'
+    tmpfs = {'type': v('s', 'tmpfs'), 'source': v('s', 'tmpfs'), 'options': v('as', ['size=64k'])}
+
+    def activate(name, mounts, **options):
+        return (ns, 'org.gantry1.Namespace', 'ActivateMounts', '(saa{sv}a{sv})', name, mounts, options)
+
+    temporary = {'temporary': v('b', True)}
+    path, = bus.call(*activate('mine', [tmpfs], **temporary))
+    assert path == bus.call(ns, 'org.gantry1.Namespace', 'GetMount', '(s)', 'mine')[0] == bus.until('InterfacesAdded', path)[0]
+    info = client.mounts.Info(name='mine').info
+    point = info.active[0].mount_point
+    assert mounted(point) and list(info.active[0].mount.options) == ['size=64k'] and list(info.labels) == ['containerd.io/gc.root']
+    owned, = bus.call(*activate('owned', [tmpfs], **temporary, labels=v('a{ss}', {'containerd.io/gc.bref.container': 'nobody'})))
+    bus.until('InterfacesAdded', owned)
+    client.leases.Delete(id=client.leases.Create(id='none').lease.id, sync=True)
+    bus.until('InterfacesRemoved', owned)
+    assert mounted(point) and [one.info.name for one in client.mounts.List()] == ['mine']
+    # Until a time, or as long as a lease.
+    bus.call(*activate('timed', [tmpfs], **temporary, labels=v('a{ss}', {'containerd.io/gc.expire': '2100-01-01T00:00:00Z'})))
+    bus.call(*activate('leased', [tmpfs], **temporary, lease=v('s', client.leases.Create(id='l').lease.id)))
+    client.leases.Delete(id=client.leases.Create(id='none').lease.id, sync=True)
+    assert {one.info.name for one in client.mounts.List()} == {'mine', 'timed', 'leased'}
+    client.leases.Delete(id='l', sync=True)
+    assert {one.info.name for one in client.mounts.List()} == {'mine', 'timed'}
+    client.mounts.Deactivate(name='timed')
+    for name in ('leased', 'timed'):
+        bus.until('InterfacesRemoved', path.replace('mine', name))
+    del bus.seen[:]
+    assert '"magic"' in bus.refused('InvalidArgument', *activate('x', [tmpfs], magic=v('b', True)))
+    assert '"temporary"' in bus.refused('InvalidArgument', *activate('x', [tmpfs], temporary=v('s', 'yes')))
+    assert '"colour"' in bus.refused('InvalidArgument', *activate('x', [{**tmpfs, 'colour': v('s', 'red')}], **temporary))
+    assert 'type' in bus.refused('InvalidArgument', *activate('x', [{'source': v('s', 'tmpfs')}], **temporary))
+    assert 'system' in bus.refused('NotImplemented', *activate('x', [tmpfs]))
+    assert 'mine' in bus.refused('AlreadyExists', *activate('mine', [tmpfs], **temporary))
+    bus.refused('NotFound', *activate('x', [tmpfs], **temporary, lease=v('s', 'none')))
+    # One that fails amid it is not there for anybody at any time.
+    bus.refused('InvalidArgument', *activate('x', [tmpfs, {'type': v('s', 'format/bind'), 'source': v('s', '{{ mount 7 }}')}], **temporary))
+    assert [one.info.name for one in client.mounts.List()] == ['mine']
+    bus.call(path, 'org.gantry1.Mount', 'Deactivate')
+    bus.until('InterfacesRemoved', path)
+    assert not mounted(point) and not any(name == 'InterfacesAdded' for _, name, _ in bus.seen), bus.seen
+    refused(NOT_FOUND, client.mounts.Info, name='mine')
+    bus.refused('NotFound', path, 'org.gantry1.Mount', 'Deactivate')
 
 
 def loop_devices_work():

@@ -194,6 +194,7 @@ def test_every_documented_property_is_told(on_bus):
     on_bus.run("run", "-d", "--name", "runs", "busybox", "sleep", "1000")
     on_bus.run("create", "--name", "waits", "busybox", "true")
     on_bus.run("run", "--name", "ended", "busybox", "true")
+    on_bus.run("mount", "activate", "--temporary", "kept", "type=tmpfs,source=tmpfs")
     result = python(script("""
     managed, = call("/org/gantry1", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
     seen = set()
@@ -220,8 +221,9 @@ def test_every_documented_property_is_told(on_bus):
     print(sorted(seen))
     """), on_bus.bus)
     assert result.returncode == 0, result.stdout + result.stderr
-    for name in ("Container", "Image", "Job", "Manager", "Namespace", "Plugin", "Process", "Task"):
+    for name in ("Container", "Image", "Job", "Manager", "Mount", "Namespace", "Plugin", "Process", "Task"):
         assert f"'org.gantry1.{name}'" in result.stdout, result.stdout
+    on_bus.run("mount", "deactivate", "kept")
 
 
 def test_jobs_by_token_and_progress(on_bus, image):
@@ -363,6 +365,80 @@ def test_libgantry_from_python(busybox, tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def libgantry(body, *args):
+    """A program on libgantry, with the names Gantry, GLib, ns (the namespace default), and asynchronously(begin, finish)."""
+    typelib = f"{BUILD}/client"
+    if not os.path.exists(f"{typelib}/Gantry-1.typelib"):
+        pytest.skip("built without introspection")
+    result = python("""
+    import sys, gi
+    gi.require_version("Gantry", "1")
+    from gi.repository import Gantry, GLib
+    ns = Gantry.Client.new(sys.argv[1], None).get_namespace("default", None)
+    def asynchronously(begin, finish, *args):
+        loop, outcome = GLib.MainLoop(), []
+        begin(*args, None, lambda source, result: (outcome.append(result), loop.quit()))
+        loop.run()
+        return finish(outcome[0])
+    """ + textwrap.indent(textwrap.dedent(body), "    "), *args, env={**os.environ, "GI_TYPELIB_PATH": typelib, "LD_LIBRARY_PATH": typelib})
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_mounts_by_libgantry(daemon):
+    libgantry("""
+    def v(**fields):
+        return GLib.Variant("a{sv}", fields)
+    def names(found):
+        return [one.get_info().unpack()["name"] for one in found]
+    tmpfs = GLib.Variant("aa{sv}", [{"type": GLib.Variant("s", "tmpfs"), "source": GLib.Variant("s", "tmpfs")}])
+    temporary = v(temporary=GLib.Variant("b", True))
+    one = ns.activate_mounts("one", tmpfs, temporary, None)
+    two = asynchronously(ns.activate_mounts_async, ns.activate_mounts_finish, "two", tmpfs, temporary)
+    assert names(ns.list_mounts(None, None)) == names(asynchronously(ns.list_mounts_async, ns.list_mounts_finish, None)) == ["one", "two"]
+    assert names(ns.list_mounts(["name==two"], None)) == ["two"]
+    one.set_labels(GLib.Variant("a{ss}", {"a": "b"}), None)
+    assert asynchronously(two.set_labels_async, two.set_labels_finish, GLib.Variant("a{ss}", {"a": "c"}))
+    assert one.inspect(None).unpack()["labels"]["a"] == "b"
+    again = ns.get_mount("two", None)
+    details = asynchronously(again.inspect_async, again.inspect_finish).unpack()
+    assert details["labels"]["a"] == "c" and details["active"][0]["type"] == "tmpfs" and details["system"][0]["type"] == "bind", details
+    assert again.get_path() == asynchronously(ns.get_mount_async, ns.get_mount_finish, "two").get_path() == details["path"]
+    assert one.deactivate(None) and asynchronously(two.deactivate_async, two.deactivate_finish)
+    try:
+        one.inspect(None)
+        sys.exit("what is gone answers")
+    except GLib.Error as error:
+        assert error.matches(Gantry.error_quark(), Gantry.Error.NOT_FOUND), error
+    """, f"unix:path={daemon.socket}")
+
+
+def test_mount_verbs(daemon):
+    made = daemon.out("mount", "activate", "--temporary", "-l", "a=b", "scratch", "type=tmpfs,source=tmpfs,size=64k,mode=0700").splitlines()
+    assert [line.split()[:3] for line in made] == [["BY", "TYPE", "SOURCE"], ["daemon", "tmpfs", "tmpfs"], ["you", "bind", made[1].split()[3]]]
+    point = made[1].split()[3]
+    assert os.path.ismount(point) and made[1].split()[4] == "size=64k,mode=0700"
+    assert daemon.json("mount", "activate", "--owner", "nobody", "second", "type=tmpfs,source=a", "type=mkdir/format/overlay,source=overlay,ro,"
+                       "lowerdir={{ overlay 0 0 }},X-containerd.mkdir.path=" + f"{daemon.dir}/r/made")["system"][0]["options"][0] == "ro"
+    assert os.path.isdir(f"{daemon.dir}/r/made")
+    table = [line.split() for line in daemon.out("mount", "ls").splitlines()]
+    assert table[0] == ["NAME", "MOUNTED", "LEFT", "CREATED", "LABELS"] and ["scratch", "1", "1"] in [row[:3] for row in table[1:]]
+    assert daemon.out("mount", "ls", "-q", "-f", "labels.a==b") == "scratch"
+    assert [one["name"] for one in daemon.json("mount", "ls", "-f", "name==scratch")] == ["scratch"]
+    # Held by nobody who lives; the other is, by itself.
+    daemon.run("gc", "run")
+    assert daemon.out("mount", "ls", "-q") == "scratch"
+    daemon.run("mount", "label", "scratch", "a=", "c=d")
+    details = json.loads(daemon.out("mount", "inspect", "scratch"))
+    assert details["labels"]["c"] == "d" and "a" not in details["labels"] and details["active"][0]["mount-point"] == point
+    for args, code in ((["activate", "x"], 2), (["activate", "x", "source=tmpfs"], 2), (["activate", "x", "type=overlay"], 1), (["inspect"], 2),
+                       (["inspect", "none"], 1), (["deactivate", "none"], 1), (["ls", "-f", "=="], 1), (["label", "scratch"], 2)):
+        failed = daemon.run("mount", *args, check=False)
+        assert failed.returncode == code and failed.stderr.startswith(b"gantry: ") and failed.stderr.count(b"\n") == 1, failed
+    assert daemon.out("--format", "json", "mount", "ls").startswith("[")
+    daemon.run("mount", "deactivate", "scratch")
+    assert not os.path.ismount(point) and daemon.out("mount", "ls", "-q") == ""
+
+
 def test_plugin_verbs(daemon):
     def offline(*args, check=True):
         result = subprocess.run([f"{BUILD}/cli/gantry", *args], capture_output=True, text=True, check=False)
@@ -405,7 +481,7 @@ def test_plugin_verbs(daemon):
 
 
 def test_help_teaches():
-    for args in ([], ["run"], ["image"], ["image", "import"], ["plugin", "graph"], ["ns"], ["gc", "why"]):
+    for args in ([], ["run"], ["image"], ["image", "import"], ["plugin", "graph"], ["ns"], ["gc", "why"], ["mount"], ["mount", "activate"]):
         result = subprocess.run([f"{BUILD}/cli/gantry", *args, "--help"], capture_output=True, text=True, check=True)
         assert "sage:" in result.stdout
     for args in (["nothing"], ["run"], ["image", "nothing"], ["--nothing", "ps"], ["run", "--nothing", "x"]):
