@@ -12,20 +12,24 @@ static const struct
 {
   const char *type;
   const char *proxy;
+  gboolean serves_content; /* the proxy does, to the plugin: what its callers give it */
 } proxies[] = {
-  { "org.gantry.content.v1", "content-proxy" },
-  { "org.gantry.snapshotter.v1", "snapshotter-proxy" },
+  { "org.gantry.content.v1", "content-proxy", FALSE },
+  { "org.gantry.differ.v1", "differ-proxy", TRUE },
+  { "org.gantry.snapshotter.v1", "snapshotter-proxy", FALSE },
 };
 
-static const char *
+/* Returns: G_N_ELEMENTS (proxies): there is none. */
+static gsize
 find_proxy (Manifest *manifest)
 {
+  gsize i = 0;
+
   if (manifest->provides[1] != NULL)
-    return NULL;
-  for (gsize i = 0; i < G_N_ELEMENTS (proxies); i++)
-    if (strcmp (proxies[i].type, manifest->provides[0]) == 0)
-      return proxies[i].proxy;
-  return NULL;
+    return G_N_ELEMENTS (proxies);
+  while (i < G_N_ELEMENTS (proxies) && strcmp (proxies[i].type, manifest->provides[0]) != 0)
+    i++;
+  return i;
 }
 
 /* Beside this program, as installed, or where the build tree has it. */
@@ -61,7 +65,7 @@ add_word (GString *command, const char *option, const char *value)
 }
 
 static char *
-make_command (Core *core, Manifest *manifest, const char *host, const char *address)
+make_command (Core *core, Manifest *manifest, const char *host, const char *address, const char *content)
 {
   g_autofree char *root = g_build_filename (core->options->root, "isolated", manifest->name, NULL);
   g_autofree char *state = g_build_filename (core->options->state, "isolated", manifest->name, NULL);
@@ -71,6 +75,8 @@ make_command (Core *core, Manifest *manifest, const char *host, const char *addr
   g_string_append (command, " --with-parent");
   add_word (command, "--plugin", manifest->name);
   add_word (command, "--address", address);
+  if (content != NULL)
+    add_word (command, "--content", content);
   add_word (command, "--root", root);
   add_word (command, "--state", state);
   for (gsize i = 0; core->options->plugins_dirs[i] != NULL; i++)
@@ -95,15 +101,16 @@ module_beside (const char *module, const char *proxy)
 gboolean
 isolate_plugin (Core *core, Manifest *manifest, GError **error)
 {
-  const char *proxy = find_proxy (manifest);
+  gsize proxy = find_proxy (manifest);
   g_autofree char *host = NULL;
   g_autofree char *address = NULL;
+  g_autofree char *content = NULL;
   g_autofree char *command = NULL;
   char *module;
 
-  if (proxy == NULL)
+  if (proxy == G_N_ELEMENTS (proxies))
     return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
-                         "%s: Isolate=process is there for snapshotters and content stores, and for "
+                         "%s: Isolate=process is there for snapshotters, content stores and differs, and for "
                          "one interface alone",
                          manifest->path);
   host = find_host (error);
@@ -113,13 +120,17 @@ isolate_plugin (Core *core, Manifest *manifest, GError **error)
       return FALSE;
     }
   address = g_strdup_printf ("%s/isolated/%s.sock", core->options->state, manifest->name);
-  command = make_command (core, manifest, host, address);
-  module = module_beside (manifest->module, proxy);
+  if (proxies[proxy].serves_content)
+    content = g_strdup_printf ("%s/isolated/%s.content.sock", core->options->state, manifest->name);
+  command = make_command (core, manifest, host, address, content);
+  module = module_beside (manifest->module, proxies[proxy].proxy);
   g_free (manifest->module);
   manifest->module = module;
   g_ptr_array_set_size (manifest->needs, 0);
   g_ptr_array_set_size (manifest->config, 0);
   manifest_set_config (manifest, "Address", address, "Isolate=process");
   manifest_set_config (manifest, "Exec", command, "Isolate=process");
+  if (content != NULL)
+    manifest_set_config (manifest, "ContentAddress", content, "Isolate=process");
   return TRUE;
 }

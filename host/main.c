@@ -15,8 +15,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <beyond.h>
 #include <core.h>
 #include <gantry/content.h>
+#include <gantry/differ.h>
 #include <gantry/snapshotter.h>
 #include <log.h>
 
@@ -28,6 +30,7 @@ typedef struct
 {
   char *plugin;
   char *address;
+  char *content;
   char *root;
   char *state;
   char **plugins_dirs;
@@ -40,6 +43,7 @@ typedef struct
   Core *core;
   const CommandLine *line;
   Plugin *plugin;
+  GPtrArray *hosted; /* of Hosted: each interface that is served */
   GrpcServer *server;
   int status;
 } Host;
@@ -47,10 +51,13 @@ typedef struct
 static const struct
 {
   const char *type;
-  gboolean (*serve) (GrpcServer *server, gpointer instance, GError **error);
+  gboolean (*serve) (GrpcServer *server, const Hosted *hosted, GError **error);
+  const char *theirs; /* as containerd spells the type */
+  HostCapabilities capabilities;
 } interfaces[] = {
-  { GANTRY_CONTENT_TYPE, host_serve_content },
-  { GANTRY_SNAPSHOTTER_TYPE, host_serve_snapshotter },
+  { GANTRY_CONTENT_TYPE, host_serve_content, WIRE_CONTENT_TYPE, NULL },
+  { GANTRY_DIFFER_TYPE, host_serve_differ, WIRE_DIFFER_TYPE, host_differ_capabilities },
+  { GANTRY_SNAPSHOTTER_TYPE, host_serve_snapshotter, WIRE_SNAPSHOTTER_TYPE, host_snapshotter_capabilities },
 };
 
 /* The plugin and what it needs */
@@ -109,20 +116,22 @@ keep_needed (Core *core, Plugin *plugin)
 static gboolean
 serve_interfaces (Host *self, GError **error)
 {
-  guint n = 0;
-
   for (gsize i = 0; i < G_N_ELEMENTS (interfaces); i++)
     if (plugin_provides (self->plugin, interfaces[i].type))
       {
-        gpointer instance = self->plugin->desc->get (self->plugin->instance, interfaces[i].type);
+        Hosted *hosted = g_new (Hosted, 1);
 
-        if (!interfaces[i].serve (self->server, instance, error))
+        *hosted = (Hosted){ &self->plugin->host,
+                            self->plugin->desc->get (self->plugin->instance, interfaces[i].type),
+                            self->line->content, interfaces[i].theirs, interfaces[i].capabilities };
+        g_ptr_array_add (self->hosted, hosted);
+        if (!interfaces[i].serve (self->server, hosted, error))
           return FALSE;
-        n++;
       }
-  return n > 0
-         || gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
-                          "%s provides nothing that can be served to others", self->line->plugin);
+  if (self->hosted->len == 0)
+    return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
+                         "%s provides nothing that can be served to others", self->line->plugin);
+  return host_serve_introspection (self->server, self->hosted, error);
 }
 
 static gboolean
@@ -136,6 +145,7 @@ serve (Host *self, GError **error)
   g_mutex_unlock (&self->core->lock);
   if (reason != NULL)
     return gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "%s: %s", self->line->plugin, reason);
+  self->hosted = g_ptr_array_new_with_free_func (g_free);
   self->server = grpc_server_new (NULL);
   return serve_interfaces (self, error)
          && grpc_server_listen_unix (self->server, self->line->address, 0600, (gid_t)-1, error)
@@ -228,6 +238,7 @@ run (Host *self, Options *options, GError **error)
   if (self->server != NULL)
     grpc_server_stop (self->server, DRAIN_MS);
   g_clear_pointer (&self->server, grpc_server_free);
+  g_clear_pointer (&self->hosted, g_ptr_array_unref);
   core_finish (self->core);
   return TRUE;
 }
@@ -237,6 +248,7 @@ command_line_clear (CommandLine *line)
 {
   g_free (line->plugin);
   g_free (line->address);
+  g_free (line->content);
   g_free (line->root);
   g_free (line->state);
   g_strfreev (line->plugins_dirs);
@@ -255,6 +267,9 @@ main (int argc, char **argv)
     { "plugin", 0, 0, G_OPTION_ARG_STRING, &line.plugin,
       "The plugin to serve, by its manifest: snapshotter-overlay", "NAME" },
     { "address", 0, 0, G_OPTION_ARG_FILENAME, &line.address, "The unix socket to serve it on", "PATH" },
+    { "content", 0, 0, G_OPTION_ARG_FILENAME, &line.content,
+      "Where a differ's layers are: the unix socket of a content store over gRPC, such as containerd's",
+      "PATH" },
     { "root", 0, 0, G_OPTION_ARG_FILENAME, &line.root, "Keep everything below this directory", "DIR" },
     { "state", 0, 0, G_OPTION_ARG_FILENAME, &line.state, "Keep what a boot forgets here", "DIR" },
     { "plugins-dir", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &line.plugins_dirs,

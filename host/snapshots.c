@@ -4,7 +4,9 @@
  */
 #include "host.h"
 
+#include <beyond.h>
 #include <gantry/snapshotter.h>
+#include <liststream.h>
 #include <wireconv.h>
 
 #define PB(name)         Containerd__Services__Snapshots__V1__##name
@@ -205,7 +207,7 @@ pack_infos (GPtrArray *infos)
 static gboolean
 on_snapshot (GantrySnapshotInfo *info, gpointer data)
 {
-  host_list_add (data, info);
+  list_stream_add (data, info);
   return TRUE;
 }
 
@@ -215,7 +217,7 @@ list (GrpcCall *call, GBytes *bytes, gpointer data)
   g_autoptr (GError) error = NULL;
   PB (ListSnapshotsRequest) *request = wire_unpack (DESCRIPTOR (list_snapshots_request), bytes, &error);
   g_autoptr (GPtrArray) filters = g_ptr_array_new ();
-  HostList self = host_list_new (pack_infos);
+  ListStream self = list_stream_new (pack_infos);
 
   for (size_t i = 0; request != NULL && i < request->n_filters; i++)
     g_ptr_array_add (filters, request->filters[i]);
@@ -224,7 +226,7 @@ list (GrpcCall *call, GBytes *bytes, gpointer data)
     gantry_snapshotter_walk (data, filters->len > 1 ? (const char *const *)filters->pdata : NULL, on_snapshot,
                              &self, grpc_call_get_cancellable (call), &error);
   wire_message_free (request);
-  host_list_send (&self, call, error);
+  list_stream_send (&self, call, error);
 }
 
 static const GrpcMethod methods[] = {
@@ -241,8 +243,21 @@ static const GrpcMethod methods[] = {
 };
 
 gboolean
-host_serve_snapshotter (GrpcServer *server, gpointer instance, GError **error)
+host_serve_snapshotter (GrpcServer *server, const Hosted *hosted, GError **error)
 {
   return grpc_server_add_service (server, "containerd.services.snapshots.v1.Snapshots", methods,
-                                  G_N_ELEMENTS (methods), instance, NULL, error);
+                                  G_N_ELEMENTS (methods), hosted->instance, NULL, error);
+}
+
+void
+host_snapshotter_capabilities (gpointer instance, GPtrArray *names)
+{
+  unsigned bits = gantry_snapshotter_get_capabilities (instance);
+
+  if ((bits & GANTRY_SNAPSHOTTER_REMAP) != 0)
+    g_ptr_array_add (names, (gpointer)WIRE_CAPABILITY_REMAP);
+  if ((bits & GANTRY_SNAPSHOTTER_PARALLEL_UNPACK) != 0)
+    g_ptr_array_add (names, (gpointer)WIRE_CAPABILITY_PARALLEL_UNPACK);
+  if ((bits & GANTRY_SNAPSHOTTER_FAST_USAGE) != 0)
+    g_ptr_array_add (names, (gpointer)WIRE_CAPABILITY_FAST_USAGE);
 }

@@ -3,6 +3,8 @@
 
 #include "child.h"
 
+#include <string.h>
+
 #define PROBE_MS         1000
 #define PROBE_TIMEOUT_MS 5000
 #define MAX_FAILURES     3
@@ -10,15 +12,19 @@
 /* Any answer is a sign of life, and every gRPC server has one to this. */
 #define PROBE "/grpc.health.v1.Health/Check"
 
+#define PLUGINS "/containerd.services.introspection.v1.Introspection/Plugins"
+
 struct _Peer
 {
+  Peer *of; /* or NULL: whose connection this uses; then it has but metadata of its own */
   const GantryHost *host;
   char *address;
   const char *name;
   guint timeout_ms;
   GrpcChannel *channel;
   GrpcMetadata *metadata;
-  PeerChild *child; /* or NULL: somebody else starts it */
+  PeerChild *child;   /* or NULL: somebody else starts it */
+  gboolean unwatched; /* never counts as down */
 
   GMutex lock;
   guint failures;    /* under lock: in a row */
@@ -27,6 +33,7 @@ struct _Peer
   gboolean probing;  /* under lock: a probe is under way or its timer set */
   GSource *timer;    /* under lock */
   gint64 down_since; /* under lock */
+  Containerd__Services__Introspection__V1__PluginsResponse *plugins; /* under lock: NULL until it told */
 };
 
 struct _PeerStream
@@ -42,6 +49,13 @@ struct _PeerStream
   gboolean over;   /* under lock */
   GError *error;   /* under lock */
 };
+
+/* The one that has the connection. */
+static Peer *
+base_of (Peer *self)
+{
+  return self->of != NULL ? self->of : self;
+}
 
 /* Whether it answers */
 
@@ -82,7 +96,7 @@ set_down (Peer *self, const GError *error)
 {
   g_autofree char *status = g_strdup_printf ("no answer from %s: %s", self->address, error->message);
 
-  if (self->down)
+  if (self->down || self->unwatched)
     return;
   self->down = TRUE;
   self->down_since = g_get_monotonic_time ();
@@ -172,26 +186,48 @@ check_up (Peer *self, GError **error)
 
 /* Making */
 
-Peer *
-peer_new (const GantryHost *host, GError **error)
+static Peer *
+make (const GantryHost *host, const char *address, guint seconds, GError **error)
 {
   g_autoptr (Peer) self = g_new0 (Peer, 1);
   GrpcChannelSettings settings = { 0 };
-  guint64 seconds;
-  const char *address = gantry_host_get_config_string (host, "Address", NULL);
-  const char *exec = gantry_host_get_config_string (host, "Exec", NULL);
 
   g_mutex_init (&self->lock);
   self->host = host;
-  if (!gantry_host_get_config_uint64 (host, "Timeout", 30, 1, 3600, &seconds, error))
-    return NULL;
   self->address = g_strdup (address);
-  self->name = gantry_host_get_config_string (host, "Name", host->get_id (host));
-  self->timeout_ms = (guint)seconds * 1000;
+  self->name = host->get_id (host);
+  self->timeout_ms = seconds * 1000;
   settings.timeout_ms = self->timeout_ms;
   self->channel = grpc_channel_new (address, &settings, error);
-  if (self->channel == NULL)
+  return self->channel != NULL ? g_steal_pointer (&self) : NULL;
+}
+
+Peer *
+peer_new_at (const GantryHost *host, const char *address, GrpcMetadata *metadata, guint seconds,
+             GError **error)
+{
+  Peer *self = make (host, address, seconds, error);
+
+  if (self == NULL)
     return NULL;
+  self->metadata = grpc_metadata_ref (metadata);
+  self->unwatched = TRUE;
+  return self;
+}
+
+Peer *
+peer_new (const GantryHost *host, GError **error)
+{
+  g_autoptr (Peer) self = NULL;
+  guint64 seconds;
+  const char *exec = gantry_host_get_config_string (host, "Exec", NULL);
+
+  if (!gantry_host_get_config_uint64 (host, "Timeout", 30, 1, 3600, &seconds, error))
+    return NULL;
+  self = make (host, gantry_host_get_config_string (host, "Address", NULL), (guint)seconds, error);
+  if (self == NULL)
+    return NULL;
+  self->name = gantry_host_get_config_string (host, "Name", host->get_id (host));
   self->metadata = grpc_metadata_new ();
   if (!grpc_metadata_append (self->metadata, "containerd-namespace",
                              gantry_host_get_config_string (host, "Namespace", "default")))
@@ -208,11 +244,20 @@ peer_new (const GantryHost *host, GError **error)
   return g_steal_pointer (&self);
 }
 
-void
-peer_free (Peer *self)
+Peer *
+peer_with_metadata (Peer *of, GrpcMetadata *metadata)
 {
-  if (self == NULL)
-    return;
+  Peer *self = g_new0 (Peer, 1);
+
+  self->of = base_of (of);
+  self->name = of->name;
+  self->metadata = grpc_metadata_ref (metadata);
+  return self;
+}
+
+static void
+end (Peer *self)
+{
   g_mutex_lock (&self->lock);
   self->ending = TRUE;
   if (self->timer != NULL)
@@ -223,9 +268,19 @@ peer_free (Peer *self)
   g_mutex_unlock (&self->lock);
   grpc_channel_free (self->channel);
   peer_child_free (self->child);
-  g_clear_pointer (&self->metadata, grpc_metadata_unref);
+  wire_message_free (self->plugins);
   g_mutex_clear (&self->lock);
   g_free (self->address);
+}
+
+void
+peer_free (Peer *self)
+{
+  if (self == NULL)
+    return;
+  if (self->of == NULL)
+    end (self);
+  g_clear_pointer (&self->metadata, grpc_metadata_unref);
   g_free (self);
 }
 
@@ -242,20 +297,72 @@ peer_call (Peer *self, const char *path, const ProtobufCMessage *request,
            const ProtobufCMessageDescriptor *reply, guint timeout_factor, GCancellable *cancellable,
            GError **error)
 {
+  Peer *base = base_of (self);
   g_autoptr (GBytes) bytes = wire_pack (request);
   g_autoptr (GBytes) answer = NULL;
   g_autoptr (GError) local = NULL;
   gboolean answered;
 
-  if (!check_up (self, error))
+  if (!check_up (base, error))
     return NULL;
-  answer = grpc_channel_call_full (self->channel, path, self->metadata, bytes,
-                                   self->timeout_ms * timeout_factor, cancellable, &answered, &local);
-  note_end (self, local, answered);
+  answer = grpc_channel_call_full (base->channel, path, self->metadata, bytes,
+                                   base->timeout_ms * timeout_factor, cancellable, &answered, &local);
+  note_end (base, local, answered);
   if (answer != NULL)
     return wire_unpack (reply, answer, error);
   g_propagate_error (error, g_steal_pointer (&local));
   return NULL;
+}
+
+/* What the peer tells of its plugins, or NULL. What was told stays as long as @self. */
+static const Containerd__Services__Introspection__V1__PluginsResponse *
+ask_plugins (Peer *self)
+{
+  Containerd__Services__Introspection__V1__PluginsRequest request
+      = CONTAINERD__SERVICES__INTROSPECTION__V1__PLUGINS_REQUEST__INIT;
+  const ProtobufCMessageDescriptor *descriptor
+      = &containerd__services__introspection__v1__plugins_response__descriptor;
+  g_autoptr (GError) error = NULL;
+  gpointer told = peer_call (self, PLUGINS, &request.base, descriptor, 1, NULL, &error);
+  const Containerd__Services__Introspection__V1__PluginsResponse *plugins;
+
+  if (told == NULL && gantry_error_is (error, GANTRY_ERROR_NOT_IMPLEMENTED))
+    {
+      g_autoptr (GBytes) none = g_bytes_new (NULL, 0);
+
+      told = wire_unpack (descriptor, none, NULL);
+    }
+  g_mutex_lock (&self->lock);
+  if (self->plugins == NULL)
+    self->plugins = g_steal_pointer (&told);
+  plugins = self->plugins;
+  g_mutex_unlock (&self->lock);
+  wire_message_free (told);
+  return plugins;
+}
+
+gboolean
+peer_has_capability (Peer *peer, const char *type, const char *id, const char *capability)
+{
+  Peer *self = base_of (peer);
+  const Containerd__Services__Introspection__V1__PluginsResponse *plugins;
+
+  g_mutex_lock (&self->lock);
+  plugins = self->plugins;
+  g_mutex_unlock (&self->lock);
+  if (plugins == NULL)
+    plugins = ask_plugins (self);
+  for (size_t i = 0; plugins != NULL && i < plugins->n_plugins; i++)
+    {
+      const Containerd__Services__Introspection__V1__Plugin *plugin = plugins->plugins[i];
+
+      for (size_t j = 0; strcmp (plugin->type, type) == 0 && (id == NULL || strcmp (plugin->id, id) == 0)
+                         && j < plugin->n_capabilities;
+           j++)
+        if (strcmp (plugin->capabilities[j], capability) == 0)
+          return TRUE;
+    }
+  return FALSE;
 }
 
 static void
@@ -288,18 +395,19 @@ static PeerStream *
 open_stream (Peer *self, const char *path, const ProtobufCMessageDescriptor *reply, guint timeout_ms,
              GError **error)
 {
+  Peer *base = base_of (self);
   PeerStream *stream;
 
-  if (!check_up (self, error))
+  if (!check_up (base, error))
     return NULL;
   stream = g_new0 (PeerStream, 1);
-  stream->peer = self;
+  stream->peer = base;
   stream->reply = reply;
   stream->path = path;
   g_mutex_init (&stream->lock);
   g_cond_init (&stream->cond);
   stream->call
-      = grpc_channel_open (self->channel, path, self->metadata, timeout_ms, &stream_handlers, stream, NULL);
+      = grpc_channel_open (base->channel, path, self->metadata, timeout_ms, &stream_handlers, stream, NULL);
   return stream;
 }
 
@@ -403,7 +511,7 @@ peer_read (Peer *self, const char *path, const ProtobufCMessage *request,
       g_autoptr (GBytes) message = next_message (stream, cancellable, &local);
       gpointer unpacked;
 
-      note_end (self, local, local != NULL && is_answered (stream));
+      note_end (stream->peer, local, local != NULL && is_answered (stream));
       if (message == NULL)
         break;
       unpacked = wire_unpack (reply, message, &local);

@@ -17,14 +17,26 @@
 
 typedef struct _Peer Peer;
 
-/** Does not wait for a connection. Errors: INVALID_ARGUMENT (configuration). */
+/** The peer that the configuration names. Does not wait for a connection. Errors: INVALID_ARGUMENT
+ * (configuration). */
 Peer *peer_new (const GantryHost *host, GError **error);
+/** One for a piece of work of somebody who is there now: at @address, told @metadata, tried at each call and
+ * never counted as down. Calls have @seconds. Errors: INVALID_ARGUMENT. */
+Peer *peer_new_at (const GantryHost *host, const char *address, GrpcMetadata *metadata, guint seconds,
+                   GError **error);
+/** @self for calls that are sent with @metadata. It uses the connection of @self, which must stay. */
+Peer *peer_with_metadata (Peer *self, GrpcMetadata *metadata);
 /** No call is under way any more. */
 void peer_free (Peer *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Peer, peer_free)
 
 /** What the plugin is called at the other end: Name=, or the plugin's id. Returns: (transfer none). */
 const char *peer_get_name (Peer *self);
+
+/** Whether the peer's plugin of @type (as containerd spells it) and @id (NULL: any) says by the introspection
+ * service that it can do @capability. Asked once; who has no such service can nothing. Blocks: shortly, the
+ * first time. */
+gboolean peer_has_capability (Peer *self, const char *type, const char *id, const char *capability);
 
 /** Calls the unary @path. @timeout_factor: how many times Timeout= it may take. Blocks: so long. Errors: the
  * peer's; UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED. Returns: (transfer full): a message of @reply;

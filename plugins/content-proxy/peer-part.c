@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "content-proxy.h"
-
+#include <content-client.h>
 #include <proxy.h>
 
 static gboolean
 init (const GantryHost *host, gpointer *ret_instance, GError **error)
 {
-  ContentProxy *self = content_proxy_new (host, error);
+  Peer *peer = peer_new (host, error);
 
-  if (self == NULL)
+  if (peer == NULL)
     return FALSE;
-  *ret_instance = self;
+  *ret_instance = content_client_new (host, peer);
   return TRUE;
 }
 
 static void
 fini (gpointer instance)
 {
-  content_proxy_free (instance);
+  content_client_free (instance);
 }
 
 static const Proxy proxy = { init, fini };

@@ -14,9 +14,9 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_DIFFER_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
-static const char *const config_keys[] = { PEER_CONFIG_KEYS, "MediaTypes", NULL };
+static const char *const config_keys[] = { PEER_CONFIG_KEYS, "MediaTypes", "ContentAddress", NULL };
 static const char *const config_defaults[]
-    = { PEER_CONFIG_DEFAULTS, "MediaTypes=" DIFFER_PROXY_MEDIA_TYPES, NULL };
+    = { PEER_CONFIG_DEFAULTS, "MediaTypes=" DIFFER_PROXY_MEDIA_TYPES, "ContentAddress=", NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),

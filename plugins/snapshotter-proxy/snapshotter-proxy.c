@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include <beyond.h>
 #include <gantry/snapshotter.h>
 
 #define PB(name)         Containerd__Services__Snapshots__V1__##name
@@ -16,17 +17,18 @@ struct _SnapshotterProxy
 {
   GantrySnapshotter snapshotter;
   Peer *peer;
-  unsigned capabilities;
+  unsigned capabilities; /* as configured, besides what the peer tells */
 };
 
 static const struct
 {
   const char *name;
+  const char *wire_name;
   GantrySnapshotterCapabilities bit;
 } capability_names[] = {
-  { "remap", GANTRY_SNAPSHOTTER_REMAP },
-  { "parallel-unpack", GANTRY_SNAPSHOTTER_PARALLEL_UNPACK },
-  { "fast-usage", GANTRY_SNAPSHOTTER_FAST_USAGE },
+  { "remap", WIRE_CAPABILITY_REMAP, GANTRY_SNAPSHOTTER_REMAP },
+  { "parallel-unpack", WIRE_CAPABILITY_PARALLEL_UNPACK, GANTRY_SNAPSHOTTER_PARALLEL_UNPACK },
+  { "fast-usage", WIRE_CAPABILITY_FAST_USAGE, GANTRY_SNAPSHOTTER_FAST_USAGE },
 };
 
 static Peer *
@@ -89,7 +91,13 @@ no_info (const char *key, GError **error)
 static unsigned
 proxy_get_capabilities (GantrySnapshotter *self)
 {
-  return ((SnapshotterProxy *)self)->capabilities;
+  unsigned bits = ((SnapshotterProxy *)self)->capabilities;
+
+  for (gsize i = 0; i < G_N_ELEMENTS (capability_names); i++)
+    if (peer_has_capability (peer_of (self), WIRE_SNAPSHOTTER_TYPE, name_of (self),
+                             capability_names[i].wire_name))
+      bits |= capability_names[i].bit;
+  return bits;
 }
 
 static gboolean
@@ -254,7 +262,7 @@ proxy_commit (GantrySnapshotter *self, const char *name, const char *key, const 
   g_autoptr (Scratch) scratch = scratch_new ();
   PB (CommitSnapshotRequest) request = CONTAINERD__SERVICES__SNAPSHOTS__V1__COMMIT_SNAPSHOT_REQUEST__INIT;
 
-  if (parent != NULL && (((SnapshotterProxy *)self)->capabilities & GANTRY_SNAPSHOTTER_PARALLEL_UNPACK) == 0)
+  if (parent != NULL && (proxy_get_capabilities (self) & GANTRY_SNAPSHOTTER_PARALLEL_UNPACK) == 0)
     {
       if (!check_parent (self, key, parent, cancellable, error))
         return FALSE;

@@ -130,8 +130,8 @@ def test_bad_value(lab, key, value, line, expected):
 
 def test_isolate_without_a_proxy(lab):
     lab.add("broken", "one", Isolate="process")
-    assert failed(lab) == (f"{lab.dir}/usr/broken.plugin: Isolate=process is there for snapshotters and content stores, and for one "
-                           "interface alone")
+    assert failed(lab) == (f"{lab.dir}/usr/broken.plugin: Isolate=process is there for snapshotters, content stores and differs, "
+                           "and for one interface alone")
 
 
 def test_manifest_claims_too_much(lab):

@@ -27,7 +27,7 @@ def fixture_program():
     return program
 
 
-@pytest.fixture(name="stargz")
+@pytest.fixture(Name="stargz")
 def fixture_stargz(work, program):
     """Its address."""
     address = f"{work}/stargz.sock"
@@ -43,7 +43,7 @@ def fixture_stargz(work, program):
 # nor does this one limit labels, which is for the store of the daemon that it serves.
 @pytest.mark.parametrize("case", ["life", "files", "view", "mounts", "exists", "remove", "usage", "deep", "threads"])
 def test_the_contract(stargz, case):
-    assert_passes(contract("snapshotter-proxy", "snapshotter", stargz, f"/snapshotter/proxy/{case}", name="stargz"), case)
+    assert_passes(contract("snapshotter-proxy", "snapshotter", stargz, f"/snapshotter/proxy/{case}", Name="stargz"), case)
 
 
 @pytest.mark.skipif(shutil.which("ctr") is None, reason="needs ctr")

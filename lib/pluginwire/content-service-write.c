@@ -2,10 +2,8 @@
  *
  * Write of containerd.services.content.v1.Content: an ingest as long as the stream.
  */
-#include "host.h"
-
-#include <gantry/content.h>
-#include <wireconv.h>
+#include "content-service-private.h"
+#include "wireconv.h"
 
 #define PB(name)         Containerd__Services__Content__V1__##name
 #define DESCRIPTOR(name) (&containerd__services__content__v1__##name##__descriptor)
@@ -25,6 +23,7 @@ write_free (gpointer data)
   Write *self = data;
 
   gantry_ingest_unref (self->ingest);
+  gantry_content_unref (self->content);
   g_free (self->expected);
   g_free (self);
 }
@@ -122,10 +121,18 @@ on_end (GrpcCall *call, gpointer data)
 static const GrpcCallHandlers handlers = { .on_message = on_message, .on_end = on_end };
 
 void
-host_write_content (GrpcCall *call, gpointer content)
+content_service_write (GrpcCall *call, gpointer service)
 {
-  Write *self = g_new0 (Write, 1);
+  g_autoptr (GError) error = NULL;
+  GantryContent *content = content_service_find (service, call, &error);
+  Write *self;
 
+  if (content == NULL)
+    {
+      grpc_call_finish (call, error);
+      return;
+    }
+  self = g_new0 (Write, 1);
   self->content = content;
   grpc_call_set_handlers (call, &handlers, self, write_free);
   grpc_call_request (call, 1);

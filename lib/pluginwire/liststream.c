@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "host.h"
+#include "liststream.h"
 
 #include <gantry/plugin.h>
 
@@ -35,7 +35,7 @@ send_more (GrpcCall *call, gpointer data)
 static const GrpcCallHandlers handlers = { .on_writable = send_more };
 
 static void
-end_message (HostList *self)
+end_message (ListStream *self)
 {
   if (self->infos->len == 0)
     return;
@@ -43,15 +43,15 @@ end_message (HostList *self)
   g_ptr_array_set_size (self->infos, 0);
 }
 
-HostList
-host_list_new (HostPackFunc pack)
+ListStream
+list_stream_new (ListStreamPack pack)
 {
-  return (HostList){ pack, g_ptr_array_new_with_free_func ((GDestroyNotify)g_bytes_unref),
-                     g_ptr_array_new_with_free_func (gantry_value_unref) };
+  return (ListStream){ pack, g_ptr_array_new_with_free_func ((GDestroyNotify)g_bytes_unref),
+                       g_ptr_array_new_with_free_func (gantry_value_unref) };
 }
 
 void
-host_list_add (HostList *self, gpointer info)
+list_stream_add (ListStream *self, gpointer info)
 {
   g_ptr_array_add (self->infos, gantry_value_ref (info));
   if (self->infos->len == PER_MESSAGE)
@@ -59,7 +59,7 @@ host_list_add (HostList *self, gpointer info)
 }
 
 void
-host_list_send (HostList *self, GrpcCall *call, const GError *error)
+list_stream_send (ListStream *self, GrpcCall *call, const GError *error)
 {
   List *list;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "content-proxy.h"
+#include "content-client.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -11,7 +11,7 @@
 static Peer *
 peer_of (GantryContent *self)
 {
-  return ((ContentProxy *)self)->peer;
+  return ((ContentClient *)self)->peer;
 }
 
 static gboolean
@@ -34,8 +34,8 @@ info_in (const PB (Info) * info)
 }
 
 static gboolean
-proxy_info (GantryContent *self, const char *digest, GantryContentInfo **ret_info, GCancellable *cancellable,
-            GError **error)
+client_info (GantryContent *self, const char *digest, GantryContentInfo **ret_info, GCancellable *cancellable,
+             GError **error)
 {
   PB (InfoRequest) request = CONTAINERD__SERVICES__CONTENT__V1__INFO_REQUEST__INIT;
   PB (InfoResponse) * reply;
@@ -77,8 +77,8 @@ on_list (gconstpointer message, gpointer user_data, GError **error)
 }
 
 static gboolean
-proxy_walk (GantryContent *self, const char *const *filters, GantryContentFunc func, gpointer user_data,
-            GCancellable *cancellable, GError **error)
+client_walk (GantryContent *self, const char *const *filters, GantryContentFunc func, gpointer user_data,
+             GCancellable *cancellable, GError **error)
 {
   PB (ListContentRequest) request = CONTAINERD__SERVICES__CONTENT__V1__LIST_CONTENT_REQUEST__INIT;
   Walk walk = { func, user_data };
@@ -90,8 +90,8 @@ proxy_walk (GantryContent *self, const char *const *filters, GantryContentFunc f
 }
 
 static gboolean
-proxy_update (GantryContent *self, const char *digest, GVariant *labels, const char *const *mask,
-              GantryContentInfo **ret_info, GCancellable *cancellable, GError **error)
+client_update (GantryContent *self, const char *digest, GVariant *labels, const char *const *mask,
+               GantryContentInfo **ret_info, GCancellable *cancellable, GError **error)
 {
   static const char *const all[] = { "labels", NULL };
   g_autoptr (GVariant) kept = gantry_variant_keep (labels);
@@ -119,7 +119,7 @@ proxy_update (GantryContent *self, const char *digest, GVariant *labels, const c
 }
 
 static gboolean
-proxy_remove (GantryContent *self, const char *digest, GCancellable *cancellable, GError **error)
+client_remove (GantryContent *self, const char *digest, GCancellable *cancellable, GError **error)
 {
   PB (DeleteContentRequest) request = CONTAINERD__SERVICES__CONTENT__V1__DELETE_CONTENT_REQUEST__INIT;
 
@@ -157,7 +157,8 @@ on_read (gconstpointer message, gpointer user_data, GError **error)
 }
 
 static gboolean
-copy_blob (ContentProxy *self, GantryContentInfo *info, Copy *copy, GCancellable *cancellable, GError **error)
+copy_blob (ContentClient *self, GantryContentInfo *info, Copy *copy, GCancellable *cancellable,
+           GError **error)
 {
   PB (ReadContentRequest) request = CONTAINERD__SERVICES__CONTENT__V1__READ_CONTENT_REQUEST__INIT;
 
@@ -187,15 +188,15 @@ reopen_read_only (int fd, GError **error)
 }
 
 static gboolean
-proxy_open_blob (GantryContent *content, const char *digest, int *ret_fd, guint64 *ret_size,
-                 GCancellable *cancellable, GError **error)
+client_open_blob (GantryContent *content, const char *digest, int *ret_fd, guint64 *ret_size,
+                  GCancellable *cancellable, GError **error)
 {
-  ContentProxy *self = (ContentProxy *)content;
+  ContentClient *self = (ContentClient *)content;
   g_autoptr (GantryContentInfo) info = NULL;
   Copy copy = { -1, 0 };
   int dir, fd;
 
-  if (!proxy_info (content, digest, &info, cancellable, error))
+  if (!client_info (content, digest, &info, cancellable, error))
     return FALSE;
   dir = gantry_host_get_dir_fd (self->host, GANTRY_DIR_PERSISTENT, error);
   if (dir < 0)
@@ -229,8 +230,8 @@ status_in (const PB (Status) * status)
 }
 
 static gboolean
-proxy_list_ingests (GantryContent *self, const char *const *filters, GPtrArray **ret_statuses,
-                    GCancellable *cancellable, GError **error)
+client_list_ingests (GantryContent *self, const char *const *filters, GPtrArray **ret_statuses,
+                     GCancellable *cancellable, GError **error)
 {
   PB (ListStatusesRequest) request = CONTAINERD__SERVICES__CONTENT__V1__LIST_STATUSES_REQUEST__INIT;
   PB (ListStatusesResponse) * reply;
@@ -249,8 +250,8 @@ proxy_list_ingests (GantryContent *self, const char *const *filters, GPtrArray *
 }
 
 static gboolean
-proxy_ingest_status (GantryContent *self, const char *ref, GantryIngestStatus **ret_status,
-                     GCancellable *cancellable, GError **error)
+client_ingest_status (GantryContent *self, const char *ref, GantryIngestStatus **ret_status,
+                      GCancellable *cancellable, GError **error)
 {
   PB (StatusRequest) request = CONTAINERD__SERVICES__CONTENT__V1__STATUS_REQUEST__INIT;
   PB (StatusResponse) * reply;
@@ -270,7 +271,7 @@ proxy_ingest_status (GantryContent *self, const char *ref, GantryIngestStatus **
 }
 
 static gboolean
-proxy_abort_ingest (GantryContent *self, const char *ref, GCancellable *cancellable, GError **error)
+client_abort_ingest (GantryContent *self, const char *ref, GCancellable *cancellable, GError **error)
 {
   PB (AbortRequest) request = CONTAINERD__SERVICES__CONTENT__V1__ABORT_REQUEST__INIT;
 
@@ -280,26 +281,22 @@ proxy_abort_ingest (GantryContent *self, const char *ref, GCancellable *cancella
 
 static const GantryContentVtable vtable = {
   .size = sizeof (GantryContentVtable),
-  .info = proxy_info,
-  .walk = proxy_walk,
-  .update = proxy_update,
-  .remove = proxy_remove,
-  .open_blob = proxy_open_blob,
-  .open_ingest = content_proxy_open_ingest,
-  .list_ingests = proxy_list_ingests,
-  .ingest_status = proxy_ingest_status,
-  .abort_ingest = proxy_abort_ingest,
+  .info = client_info,
+  .walk = client_walk,
+  .update = client_update,
+  .remove = client_remove,
+  .open_blob = client_open_blob,
+  .open_ingest = content_client_open_ingest,
+  .list_ingests = client_list_ingests,
+  .ingest_status = client_ingest_status,
+  .abort_ingest = client_abort_ingest,
 };
 
-ContentProxy *
-content_proxy_new (const GantryHost *host, GError **error)
+ContentClient *
+content_client_new (const GantryHost *host, Peer *peer)
 {
-  ContentProxy *self;
-  Peer *peer = peer_new (host, error);
+  ContentClient *self = g_new0 (ContentClient, 1);
 
-  if (peer == NULL)
-    return NULL;
-  self = g_new0 (ContentProxy, 1);
   self->content.vtable = &vtable;
   self->peer = peer;
   self->host = host;
@@ -307,7 +304,7 @@ content_proxy_new (const GantryHost *host, GError **error)
 }
 
 void
-content_proxy_free (ContentProxy *self)
+content_client_free (ContentClient *self)
 {
   if (self == NULL)
     return;

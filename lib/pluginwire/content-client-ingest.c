@@ -3,7 +3,7 @@
  * An ingest at the other end: a stream of Write as long as somebody writes. A stream that failed is opened
  * again by the next call, where the ingest then is.
  */
-#include "content-proxy.h"
+#include "content-client.h"
 
 #define PB(name)         Containerd__Services__Content__V1__##name
 #define DESCRIPTOR(name) (&containerd__services__content__v1__##name##__descriptor)
@@ -229,9 +229,9 @@ learn_expectations (Ingest *self, GantryContent *content, GCancellable *cancella
 }
 
 gboolean
-content_proxy_open_ingest (GantryContent *content, const char *ref, guint64 total,
-                           const char *expected_digest, GantryIngest **ret_ingest, GCancellable *cancellable,
-                           GError **error)
+content_client_open_ingest (GantryContent *content, const char *ref, guint64 total,
+                            const char *expected_digest, GantryIngest **ret_ingest, GCancellable *cancellable,
+                            GError **error)
 {
   Ingest *self;
 
@@ -241,7 +241,7 @@ content_proxy_open_ingest (GantryContent *content, const char *ref, guint64 tota
   self = g_new0 (Ingest, 1);
   self->ingest.vtable = &vtable;
   self->refs = 1;
-  self->peer = ((ContentProxy *)content)->peer;
+  self->peer = ((ContentClient *)content)->peer;
   self->ref = g_strdup (ref);
   self->total = total;
   self->expected = g_strdup (expected_digest);
