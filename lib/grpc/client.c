@@ -416,9 +416,17 @@ grpc_channel_call_full (GrpcChannel *self, const char *path, const GrpcMetadata 
                         guint timeout_ms, GCancellable *cancellable, gboolean *ret_answered, GError **error)
 {
   Unary unary = { 0 };
-  g_autoptr (GrpcCall) call = new_call (self, path, metadata, timeout_ms, &sync_handlers, &unary, NULL);
+  g_autoptr (GrpcCall) call = NULL;
   gulong cancel_id = 0;
 
+  /* The answer must not win. */
+  if (g_cancellable_is_cancelled (cancellable))
+    {
+      *ret_answered = FALSE;
+      gantry_throw (error, GANTRY_ERROR_CANCELLED, "%s was cancelled", path);
+      return NULL;
+    }
+  call = new_call (self, path, metadata, timeout_ms, &sync_handlers, &unary, NULL);
   g_mutex_init (&unary.lock);
   g_cond_init (&unary.cond);
   fill_unary (call, request);

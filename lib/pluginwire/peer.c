@@ -470,12 +470,18 @@ is_answered (PeerStream *self)
 static GBytes *
 next_message (PeerStream *self, GCancellable *cancellable, GError **error)
 {
-  gulong id
-      = cancellable != NULL ? g_cancellable_connect (cancellable, G_CALLBACK (cancel_stream), self, NULL) : 0;
   gint64 until = g_get_monotonic_time () + (gint64)self->peer->timeout_ms * 1000;
   gboolean in_time = TRUE;
   GBytes *message;
+  gulong id = 0;
 
+  if (g_cancellable_is_cancelled (cancellable))
+    {
+      gantry_throw (error, GANTRY_ERROR_CANCELLED, "%s was cancelled", self->path);
+      return NULL;
+    }
+  if (cancellable != NULL)
+    id = g_cancellable_connect (cancellable, G_CALLBACK (cancel_stream), self, NULL);
   grpc_call_request (self->call, 1);
   g_mutex_lock (&self->lock);
   while (self->messages.length == 0 && !self->over && in_time)
