@@ -57,7 +57,8 @@ grpc_shared_begin_call (GrpcShared *self)
 void
 grpc_shared_end_call (GrpcShared *self)
 {
-  if (!g_atomic_int_dec_and_test (&self->n_calls))
+  /* A wake-up for nobody is a system call all the same. */
+  if (!g_atomic_int_dec_and_test (&self->n_calls) || g_atomic_int_get (&self->n_waiting) == 0)
     return;
   g_mutex_lock (&self->idle_lock);
   g_cond_broadcast (&self->idle);
@@ -69,10 +70,12 @@ grpc_shared_wait_idle (GrpcShared *self, gint64 until)
 {
   gboolean in_time = TRUE;
 
+  g_atomic_int_inc (&self->n_waiting);
   g_mutex_lock (&self->idle_lock);
   while (in_time && g_atomic_int_get (&self->n_calls) > 0)
     in_time = g_cond_wait_until (&self->idle, &self->idle_lock, until);
   g_mutex_unlock (&self->idle_lock);
+  g_atomic_int_add (&self->n_waiting, -1);
   return g_atomic_int_get (&self->n_calls) == 0;
 }
 

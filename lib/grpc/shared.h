@@ -30,6 +30,7 @@ typedef struct
   gint n_calls;   /* atomic: begun, and not over or still with a worker */
   gint n_queued;  /* atomic: waiting for a worker */
   gsize buffered; /* atomic: bytes of incoming messages that nobody was given */
+  gint n_waiting; /* atomic: for idle; counted before n_calls is looked at */
   GMutex idle_lock;
   GCond idle; /* n_calls has come to 0 */
 } GrpcShared;

@@ -6,6 +6,16 @@
 
 #include <string.h>
 
+/* Whether there is anybody: signals are not made for nobody. */
+static gboolean
+is_heard (ApiDbus *self)
+{
+  for (guint i = 0; i < self->connections->len; i++)
+    if (connection_wants_signals (g_ptr_array_index (self->connections, i)))
+      return TRUE;
+  return self->bus != NULL;
+}
+
 static void
 emit (ApiDbus *self, const char *path, const char *interface, const char *name, GVariant *body)
 {
@@ -175,6 +185,8 @@ on_event (GantryEvent *event, guint64 lost, gpointer user_data)
   ApiDbus *self = user_data;
   const char *what = strrchr (event->topic, '/');
 
+  if (!is_heard (self))
+    return;
   emit (self, ROOT, "org.gantry1.Manager", "Event",
         g_variant_new ("(ttxss@a{sv})", event->seq, lost, event->time_ns, event->ns, event->topic,
                        event->payload));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Fan-out of events. Numbers come from the event log where there is one (the log's writer thread then calls
- * sink () after each commit), else from a counter that starts anew with the daemon. */
+ * Fan-out of events. Numbers come from the event log where there is one (whoever has committed them then
+ * calls sink ()), else from a counter that starts anew with the daemon. */
 #include "events-local.h"
 
 #include <string.h>

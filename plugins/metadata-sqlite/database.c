@@ -7,16 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "log-file.h"
 #include "log-room.h"
 #include "schema.h"
+#include "writes.h"
 
-#define MAX_QUEUE 65536
-#define MAX_BATCH 512
-/* For how long at most a batch waits for writers that were there a moment ago, and how many batches do not
- * after one waited for nobody. */
-#define MAX_PAUSE_US      2000
-#define IMPATIENT_BATCHES 16
-#define MAX_READERS       4
+#define MAX_READERS 4
 /* Events are trimmed in strides, so that most commits do not touch the old end of the table. */
 #define TRIM_STRIDE 512
 /* How long a read transaction may last: what another process changes (a repair by hand) is seen after it. */
@@ -34,37 +30,22 @@ struct _Connection
   LogRoom *log_room; /* the writer's */
 };
 
-typedef struct
-{
-  WriteFunc func;
-  gpointer data;
-  GDestroyNotify destroy; /* set for queued writes that nobody waits for */
-  gboolean durable;
-  gboolean waited;
-  GCond ended; /* of its own: a wake-up for all at every write and batch would cost more than the write */
-  gboolean done;
-  gboolean ok;
-  GError *error;
-} Write;
-
 struct _Database
 {
   char *path;
   guint64 max_events;
 
-  GMutex lock;
-  GCond cond; /* a write was queued: for the writer thread alone */
-  GQueue queue;
-  guint wanted; /* how many must be queued before the writer is woken */
-  gboolean closing;
-  GThread *thread;
-  Connection *writer; /* the writer thread's */
-  gboolean synced;    /* the writer's current synchronous setting */
+  Writes *writes;
 
-  GPtrArray *announced; /* events of the running transaction; the writer thread's */
-  guint64 last_event;   /* with lock */
-  guint64 next_event;   /* the writer thread's */
-  gint64 last_position; /* the writer thread's */
+  /* For whoever leads a batch. */
+  Connection *writer;
+  gboolean synced;      /* the writer's current synchronous setting */
+  GPtrArray *announced; /* events of the running transaction */
+  guint64 next_event;
+  gint64 last_position;
+
+  GMutex lock;
+  guint64 last_event; /* with lock */
 
   GMutex sink_lock;
   GantryEventLogSink sink;
@@ -76,6 +57,7 @@ struct _Database
   GCond readers_cond;
   GPtrArray *idle;
   guint n_readers;
+  guint n_waiting;
 };
 
 void
@@ -242,7 +224,8 @@ connection_new (Database *database, const char *path, const char *settings, GErr
 
   self->database = database;
   self->statements = g_hash_table_new_full (NULL, NULL, NULL, finalize_statement);
-  if (sqlite3_open_v2 (path, &self->handle, flags, NULL) != SQLITE_OK)
+  if (sqlite3_open_v2 (path, &self->handle, flags, settings == for_writing ? log_file_vfs () : NULL)
+      != SQLITE_OK)
     {
       connection_throw (self, "opening", error);
       return NULL;
@@ -398,17 +381,6 @@ tell_sink (Database *self)
   g_ptr_array_set_size (self->announced, 0);
 }
 
-static void
-write_free (Write *write)
-{
-  if (write->error != NULL && !write->waited)
-    g_warning ("a queued write failed: %s", write->error->message);
-  if (write->destroy != NULL)
-    write->destroy (write->data);
-  g_clear_error (&write->error);
-  g_free (write);
-}
-
 /* Fails every write of a batch whose transaction did not commit; with its own error where it has one. */
 static void
 fail_batch (Database *self, GPtrArray *batch, const GError *failure, guint64 next_event)
@@ -425,149 +397,28 @@ fail_batch (Database *self, GPtrArray *batch, const GError *failure, guint64 nex
   self->next_event = next_event;
 }
 
-static gboolean
-take_batch (Database *self, GPtrArray *batch)
-{
-  gboolean durable = FALSE;
-
-  while (batch->len < MAX_BATCH && !g_queue_is_empty (&self->queue))
-    {
-      Write *write = g_queue_pop_head (&self->queue);
-
-      durable |= write->durable;
-      g_ptr_array_add (batch, write);
-    }
-  return durable;
-}
-
-/* With the lock: waits until somebody queues a write. */
 static void
-wait_for_writes (Database *self, guint n, gint64 until)
-{
-  self->wanted = n;
-  while (g_queue_get_length (&self->queue) < n && !self->closing)
-    if (until == 0)
-      g_cond_wait (&self->cond, &self->lock);
-    else if (!g_cond_wait_until (&self->cond, &self->lock, until))
-      break;
-  self->wanted = 1;
-}
-
-/* What the writer has learned of those who write: when many wait for one commit they come back together a
- * moment after it, and a batch that waits for all of them saves the sync of another. */
-typedef struct
-{
-  guint
-      expected; /* writes that are under way, by the last batch: those in it and those that came meanwhile */
-  gint64 pause; /* half of what the last commit took, µs */
-  guint impatient;
-} Rhythm;
-
-/* With the lock. */
-static void
-gather (Database *self, Rhythm *rhythm)
-{
-  guint before = g_queue_get_length (&self->queue);
-
-  if (rhythm->impatient > 0)
-    rhythm->impatient--;
-  else if (before < rhythm->expected)
-    {
-      wait_for_writes (self, rhythm->expected, g_get_monotonic_time () + rhythm->pause);
-      if (g_queue_get_length (&self->queue) == before)
-        rhythm->impatient = IMPATIENT_BATCHES;
-    }
-}
-
-/* With the lock. */
-static void
-end_writes (GPtrArray *batch)
-{
-  for (guint i = 0; i < batch->len; i++)
-    {
-      Write *write = g_ptr_array_index (batch, i);
-
-      write->done = TRUE;
-      if (write->waited)
-        g_cond_signal (&write->ended);
-      else
-        write_free (write);
-    }
-  g_ptr_array_set_size (batch, 0);
-}
-
-static gpointer
-writer_main (gpointer data)
+run_writes (GPtrArray *batch, gboolean durable, gpointer data)
 {
   Database *self = data;
-  g_autoptr (GPtrArray) batch = g_ptr_array_new ();
-  Rhythm rhythm = { 0 };
+  guint64 next_event = self->next_event;
+  g_autoptr (GError) error = NULL;
 
-  g_mutex_lock (&self->lock);
-  for (;;)
-    {
-      g_autoptr (GError) error = NULL;
-      guint64 next_event = self->next_event;
-      gboolean durable;
-      gint64 begun;
-
-      wait_for_writes (self, 1, 0);
-      if (g_queue_is_empty (&self->queue))
-        break;
-      gather (self, &rhythm);
-      durable = take_batch (self, batch);
-      g_mutex_unlock (&self->lock);
-
-      begun = g_get_monotonic_time ();
-      if (run_batch (self, batch, durable, &error))
-        tell_sink (self);
-      else
-        fail_batch (self, batch, error, next_event);
-      rhythm.pause = MIN ((g_get_monotonic_time () - begun) / 2, MAX_PAUSE_US);
-
-      g_mutex_lock (&self->lock);
-      rhythm.expected = durable ? MIN (batch->len + g_queue_get_length (&self->queue), MAX_BATCH) : 1;
-      end_writes (batch);
-    }
-  g_mutex_unlock (&self->lock);
-  return NULL;
-}
-
-static gboolean
-enqueue (Database *self, Write *write, GError **error)
-{
-  if (self->closing)
-    return gantry_throw (error, GANTRY_ERROR_UNAVAILABLE, "the metadata database is closing");
-  if (g_queue_get_length (&self->queue) >= MAX_QUEUE)
-    return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
-                         "more than %d writes are waiting for the metadata database", MAX_QUEUE);
-  g_queue_push_tail (&self->queue, write);
-  if (g_queue_get_length (&self->queue) >= self->wanted)
-    g_cond_signal (&self->cond);
-  return TRUE;
+  if (run_batch (self, batch, durable, &error))
+    tell_sink (self);
+  else
+    fail_batch (self, batch, error, next_event);
 }
 
 gboolean
 database_write (Database *self, gboolean durable, WriteFunc func, gpointer data, GCancellable *cancellable,
                 GError **error)
 {
-  Write write = { .func = func, .data = data, .durable = durable, .waited = TRUE };
+  Write write = { .func = func, .data = data, .durable = durable };
 
-  g_cond_init (&write.ended);
   /* Once it is queued it is quick and its outcome must be known, so only the way in can be cancelled. */
-  if (g_cancellable_set_error_if_cancelled (cancellable, error))
+  if (g_cancellable_set_error_if_cancelled (cancellable, error) || !writes_run (self->writes, &write, error))
     return FALSE;
-  g_mutex_lock (&self->lock);
-  if (!enqueue (self, &write, error))
-    {
-      g_mutex_unlock (&self->lock);
-      g_cond_clear (&write.ended);
-      return FALSE;
-    }
-  while (!write.done)
-    g_cond_wait (&write.ended, &self->lock);
-  g_mutex_unlock (&self->lock);
-  g_cond_clear (&write.ended);
   if (!write.ok)
     g_propagate_error (error, write.error);
   return write.ok;
@@ -577,18 +428,14 @@ gboolean
 database_write_later (Database *self, WriteFunc func, gpointer data, GDestroyNotify destroy, GError **error)
 {
   Write *write = g_new0 (Write, 1);
-  gboolean ok;
 
   write->func = func;
   write->data = data;
-  g_mutex_lock (&self->lock);
-  ok = enqueue (self, write, error);
-  if (ok)
-    write->destroy = destroy;
-  g_mutex_unlock (&self->lock);
-  if (!ok)
-    g_free (write);
-  return ok;
+  write->destroy = destroy;
+  if (writes_queue (self->writes, write, error))
+    return TRUE;
+  g_free (write);
+  return FALSE;
 }
 
 /* With the lock. */
@@ -612,8 +459,10 @@ take_reader (Database *self, GError **error)
   gboolean roomy = FALSE;
 
   g_mutex_lock (&self->readers_lock);
+  self->n_waiting++;
   while (self->idle->len == 0 && self->n_readers >= MAX_READERS)
     g_cond_wait (&self->readers_cond, &self->readers_lock);
+  self->n_waiting--;
   connection = take_idle (self);
   if (connection == NULL)
     roomy = self->n_readers++ == 0;
@@ -649,7 +498,8 @@ database_return (Database *self, Connection *connection)
 {
   g_mutex_lock (&self->readers_lock);
   g_ptr_array_add (self->idle, connection);
-  g_cond_signal (&self->readers_cond);
+  if (self->n_waiting > 0)
+    g_cond_signal (&self->readers_cond);
   g_mutex_unlock (&self->readers_lock);
 }
 
@@ -793,13 +643,10 @@ database_open (const char *path, guint64 max_events, GError **error)
   self->path = g_strdup (path);
   self->max_events = max_events;
   self->synced = TRUE;
-  self->wanted = 1;
   g_mutex_init (&self->lock);
-  g_cond_init (&self->cond);
   g_mutex_init (&self->sink_lock);
   g_mutex_init (&self->readers_lock);
   g_cond_init (&self->readers_cond);
-  g_queue_init (&self->queue);
   self->announced = g_ptr_array_new_with_free_func ((GDestroyNotify)gantry_event_unref);
   self->idle = g_ptr_array_new_with_free_func ((GDestroyNotify)connection_free);
   configure ();
@@ -812,7 +659,7 @@ database_open (const char *path, guint64 max_events, GError **error)
   self->last_event
       = (guint64)query_int (self->writer, "SELECT seq FROM sqlite_sequence WHERE name='event'", 0);
   self->next_event = self->last_event + 1;
-  self->thread = g_thread_new ("metadata", writer_main, self);
+  self->writes = writes_new (run_writes, self);
   return g_steal_pointer (&self);
 }
 
@@ -821,16 +668,11 @@ database_close (Database *self)
 {
   if (self == NULL)
     return;
-  g_mutex_lock (&self->lock);
-  self->closing = TRUE;
-  g_cond_broadcast (&self->cond);
-  g_mutex_unlock (&self->lock);
-  g_clear_pointer (&self->thread, g_thread_join);
+  g_clear_pointer (&self->writes, writes_free);
   g_clear_pointer (&self->idle, g_ptr_array_unref);
   g_clear_pointer (&self->writer, connection_free);
   g_clear_pointer (&self->announced, g_ptr_array_unref);
   g_mutex_clear (&self->lock);
-  g_cond_clear (&self->cond);
   g_mutex_clear (&self->sink_lock);
   g_mutex_clear (&self->readers_lock);
   g_cond_clear (&self->readers_cond);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The SQLite file: one connection that writes, on a thread of its own, and a few that read, each used by one
- * thread at a time.
+ * The SQLite file: one connection that writes and a few that read, each used by one thread at a time.
  *
  * Writes are functions run inside one transaction that many callers share (group commit): each has a
  * savepoint of its own, so one that fails takes nothing else with it, and all return after the commit they
@@ -16,7 +15,8 @@
 typedef struct _Database Database;
 typedef struct _Connection Connection;
 
-/** A write: runs on the writer thread, inside a transaction. */
+/** A write: runs inside a transaction, one at a time, on the thread that asked for it or on one of another
+ * writer; it must not wait for a write. */
 typedef gboolean (*WriteFunc) (Connection *connection, gpointer data, GError **error);
 
 /** Opens (or makes) "<dir>/metadata.db" and migrates it. Errors: DATA_LOSS (corrupt), FAILED_PRECONDITION
@@ -50,13 +50,13 @@ gboolean connection_run (Connection *self, sqlite3_stmt *stmt, GError **error);
 /** Runs statements that have no parameters and whose rows nobody wants. */
 gboolean connection_exec (Connection *self, const char *sql, GError **error);
 
-/** A number that is greater than all that were given before, on the writer thread. */
+/** A number that is greater than all that were given before, within a write. */
 gint64 connection_next_position (Connection *self);
 
 /** How many rows the last statement changed. */
 int connection_changes (Connection *self);
 
-/** Notes, on the writer thread, that the running transaction announces @event; it gets its number here. */
+/** Notes, within a write, that the running transaction announces @event; it gets its number here. */
 gboolean connection_announce (Connection *self, GantryEvent *event, GError **error);
 
 void database_set_sink (Database *self, GantryEventLogSink sink, gpointer user_data);

@@ -154,8 +154,8 @@ gantry_events_get_cursor (GantryEvents *self)
 
 typedef struct _GantryEventLog GantryEventLog;
 
-/** Committed events, in order. From the database's writer thread; must be quick. @events: (element-type
- * GantryEvent). */
+/** Committed events, in order. From whichever thread has committed them, one at a time, before their writers
+ * return; must be quick. @events: (element-type GantryEvent). */
 typedef void (*GantryEventLogSink) (GPtrArray *events, gpointer user_data);
 
 typedef struct

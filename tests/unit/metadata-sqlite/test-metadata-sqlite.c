@@ -4,6 +4,7 @@
  * holds what, and costs that do not grow with the store. */
 #include "populate.h"
 
+#include <gantry/events.h>
 #include <gantry/testing/fake-host.h>
 #include <glib/gstdio.h>
 #include <sqlite3.h>
@@ -683,6 +684,124 @@ test_log_room (Fixture *self, gconstpointer data)
   assert_sound (self);
 }
 
+/* Write calls of this process so far (proc_pid_io(5)). */
+static guint64
+count_write_calls (void)
+{
+  g_autofree char *text = NULL;
+  const char *at;
+
+  g_assert_true (g_file_get_contents ("/proc/self/io", &text, NULL, NULL));
+  at = strstr (text, "syscw: ");
+  g_assert_nonnull (at);
+  return g_ascii_strtoull (at + strlen ("syscw: "), NULL, 10);
+}
+
+/* A transaction goes to the log in one piece, not by two writes a page, and who reads it afterwards finds it
+ * whole, synced or not. */
+static void
+test_log_writes (Fixture *self, gconstpointer data)
+{
+  const guint n = 100;
+  guint64 before;
+
+  if (!g_file_test ("/proc/self/io", G_FILE_TEST_EXISTS))
+    {
+      g_test_skip ("this kernel does not count write calls");
+      return;
+    }
+  must_open (self);
+  populate_put (self->metadata, GANTRY_KIND_CONTENT, "ns", "first", NULL, populate_size (1));
+  before = count_write_calls ();
+  for (guint i = 0; i < n; i++)
+    {
+      g_autofree char *id = g_strdup_printf ("made-%u", i);
+      g_autoptr (GantryRecord) record
+          = gantry_record_new (GANTRY_KIND_CONTENT, "ns", id, NULL, populate_size (1));
+      g_autoptr (GantryChange) change = gantry_change_new (GANTRY_CHANGE_CREATE, record);
+      g_autoptr (GError) error = NULL;
+
+      change->relaxed = i % 2 == 0;
+      gantry_metadata_apply_one (self->metadata, change, NULL, NULL, &error);
+      g_assert_no_error (error);
+      g_assert_true (has (self, GANTRY_KIND_CONTENT, "ns", id));
+    }
+  /* Beside one a transaction there are those that make room in the log. */
+  g_assert_cmpuint (count_write_calls () - before, <, 2 * n);
+}
+
+/* Events that nobody waits for, between writes that somebody waits for. */
+static gpointer
+write_and_append (gpointer data)
+{
+  Writer *writer = data;
+  GantryEventLog *log = gantry_fake_host_get (writer->fixture->fake, GANTRY_EVENT_LOG_TYPE);
+
+  for (int i = 0; i < 10; i++)
+    {
+      g_autofree char *id = g_strdup_printf ("sha256:%d.%d", writer->number, i);
+      GVariantDict payload;
+      g_autoptr (GantryEvent) event = NULL;
+      g_autoptr (GError) error = NULL;
+
+      g_variant_dict_init (&payload, NULL);
+      event = gantry_event_new (0, 1, "ns", "/test/appended", g_variant_dict_end (&payload));
+      gantry_event_log_append (log, event, NULL, &error);
+      g_assert_no_error (error);
+      if (i % 2 == 0)
+        populate_put (writer->fixture->metadata, GANTRY_KIND_CONTENT, "ns", id, NULL, populate_size (1));
+    }
+  return NULL;
+}
+
+static void
+test_hand_over (Fixture *self, gconstpointer data)
+{
+  Writer writers[WRITERS];
+  GThread *threads[WRITERS];
+  guint appended = 0;
+  guint64 cursor = 0;
+
+  must_open (self);
+  for (int i = 0; i < WRITERS; i++)
+    {
+      writers[i] = (Writer){ self, i };
+      threads[i] = g_thread_new ("writer", write_and_append, &writers[i]);
+    }
+  for (int i = 0; i < WRITERS; i++)
+    g_thread_join (threads[i]);
+  /* What is queued when the database is closed is still written. */
+  gantry_fake_host_unload (self->fake);
+  must_open (self);
+  for (;;)
+    {
+      g_autoptr (GPtrArray) events = NULL;
+      guint64 trimmed = 0;
+      g_autoptr (GError) error = NULL;
+
+      gantry_event_log_read (gantry_fake_host_get (self->fake, GANTRY_EVENT_LOG_TYPE), cursor, 64, &events,
+                             &trimmed, NULL, &error);
+      g_assert_no_error (error);
+      g_assert_cmpuint (trimmed, ==, 0);
+      if (events->len == 0)
+        break;
+      for (guint i = 0; i < events->len; i++)
+        {
+          GantryEvent *event = g_ptr_array_index (events, i);
+
+          g_assert_cmpuint (event->seq, ==, ++cursor);
+          appended += strcmp (event->topic, "/test/appended") == 0;
+        }
+    }
+  g_assert_cmpuint (appended, ==, WRITERS * 10);
+  for (int i = 0; i < WRITERS * 10; i += 2)
+    {
+      g_autofree char *id = g_strdup_printf ("sha256:%d.%d", i / 10, i % 10);
+
+      g_assert_true (has (self, GANTRY_KIND_CONTENT, "ns", id));
+    }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -699,6 +818,8 @@ main (int argc, char **argv)
   g_test_add ("/metadata-sqlite/filters", Fixture, NULL, set_up, test_filters, tear_down);
   g_test_add ("/metadata-sqlite/read-after-write", Fixture, NULL, set_up, test_read_after_write, tear_down);
   g_test_add ("/metadata-sqlite/log-room", Fixture, NULL, set_up, test_log_room, tear_down);
+  g_test_add ("/metadata-sqlite/log-writes", Fixture, NULL, set_up, test_log_writes, tear_down);
+  g_test_add ("/metadata-sqlite/hand-over", Fixture, NULL, set_up, test_hand_over, tear_down);
   g_test_add ("/metadata-sqlite/group-commit", Fixture, NULL, set_up, test_group_commit, tear_down);
   return g_test_run ();
 }
