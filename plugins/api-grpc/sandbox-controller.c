@@ -19,17 +19,6 @@ controller_check (const char *sandboxer, GError **error)
                           sandboxer);
 }
 
-static gboolean
-publish (Call *call, const char *topic, const char *id, GError **error)
-{
-  GVariantDict payload;
-
-  g_variant_dict_init (&payload, NULL);
-  g_variant_dict_insert (&payload, "id", "s", id);
-  return gantry_events_publish (call->api->events, call->ns, topic, g_variant_dict_end (&payload),
-                                call->cancellable, error);
-}
-
 static const ProtobufCMessage *
 create (Call *call, gconstpointer data, GError **error)
 {
@@ -50,8 +39,7 @@ create (Call *call, gconstpointer data, GError **error)
     g_variant_dict_insert_value (&options, "annotations",
                                  labels_from_entries (request->n_annotations, request->annotations));
   if (!gantry_tasks_create_sandbox (call->api->tasks, call->ns, id, g_variant_dict_end (&options), mounts,
-                                    NULL, call->cancellable, error)
-      || !publish (call, "/sandboxes/create", id, error))
+                                    NULL, call->cancellable, error))
     return NULL;
   reply->sandbox_id = TEXT (id);
   return &reply->base;
@@ -93,8 +81,6 @@ start (Call *call, gconstpointer data, GError **error)
       g_prefix_error (error, "failed to start sandbox \"%s\": ", record->id);
       return NULL;
     }
-  if (!publish (call, "/sandboxes/start", record->id, error))
-    return NULL;
   reply->sandbox_id = record->id;
   reply->pid = process->pid;
   reply->created_at = timestamp_new (call, record->created_ns);

@@ -422,6 +422,11 @@ make_payload (GantryRecord *record)
       add_field (&builder, "snapshot-key", record, "snapshot-key");
       add_any (&builder, "runtime-options", record);
     }
+  if (strcmp (record->kind, GANTRY_KIND_SANDBOX) == 0)
+    {
+      add_field (&builder, "runtime", record, "runtime");
+      add_field (&builder, "sandboxer", record, "sandboxer");
+    }
   if (strcmp (record->kind, GANTRY_KIND_CONTENT) == 0)
     {
       g_autoptr (GVariant) size = gantry_record_get_field (record, "size", G_VARIANT_TYPE_UINT64);
@@ -437,9 +442,13 @@ announce (Connection *connection, GantryChange *change, GantryRecord *record, gb
           GError **error)
 {
   static const char *const plurals[][2] = {
-    { GANTRY_KIND_NAMESPACE, "namespaces" }, { GANTRY_KIND_IMAGE, "images" },
-    { GANTRY_KIND_CONTAINER, "containers" }, { GANTRY_KIND_CONTENT, "content" },
+    { GANTRY_KIND_NAMESPACE, "namespaces" },
+    { GANTRY_KIND_IMAGE, "images" },
+    { GANTRY_KIND_CONTAINER, "containers" },
+    { GANTRY_KIND_CONTENT, "content" },
     { GANTRY_KIND_MOUNT, "mounts" },
+    /* "/sandboxes/create" is of what holds its namespaces. */
+    { GANTRY_KIND_SANDBOX, "sandbox-records" },
   };
   g_autoptr (GantryEvent) event = NULL;
   g_autofree char *topic = g_strdup (change->topic);

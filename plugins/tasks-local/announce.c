@@ -89,6 +89,38 @@ log_event (TasksLocal *self, GantryTaskEvent event, GantryProcess *process)
                    message);
 }
 
+static void
+publish (TasksLocal *self, const char *topic, GantryProcess *process, GVariant *payload)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (!gantry_events_publish (self->events, process->ns, topic, payload, NULL, &error))
+    gantry_host_log_about (self->host, GANTRY_LOG_WARNING, GANTRY_MESSAGE_EVENT_LOST, process->ns,
+                           process->id, "event %s of %s is lost: %s", topic, process->id, error->message);
+}
+
+/* What it means for the sandbox that the process holds. */
+static void
+announce_sandbox (TasksLocal *self, GantryTaskEvent event, GantryProcess *process)
+{
+  GVariantDict payload;
+  const char *topic = event == GANTRY_TASK_EVENT_CREATE  ? "/sandboxes/create"
+                      : event == GANTRY_TASK_EVENT_START ? "/sandboxes/start"
+                      : event == GANTRY_TASK_EVENT_EXIT  ? "/sandboxes/exit"
+                                                         : NULL;
+
+  if (topic == NULL || process->exec_id[0] != '\0')
+    return;
+  g_variant_dict_init (&payload, NULL);
+  g_variant_dict_insert (&payload, "id", "s", process->id);
+  if (event == GANTRY_TASK_EVENT_EXIT)
+    {
+      g_variant_dict_insert (&payload, "exit-status", "u", process->exit_status);
+      g_variant_dict_insert (&payload, "exited-at", "x", process->exited_ns);
+    }
+  publish (self, topic, process, g_variant_dict_end (&payload));
+}
+
 void
 announce_event (TasksLocal *self, GantryTaskEvent event, GantryProcess *process)
 {
@@ -96,7 +128,7 @@ announce_event (TasksLocal *self, GantryTaskEvent event, GantryProcess *process)
                                         "/tasks/exec-started", "/tasks/exit",    "/tasks/oom",
                                         "/tasks/paused",       "/tasks/resumed", "/tasks/delete",
                                         "/tasks/checkpointed" };
-  g_autoptr (GError) error = NULL;
+  gboolean sandbox = sandbox_is_held_by (self, process->ns, process->id);
   GVariantDict payload;
 
   log_event (self, event, process);
@@ -104,6 +136,8 @@ announce_event (TasksLocal *self, GantryTaskEvent event, GantryProcess *process)
   g_variant_dict_insert (&payload, "container-id", "s", process->id);
   g_variant_dict_insert (&payload, "exec-id", "s", process->exec_id);
   g_variant_dict_insert (&payload, "pid", "u", process->pid);
+  if (sandbox)
+    g_variant_dict_insert (&payload, "sandbox", "b", TRUE);
   if (event == GANTRY_TASK_EVENT_CREATE)
     describe_creation (self, process, &payload);
   if (event == GANTRY_TASK_EVENT_EXIT || event == GANTRY_TASK_EVENT_DELETE)
@@ -111,11 +145,9 @@ announce_event (TasksLocal *self, GantryTaskEvent event, GantryProcess *process)
       g_variant_dict_insert (&payload, "exit-status", "u", process->exit_status);
       g_variant_dict_insert (&payload, "exited-at", "x", process->exited_ns);
     }
-  if (!gantry_events_publish (self->events, process->ns, topics[event], g_variant_dict_end (&payload), NULL,
-                              &error))
-    gantry_host_log_about (self->host, GANTRY_LOG_WARNING, GANTRY_MESSAGE_EVENT_LOST, process->ns,
-                           process->id, "event %s of %s is lost: %s", topics[event], process->id,
-                           error->message);
+  publish (self, topics[event], process, g_variant_dict_end (&payload));
+  if (sandbox)
+    announce_sandbox (self, event, process);
 }
 
 typedef struct

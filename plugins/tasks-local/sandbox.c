@@ -183,6 +183,69 @@ make_spec (GantryRecord *record, GVariant *options, GError **error)
   return g_bytes_new (text, strlen (text));
 }
 
+/* Returns: whether it was not marked before. */
+static gboolean
+mark (TasksLocal *self, const char *ns, const char *id)
+{
+  gboolean added;
+
+  g_mutex_lock (&self->lock);
+  added = g_hash_table_add (self->sandboxes, g_strconcat (ns, "/", id, NULL));
+  g_mutex_unlock (&self->lock);
+  return added;
+}
+
+void
+sandbox_forget (TasksLocal *self, const char *ns, const char *id)
+{
+  g_autofree char *key = g_strconcat (ns, "/", id, NULL);
+
+  g_mutex_lock (&self->lock);
+  g_hash_table_remove (self->sandboxes, key);
+  g_mutex_unlock (&self->lock);
+}
+
+gboolean
+sandbox_is_held_by (TasksLocal *self, const char *ns, const char *id)
+{
+  g_autofree char *key = g_strconcat (ns, "/", id, NULL);
+  gboolean found;
+
+  g_mutex_lock (&self->lock);
+  found = g_hash_table_contains (self->sandboxes, key);
+  g_mutex_unlock (&self->lock);
+  return found;
+}
+
+static gboolean
+keep_record (GantryRecord *record, gpointer user_data)
+{
+  g_ptr_array_add (user_data, gantry_record_ref (record));
+  return TRUE;
+}
+
+gboolean
+sandbox_find_all (TasksLocal *self, GError **error)
+{
+  g_autoptr (GPtrArray) records = g_ptr_array_new_with_free_func (gantry_value_unref);
+
+  if (!gantry_metadata_list (self->metadata, GANTRY_KIND_SANDBOX, NULL, NULL, NULL, 0, keep_record, records,
+                             NULL, error))
+    return FALSE;
+  for (guint i = 0; i < records->len; i++)
+    {
+      GantryRecord *record = g_ptr_array_index (records, i);
+      g_autoptr (GantryRecord) container = NULL;
+
+      /* A container of this id has a task of its own. */
+      if (tasks_local_runtime_of (self, record->ns, record->id, NULL) != NULL
+          && !gantry_metadata_get (self->metadata, GANTRY_KIND_CONTAINER, record->ns, record->id, &container,
+                                   NULL, NULL))
+        mark (self, record->ns, record->id);
+    }
+  return TRUE;
+}
+
 gboolean
 tasks_create_sandbox (GantryTasks *tasks, const char *ns, const char *id, GVariant *options,
                       GPtrArray *mounts, GantryProcess **ret_process, GCancellable *cancellable,
@@ -195,6 +258,7 @@ tasks_create_sandbox (GantryTasks *tasks, const char *ns, const char *id, GVaria
   g_autoptr (GantryTaskCreate) create = NULL;
   g_autoptr (GantryProcess) process = NULL;
   GantryRuntime *runtime;
+  gboolean marked;
 
   if (!gantry_metadata_get (self->metadata, GANTRY_KIND_SANDBOX, ns, id, &record, cancellable, error))
     return FALSE;
@@ -207,10 +271,13 @@ tasks_create_sandbox (GantryTasks *tasks, const char *ns, const char *id, GVaria
     return FALSE;
   create = gantry_task_create_new (ns, id, spec, mounts, NULL);
   create->options = gantry_record_get_field (record, "runtime-options", G_VARIANT_TYPE ("(say)"));
+  marked = mark (self, ns, id);
   announce_expect (self, create);
   if (!gantry_runtime_create (runtime, create, &process, cancellable, error))
     {
       announce_forget (self, create);
+      if (marked)
+        sandbox_forget (self, ns, id);
       g_prefix_error (error, "sandbox %s: ", id);
       return FALSE;
     }

@@ -506,7 +506,10 @@ on_task_event (GantryTaskEvent event, GantryProcess *process, gpointer user_data
   if ((event == GANTRY_TASK_EVENT_START || event == GANTRY_TASK_EVENT_DELETE) && process->exec_id[0] == '\0')
     restore_forget (self, process->ns, process->id);
   if (event == GANTRY_TASK_EVENT_DELETE && process->exec_id[0] == '\0')
-    rootfs_release (self, process->ns, process->id);
+    {
+      rootfs_release (self, process->ns, process->id);
+      sandbox_forget (self, process->ns, process->id);
+    }
   g_mutex_lock (&self->lock);
   watches = g_array_copy (self->watches);
   g_mutex_unlock (&self->lock);
@@ -542,6 +545,7 @@ static const GantryTasksVtable vtable = {
   .runtime_info = tasks_runtime_info,
   .create_sandbox = tasks_create_sandbox,
   .delete_sandbox = tasks_delete_sandbox,
+  .stop_sandbox = tasks_stop_sandbox,
   .watch = tasks_watch,
   .unwatch = tasks_unwatch,
   .check = tasks_check,
@@ -561,6 +565,10 @@ tasks_local_free (TasksLocal *self)
   g_clear_pointer (&self->watches, g_array_unref);
   g_clear_pointer (&self->restoring, g_hash_table_unref);
   g_clear_pointer (&self->activated, g_hash_table_unref);
+  g_clear_pointer (&self->sandboxes, g_hash_table_unref);
+  for (guint i = 0; i < self->stops->len; i++)
+    sandbox_stop_free (g_ptr_array_index (self->stops, i));
+  g_clear_pointer (&self->stops, g_ptr_array_unref);
   g_mutex_clear (&self->lock);
   g_free (self);
 }
@@ -578,6 +586,8 @@ tasks_local_new (const GantryHost *host, GError **error)
   self->watches = g_array_new (FALSE, FALSE, sizeof (Watch));
   self->activated = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self->restoring = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  self->sandboxes = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  self->stops = g_ptr_array_new ();
   self->metadata = gantry_host_lookup (host, GANTRY_METADATA_TYPE, NULL, error);
   if (self->metadata != NULL)
     self->store = gantry_host_lookup (host, GANTRY_STORE_TYPE, NULL, error);
@@ -587,7 +597,7 @@ tasks_local_new (const GantryHost *host, GError **error)
     self->transfer = gantry_host_lookup (host, GANTRY_TRANSFER_TYPE, NULL, error);
   if (self->transfer != NULL)
     self->runtimes = gantry_host_lookup_all (host, GANTRY_RUNTIME_TYPE, error);
-  if (self->runtimes == NULL || !unfinished_remove (self, error))
+  if (self->runtimes == NULL || !unfinished_remove (self, error) || !sandbox_find_all (self, error))
     {
       tasks_local_free (self);
       return NULL;

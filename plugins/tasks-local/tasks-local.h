@@ -23,6 +23,8 @@ typedef struct
   GArray *watches;
   GHashTable *restoring; /* with lock: names of checkpoints that are unpacked */
   GHashTable *activated; /* with lock: "ns/id" of containers with mounts of the mounts service */
+  GHashTable *sandboxes; /* with lock: "ns/id" of tasks that hold a sandbox */
+  GPtrArray *stops;      /* with lock: of sandbox-stop.c */
   guint64 last_id;
 } TasksLocal;
 
@@ -75,6 +77,20 @@ gboolean tasks_create_sandbox (GantryTasks *tasks, const char *ns, const char *i
 
 gboolean tasks_delete_sandbox (GantryTasks *tasks, const char *ns, const char *id, GCancellable *cancellable,
                                GError **error);
+
+/** Whether the task of @id holds a sandbox. */
+gboolean sandbox_is_held_by (TasksLocal *self, const char *ns, const char *id);
+/** That task is gone. */
+void sandbox_forget (TasksLocal *self, const char *ns, const char *id);
+/** At start: finds out which tasks of the daemon's last life hold sandboxes. */
+gboolean sandbox_find_all (TasksLocal *self, GError **error);
+
+/* sandbox-stop.c */
+gboolean tasks_stop_sandbox (GantryTasks *tasks, const char *ns, const char *id, guint seconds,
+                             GantryExitFunc func, gpointer user_data, guint64 *ret_id,
+                             GCancellable *cancellable, GError **error);
+/** Gives up one of stops. Main context. */
+void sandbox_stop_free (gpointer data);
 
 /* restore.c */
 

@@ -321,15 +321,19 @@ make_event (GantryChange *change, GantryRecord *record, gboolean existed)
   const char *verb = change->change == GANTRY_CHANGE_DELETE ? "delete" : existed ? "update" : "create";
   const char *image = gantry_record_get_string (record, "image");
   gboolean container = strcmp (record->kind, GANTRY_KIND_CONTAINER) == 0;
+  gboolean sandbox = strcmp (record->kind, GANTRY_KIND_SANDBOX) == 0;
   g_auto (GVariantDict) payload = G_VARIANT_DICT_INIT (NULL);
 
   if (topic == NULL
       && (container || strcmp (record->kind, GANTRY_KIND_IMAGE) == 0
-          || strcmp (record->kind, GANTRY_KIND_NAMESPACE) == 0))
+          || strcmp (record->kind, GANTRY_KIND_NAMESPACE) == 0
+          || strcmp (record->kind, GANTRY_KIND_MOUNT) == 0))
     topic = g_strdup_printf ("/%ss/%s", record->kind, verb);
+  if (topic == NULL && sandbox)
+    topic = g_strdup_printf ("/sandbox-records/%s", verb);
   if (topic == NULL || topic[0] == '\0')
     return NULL;
-  g_variant_dict_insert (&payload, container ? "id" : "name", "s", record->id);
+  g_variant_dict_insert (&payload, container || sandbox ? "id" : "name", "s", record->id);
   g_variant_dict_insert (&payload, "image", "s", image != NULL ? image : "");
   return gantry_event_new (0, gantry_now_ns (), record->ns, topic,
                            change->payload != NULL ? change->payload : g_variant_dict_end (&payload));

@@ -48,6 +48,7 @@ void assert_same_labels (GantryRecord *a, GantryRecord *b);
 
 void metadata_test_leases (GantryContractFixture *fixture);
 void metadata_test_events (GantryContractFixture *fixture);
+void metadata_test_events_of_kinds (GantryContractFixture *fixture);
 void metadata_test_collect (GantryContractFixture *fixture);
 void metadata_test_collect_expired (GantryContractFixture *fixture);
 void metadata_test_collect_snapshots (GantryContractFixture *fixture);

@@ -218,6 +218,52 @@ metadata_test_events (GantryContractFixture *fixture)
   g_assert_cmpstr (((GantryEvent *)g_ptr_array_index (changed, 2))->topic, ==, "/containers/delete");
 }
 
+/* Each kind that clients see has events of its own. */
+void
+metadata_test_events_of_kinds (GantryContractFixture *fixture)
+{
+  static const struct
+  {
+    const char *kind, *topic, *key;
+  } kinds[] = {
+    { GANTRY_KIND_IMAGE, "/images", "name" },
+    { GANTRY_KIND_MOUNT, "/mounts", "name" },
+    { GANTRY_KIND_SANDBOX, "/sandbox-records", "id" },
+  };
+  static const GantryChangeKind changes[]
+      = { GANTRY_CHANGE_CREATE, GANTRY_CHANGE_UPDATE, GANTRY_CHANGE_DELETE };
+  static const char *const verbs[] = { "create", "update", "delete" };
+  GantryEventLog *log = fixture->get (fixture, GANTRY_EVENT_LOG_TYPE);
+
+  if (log == NULL)
+    {
+      g_test_skip ("there is no event log");
+      return;
+    }
+  for (gsize i = 0; i < G_N_ELEMENTS (kinds); i++)
+    {
+      g_autoptr (GantryRecord) record = gantry_record_new (kinds[i].kind, "default", "x",
+                                                           g_variant_new_parsed ("@a{ss} {'a': 'b'}"), NULL);
+      guint64 before = last_event (fixture, log);
+      g_autoptr (GPtrArray) events = NULL;
+
+      for (gsize j = 0; j < G_N_ELEMENTS (changes); j++)
+        gantry_record_unref (make_change (fixture, changes[j], record, NULL));
+      events = events_after (log, before);
+      g_assert_cmpuint (events->len, ==, G_N_ELEMENTS (changes));
+      for (gsize j = 0; j < G_N_ELEMENTS (changes); j++)
+        {
+          GantryEvent *event = g_ptr_array_index (events, j);
+          g_autofree char *topic = g_strdup_printf ("%s/%s", kinds[i].topic, verbs[j]);
+          const char *name = NULL;
+
+          g_assert_cmpstr (event->topic, ==, topic);
+          g_assert_true (g_variant_lookup (event->payload, kinds[i].key, "&s", &name));
+          g_assert_cmpstr (name, ==, "x");
+        }
+    }
+}
+
 /* A image holds its manifest, which holds its config; everything that nothing holds goes. */
 void
 metadata_test_collect (GantryContractFixture *fixture)

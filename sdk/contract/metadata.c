@@ -552,6 +552,7 @@ static const GantryContractCase cases[] = {
   { "restart", test_restart },
   { "leases", metadata_test_leases },
   { "events", metadata_test_events },
+  { "events-of-kinds", metadata_test_events_of_kinds },
   { "collect", metadata_test_collect },
   { "collect-expired", metadata_test_collect_expired },
   { "collect-snapshots", metadata_test_collect_snapshots },

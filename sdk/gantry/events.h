@@ -23,12 +23,15 @@
  *     /mounts/create                     "name" s, "labels" a{ss}, "active" aa{sv}, "system" aa{sv}
  * (gantry_activation_describe ())
  *     /mounts/update|delete              "name" s, "labels" a{ss}
- *     /sandboxes/create|start|exit       "id" s
- *     /tasks/create                      "container-id" s, "bundle" s, "pid" u, "checkpoint" s, "stdin" s,
- * "stdout" s, "stderr" s, "terminal" b, "rootfs" aa{sv}: "type" s, "source" s, "target" s, "options" as
+ *     /sandbox-records/create|update|delete   "id" s, "runtime" s, "sandboxer" s, "labels" a{ss}: of the
+ * record /sandboxes/create|start            "id" s: of what holds the sandbox's namespaces /sandboxes/exit
+ * "id" s, "exit-status" u, "exited-at" x (ns) /tasks/create                      "container-id" s, "bundle"
+ * s, "pid" u, "checkpoint" s, "stdin" s, "stdout" s, "stderr" s, "terminal" b, "rootfs" aa{sv}: "type" s,
+ * "source" s, "target" s, "options" as
  *     /tasks/start|delete|oom|paused|resumed|checkpointed|exec-added|exec-started|exit
  *                                        "container-id" s, "exec-id" s, "pid" u, "exit-status" u, "exited-at"
- * x (ns) anything else (published by a client)  "any" (say): type URL and bytes, as given
+ * x (ns); of all of them also "sandbox" b: TRUE of the task that holds a sandbox
+ *     anything else (published by a client)  "any" (say): type URL and bytes, as given
  */
 #pragma once
 

@@ -15,7 +15,7 @@
  *
  * Clients that bring their own spec and snapshot (containerd's) create the record themselves, through
  * metadata, and use only the task half. Events of tasks ("/tasks/exit", …) are published by this service;
- * those of records by metadata.
+ * those of records by metadata. So are those of what holds a sandbox ("/sandboxes/exit", …), whoever made it.
  *
  * Options of create_container (a{sv}; an unknown key is refused):
  *     "args" as (replaces cmd), "entrypoint" as, "env" as ("K=V" or "K": unset), "user" s, "cwd" s,
@@ -193,6 +193,14 @@ typedef struct
    * ended (at most 10 s). Errors: NOT_FOUND (nothing holds it), and of the runtime. Since: 1.0 */
   gboolean (*delete_sandbox) (GantryTasks *self, const char *ns, const char *id, GCancellable *cancellable,
                               GError **error);
+
+  /** Ends what holds the namespaces of the sandbox @id: SIGTERM, and SIGKILL to all that is in it if it has
+   * not ended @seconds later (0: 10). As with wait, @func is called once when it has ended, at once if it
+   * has, and *@ret_id is for unwait: the stop goes on then. Blocks: shortly. Errors: NOT_FOUND (nothing holds
+   * it), RESOURCE_EXHAUSTED (waiters). Since: 1.0 */
+  gboolean (*stop_sandbox) (GantryTasks *self, const char *ns, const char *id, guint seconds,
+                            GantryExitFunc func, gpointer user_data, guint64 *ret_id,
+                            GCancellable *cancellable, GError **error);
 } GantryTasksVtable;
 
 /** An instance. An implementation embeds it as its first member; it will never grow. */
@@ -407,6 +415,14 @@ gantry_tasks_delete_sandbox (GantryTasks *self, const char *ns, const char *id, 
 {
   GANTRY_REQUIRE_SLOT (self, GantryTasksVtable, delete_sandbox, FALSE);
   return self->vtable->delete_sandbox (self, ns, id, cancellable, error);
+}
+
+static inline gboolean
+gantry_tasks_stop_sandbox (GantryTasks *self, const char *ns, const char *id, guint seconds,
+                           GantryExitFunc func, gpointer user_data, guint64 *ret_id,
+                           GCancellable *cancellable, GError **error)
+{
+  GANTRY_TASKS_CALL (stop_sandbox, id, seconds, func, user_data, ret_id);
 }
 
 #undef GANTRY_TASKS_CALL
