@@ -226,6 +226,7 @@ int cli_image (int argc, char **argv);
 int cli_content (int argc, char **argv);
 int cli_mount (int argc, char **argv);
 int cli_ns (int argc, char **argv);
+int cli_sandbox (int argc, char **argv);
 int cli_events (int argc, char **argv);
 int cli_plugin (int argc, char **argv);
 int cli_config (int argc, char **argv);

@@ -35,6 +35,7 @@ static const CliVerb verbs[] = {
     "verify, sign, rm" },
   { "content", cli_content, "Blobs: ls, get, inspect, rm, prune" },
   { "mount", cli_mount, "Mounts that the daemon keeps: ls, activate, inspect, label, deactivate" },
+  { "sandbox", cli_sandbox, "Sandboxes: ls, create, start, stop, wait, inspect, stats, label, rm" },
   { "ns", cli_ns, "Namespaces: ls, create, label, rm" },
   { "events", cli_events, "Print what changes, as it does" },
   { "gc", cli_gc, "Garbage collection: run, why" },

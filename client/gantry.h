@@ -10,7 +10,9 @@
 #include <gantry/gantry-mount.h>
 #include <gantry/gantry-namespace-content.h>
 #include <gantry/gantry-namespace-mounts.h>
+#include <gantry/gantry-namespace-sandboxes.h>
 #include <gantry/gantry-namespace.h>
 #include <gantry/gantry-object.h>
 #include <gantry/gantry-process.h>
+#include <gantry/gantry-sandbox.h>
 #include <gantry/gantry-stdio.h>

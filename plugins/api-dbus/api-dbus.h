@@ -86,6 +86,7 @@ char *path_image (const char *ns, const char *name);
 char *path_job (guint64 id, guint32 uid, const char *token);
 char *path_of_job (GantryJob *job);
 char *path_mount (const char *ns, const char *name);
+char *path_sandbox (const char *ns, const char *id);
 char *path_plugin (const char *name);
 char *path_process (const char *ns, const char *id, const char *exec);
 /** What @path names: its collection ("namespace", …; "" for the root), and ns, id and exec for it. Returns:
@@ -98,6 +99,11 @@ gboolean path_parse (const char *path, const char **ret_collection, char **ret_n
 /** Lets @call (transfer full) go on to call_submit (), or answers it. */
 void authorize (Call *call);
 
+/* properties.c */
+
+/** "created", "running", … */
+const char *status_name (GantryTaskStatus status);
+
 /* properties.c: values of properties by D-Bus names. Returns: (transfer floating): a{sv}. */
 GVariant *properties_of_namespace (GantryRecord *record);
 GVariant *properties_of_image (GantryRecord *record);
@@ -107,6 +113,7 @@ GVariant *properties_of_process (GantryProcess *process);
 /** @properties: some of @whole, which is as of gantry_job_get_properties (). */
 GVariant *properties_of_job (GVariant *properties, GVariant *whole);
 GVariant *properties_of_plugin (GVariant *plugin);
+GVariant *properties_of_sandbox (GantryRecord *record);
 /** @record: with fields "active" and "system" aa{sv} (mounts.h). */
 GVariant *properties_of_mount (GantryRecord *record);
 /** org.freedesktop.DBus.Properties: Get and GetAll of the call's object. */
@@ -155,6 +162,10 @@ GantryRecord *mount_to_record (Call *call, GError **error);
  * there are none. */
 gboolean mounts_walk (ApiDbus *self, GantryRecordFunc func, gpointer user_data, GError **error);
 
+/* sandbox.c */
+gboolean create_sandbox (Call *call, GVariant **ret_reply, GError **error);
+gboolean get_sandbox (Call *call, GVariant **ret_reply, GError **error);
+
 /* registry-access.c */
 
 /** What @options say of how a registry is reached; the others are left in *@ret_rest (transfer full).
@@ -175,6 +186,9 @@ gboolean sign_image (Call *call, GVariant **ret_reply, GError **error);
 
 /* task.c */
 
+/** Answers @call when the process @exec of the task of its id has ended, with exit status and time. Holds no
+ * thread. */
+gboolean answer_at_exit (Call *call, const char *exec, GError **error);
 /** Takes "stdin", "stdout", "stderr" and "terminal" out of @options. Returns: (transfer full). */
 GantryStdio *take_stdio (Call *call, GVariantDict *options, GVariant *handles, GError **error);
 
@@ -199,7 +213,8 @@ char *find_image_name (Call *call, const char *name, GError **error);
 /** The record of the call's image. */
 GantryRecord *get_image_record (Call *call, GError **error);
 
-/* manager.c, namespace.c, image.c, container.c, task.c, plugin.c, mount.c: the method by name, or NULL */
+/* manager.c, namespace.c, image.c, container.c, task.c, plugin.c, mount.c, sandbox.c: the method by name, or
+ * NULL */
 CallFunc manager_find (const char *method);
 CallFunc namespace_find (const char *method);
 CallFunc image_find (const char *method);
@@ -208,3 +223,4 @@ CallFunc task_find (const char *method);
 CallFunc process_find (const char *method);
 CallFunc plugin_find (const char *method);
 CallFunc mount_find (const char *method);
+CallFunc sandbox_find (const char *method);

@@ -131,7 +131,8 @@ create_container (Call *call, GVariant **ret_reply, GError **error)
   return TRUE;
 }
 
-/* The task of a container. Of a list of all they are asked for once. Returns: (transfer full) (nullable). */
+/* The task of a container or sandbox. Of a list of all they are asked for once. Returns: (transfer full)
+ * (nullable). */
 static GantryProcess *
 find_task (Listing *listing, GantryRecord *record)
 {
@@ -157,30 +158,63 @@ find_task (Listing *listing, GantryRecord *record)
   return process != NULL ? gantry_process_ref (process) : NULL;
 }
 
+/* What is known of the record's task, if it has one. */
+static void
+describe_task (Listing *listing, GantryRecord *record, GVariantDict *dict)
+{
+  g_autoptr (GantryProcess) process = find_task (listing, record);
+
+  if (process == NULL)
+    return;
+  g_variant_dict_insert (dict, "status", "s", status_name (process->status));
+  g_variant_dict_insert (dict, "pid", "u", process->pid);
+  g_variant_dict_insert (dict, "exit-status", "u", process->exit_status);
+}
+
+static void
+describe_string (GantryRecord *record, const char *field, GVariantDict *dict)
+{
+  const char *value = gantry_record_get_string (record, field);
+
+  g_variant_dict_insert (dict, field, "s", value != NULL ? value : "");
+}
+
 static gboolean
 add_container (GantryRecord *record, gpointer user_data)
 {
-  static const char *const statuses[] = { "unknown", "created", "running", "stopped", "paused", "pausing" };
-  Listing *listing = user_data;
-  g_autoptr (GantryProcess) process = find_task (listing, record);
-  const char *image = gantry_record_get_string (record, "image"),
-             *runtime = gantry_record_get_string (record, "runtime");
   g_autofree char *path = path_container (record->ns, record->id);
   GVariantDict dict;
 
   g_variant_dict_init (&dict, NULL);
   g_variant_dict_insert (&dict, "path", "o", path);
   g_variant_dict_insert (&dict, "id", "s", record->id);
-  g_variant_dict_insert (&dict, "image", "s", image != NULL ? image : "");
-  g_variant_dict_insert (&dict, "runtime", "s", runtime != NULL ? runtime : "");
+  describe_string (record, "image", &dict);
+  describe_string (record, "runtime", &dict);
   describe_record (record, &dict);
-  if (process != NULL)
-    {
-      g_variant_dict_insert (&dict, "status", "s", statuses[process->status]);
-      g_variant_dict_insert (&dict, "pid", "u", process->pid);
-      g_variant_dict_insert (&dict, "exit-status", "u", process->exit_status);
-    }
-  return add_dict (listing, &dict);
+  describe_task (user_data, record, &dict);
+  return add_dict (user_data, &dict);
+}
+
+static gboolean
+add_sandbox (GantryRecord *record, gpointer user_data)
+{
+  g_autofree char *path = path_sandbox (record->ns, record->id);
+  GVariantDict dict;
+
+  g_variant_dict_init (&dict, NULL);
+  g_variant_dict_insert (&dict, "path", "o", path);
+  g_variant_dict_insert (&dict, "id", "s", record->id);
+  describe_string (record, "runtime", &dict);
+  describe_string (record, "sandboxer", &dict);
+  describe_record (record, &dict);
+  describe_task (user_data, record, &dict);
+  return add_dict (user_data, &dict);
+}
+
+static gboolean
+list_sandboxes (Call *call, GVariant **ret_reply, GError **error)
+{
+  return list_records (call, GANTRY_KIND_SANDBOX, add_sandbox, ret_reply, error);
 }
 
 static gboolean
@@ -230,6 +264,9 @@ namespace_find (const char *method)
     { "ActivateMounts", activate_mounts },
     { "ListMounts", list_mounts },
     { "GetMount", get_mount },
+    { "CreateSandbox", create_sandbox },
+    { "ListSandboxes", list_sandboxes },
+    { "GetSandbox", get_sandbox },
   };
 
   return find_in (methods, G_N_ELEMENTS (methods), method);

@@ -80,7 +80,8 @@ find_method (const char *interface, const char *method)
     { "org.gantry1.Image", image_find },     { "org.gantry1.Container", container_find },
     { "org.gantry1.Task", task_find },       { "org.gantry1.Job", job_find },
     { "org.gantry1.Plugin", plugin_find },   { "org.gantry1.Process", process_find },
-    { "org.gantry1.Mount", mount_find },     { PROPERTIES, properties_find },
+    { "org.gantry1.Mount", mount_find },     { "org.gantry1.Sandbox", sandbox_find },
+    { PROPERTIES, properties_find },
   };
 
   if (strcmp (interface, "org.freedesktop.DBus.ObjectManager") == 0)
@@ -209,7 +210,7 @@ introspect (GDBusConnection *connection, const char *sender, const char *path, c
 {
   ApiDbus *self = user_data;
   GPtrArray *interfaces;
-  g_autofree char *full = NULL, *ns = NULL, *id = NULL, *exec = NULL, *end = NULL;
+  g_autofree char *full = NULL, *ns = NULL, *id = NULL, *exec = NULL, *end = NULL, *name = NULL;
   const char *collection;
 
   if (node == NULL)
@@ -220,19 +221,12 @@ introspect (GDBusConnection *connection, const char *sender, const char *path, c
   if (!path_parse (full, &collection, &ns, &id, &exec))
     return NULL;
   interfaces = g_ptr_array_new ();
-  if (strcmp (collection, "container") == 0)
-    {
-      add_interface (self, interfaces, "org.gantry1.Container");
-      /* A task that is not there answers NOT_FOUND, which says more than an unknown interface. */
-      add_interface (self, interfaces, "org.gantry1.Task");
-    }
-  else
-    {
-      g_autofree char *name = g_strconcat ("org.gantry1.", collection, NULL);
-
-      name[strlen ("org.gantry1.")] = g_ascii_toupper (name[strlen ("org.gantry1.")]);
-      add_interface (self, interfaces, name);
-    }
+  name = g_strconcat ("org.gantry1.", collection, NULL);
+  name[strlen ("org.gantry1.")] = g_ascii_toupper (name[strlen ("org.gantry1.")]);
+  add_interface (self, interfaces, name);
+  /* A task that is not there answers NOT_FOUND, which says more than an unknown interface. */
+  if (strcmp (collection, "container") == 0 || strcmp (collection, "sandbox") == 0)
+    add_interface (self, interfaces, "org.gantry1.Task");
   g_ptr_array_add (interfaces, NULL);
   return (GDBusInterfaceInfo **)g_ptr_array_free (interfaces, FALSE);
 }
@@ -253,7 +247,7 @@ objects_export (ApiDbus *self, GDBusConnection *connection, GError **error)
   static const char *const interfaces[] = { "org.gantry1.Manager", "org.freedesktop.DBus.ObjectManager" };
   static const char *const subtrees[]
       = { ROOT "/namespace", ROOT "/image",  ROOT "/container", ROOT "/process",
-          ROOT "/job",       ROOT "/plugin", ROOT "/mount" };
+          ROOT "/job",       ROOT "/plugin", ROOT "/mount",     ROOT "/sandbox" };
 
   for (gsize i = 0; i < G_N_ELEMENTS (interfaces); i++)
     if (g_dbus_connection_register_object (connection, ROOT,

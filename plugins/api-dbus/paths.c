@@ -75,6 +75,12 @@ path_mount (const char *ns, const char *name)
 }
 
 char *
+path_sandbox (const char *ns, const char *id)
+{
+  return path_in ("sandbox", ns, id);
+}
+
+char *
 path_plugin (const char *name)
 {
   return path_in ("plugin", name, NULL);
@@ -129,9 +135,9 @@ path_parse (const char *path, const char **ret_collection, char **ret_ns, char *
     const char *name;
     gboolean has_ns, has_id, has_exec;
   } collections[] = {
-    { "namespace", TRUE, FALSE, FALSE }, { "image", TRUE, TRUE, FALSE }, { "container", TRUE, TRUE, FALSE },
-    { "process", TRUE, TRUE, TRUE },     { "job", FALSE, TRUE, FALSE },  { "plugin", FALSE, TRUE, FALSE },
-    { "mount", TRUE, TRUE, FALSE },
+    { "namespace", TRUE, FALSE, FALSE }, { "image", TRUE, TRUE, FALSE },   { "container", TRUE, TRUE, FALSE },
+    { "process", TRUE, TRUE, TRUE },     { "job", FALSE, TRUE, FALSE },    { "plugin", FALSE, TRUE, FALSE },
+    { "mount", TRUE, TRUE, FALSE },      { "sandbox", TRUE, TRUE, FALSE },
   };
   const char *rest = g_str_has_prefix (path, ROOT) ? path + strlen (ROOT) : NULL;
 

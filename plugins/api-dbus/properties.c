@@ -80,7 +80,7 @@ properties_of_container (GantryRecord *record)
   return g_variant_builder_end (&builder);
 }
 
-static const char *
+const char *
 status_name (GantryTaskStatus status)
 {
   static const char *const names[] = { "unknown", "created", "running", "stopped", "paused", "pausing" };
@@ -226,6 +226,22 @@ properties_of_plugin (GVariant *plugin)
   return g_variant_builder_end (&builder);
 }
 
+GVariant *
+properties_of_sandbox (GantryRecord *record)
+{
+  GVariantBuilder builder;
+
+  g_variant_builder_init (&builder, G_VARIANT_TYPE_VARDICT);
+  add_string (&builder, "Id", record->id);
+  add_string (&builder, "Namespace", record->ns);
+  add_string (&builder, "Runtime", gantry_record_get_string (record, "runtime"));
+  add_string (&builder, "Sandboxer", gantry_record_get_string (record, "sandboxer"));
+  add_labels (&builder, record->labels);
+  add_int64 (&builder, "CreatedAt", record->created_ns);
+  add_int64 (&builder, "UpdatedAt", record->updated_ns);
+  return g_variant_builder_end (&builder);
+}
+
 static void
 add_mounts (GVariantBuilder *builder, const char *name, GantryRecord *record, const char *field)
 {
@@ -313,6 +329,10 @@ get_properties (Call *call, const char *interface, GError **error)
   if (strcmp (interface, "org.gantry1.Container") == 0)
     return gantry_metadata_get (metadata, GANTRY_KIND_CONTAINER, call->ns, call->id, &record, NULL, error)
                ? properties_of_container (record)
+               : NULL;
+  if (strcmp (interface, "org.gantry1.Sandbox") == 0)
+    return gantry_metadata_get (metadata, GANTRY_KIND_SANDBOX, call->ns, call->id, &record, NULL, error)
+               ? properties_of_sandbox (record)
                : NULL;
   if (strcmp (interface, "org.gantry1.Mount") == 0)
     return (record = mount_to_record (call, error)) != NULL ? properties_of_mount (record) : NULL;
@@ -442,16 +462,16 @@ add_processes (Objects *objects, const char *ns, const char *id)
     }
 }
 
+/* An object that has a task, or may have one. @properties is sunk. */
 static gboolean
-add_container (GantryRecord *record, gpointer user_data)
+add_with_task (Objects *objects, GantryRecord *record, const char *path, const char *interface,
+               GVariant *properties)
 {
-  Objects *objects = user_data;
-  g_autofree char *path = path_container (record->ns, record->id);
   g_autoptr (GantryProcess) process = NULL;
   GVariantBuilder interfaces;
 
   g_variant_builder_init (&interfaces, G_VARIANT_TYPE ("a{sa{sv}}"));
-  g_variant_builder_add (&interfaces, "{s@a{sv}}", "org.gantry1.Container", properties_of_container (record));
+  g_variant_builder_add (&interfaces, "{s@a{sv}}", interface, properties);
   if (gantry_tasks_get (objects->self->tasks, record->ns, record->id, "", &process, NULL, NULL))
     {
       g_variant_builder_add (&interfaces, "{s@a{sv}}", "org.gantry1.Task",
@@ -460,6 +480,22 @@ add_container (GantryRecord *record, gpointer user_data)
     }
   g_variant_builder_add (objects->objects, "{oa{sa{sv}}}", path, &interfaces);
   return ++objects->n < MAX_OBJECTS;
+}
+
+static gboolean
+add_container (GantryRecord *record, gpointer user_data)
+{
+  g_autofree char *path = path_container (record->ns, record->id);
+
+  return add_with_task (user_data, record, path, "org.gantry1.Container", properties_of_container (record));
+}
+
+static gboolean
+add_sandbox (GantryRecord *record, gpointer user_data)
+{
+  g_autofree char *path = path_sandbox (record->ns, record->id);
+
+  return add_with_task (user_data, record, path, "org.gantry1.Sandbox", properties_of_sandbox (record));
 }
 
 static void
@@ -504,6 +540,7 @@ get_managed_objects (Call *call, GVariant **ret_reply, GError **error)
     { GANTRY_KIND_NAMESPACE, "", add_namespace },
     { GANTRY_KIND_IMAGE, NULL, add_image },
     { GANTRY_KIND_CONTAINER, NULL, add_container },
+    { GANTRY_KIND_SANDBOX, NULL, add_sandbox },
   };
   g_auto (GVariantBuilder) builder = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE ("a{oa{sa{sv}}}"));
   Objects objects = { .self = call->self, .objects = &builder };

@@ -103,6 +103,12 @@ static const RecordKind record_kinds[] = {
     path_container,
     properties_of_container,
     { "Image", "Runtime", "Snapshotter", "SnapshotKey", "UpdatedAt", NULL } },
+  { "sandbox-records",
+    "org.gantry1.Sandbox",
+    "id",
+    path_sandbox,
+    properties_of_sandbox,
+    { "Runtime", "Sandboxer", "UpdatedAt", NULL } },
   { "mounts", "org.gantry1.Mount", "name", path_mount, properties_of_mount, { "UpdatedAt", NULL } },
 };
 
@@ -157,9 +163,12 @@ tell_task (ApiDbus *self, GantryEvent *event, const char *what)
 {
   static const char *const execs[] = { "Execs", NULL }, *const nothing[] = { NULL };
   const char *id = lookup (event->payload, "container-id"), *exec = lookup (event->payload, "exec-id");
-  g_autofree char *path = path_container (event->ns, id);
+  g_autofree char *path = NULL;
   g_autoptr (GantryProcess) process = NULL;
+  gboolean sandbox = FALSE;
 
+  g_variant_lookup (event->payload, "sandbox", "b", &sandbox);
+  path = sandbox ? path_sandbox (event->ns, id) : path_container (event->ns, id);
   if (exec[0] != '\0')
     {
       GVariantDict none;

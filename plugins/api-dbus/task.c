@@ -76,20 +76,26 @@ on_exit_known (GantryProcess *process, const GError *error, gpointer user_data)
                                            g_variant_new ("(ux)", process->exit_status, process->exited_ns));
 }
 
-/* Holds no thread: the answer is given when the exit is known. */
-static gboolean
-wait_for_exit (Call *call, GVariant **ret_reply, GError **error)
+gboolean
+answer_at_exit (Call *call, const char *exec, GError **error)
 {
-  const char *exec;
   guint64 id;
 
-  g_variant_get (call->parameters, "(&s)", &exec);
   g_object_ref (call->invocation);
   call->deferred = gantry_tasks_wait (call->self->tasks, call->ns, call->id, exec, on_exit_known,
                                       call->invocation, &id, NULL, error);
   if (!call->deferred)
     g_object_unref (call->invocation);
   return call->deferred;
+}
+
+static gboolean
+wait_for_exit (Call *call, GVariant **ret_reply, GError **error)
+{
+  const char *exec;
+
+  g_variant_get (call->parameters, "(&s)", &exec);
+  return answer_at_exit (call, exec, error);
 }
 
 static gboolean

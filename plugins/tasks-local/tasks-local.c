@@ -85,13 +85,14 @@ can_log (TasksLocal *self, GantryRuntime *runtime)
   return FALSE;
 }
 
-/* Says whether it is the container or only its task that is not there. */
+/* Says whether it is the container (or sandbox) or only its task that is not there. */
 static void
 throw_no_task (TasksLocal *self, const char *ns, const char *id, GError **error)
 {
   g_autoptr (GantryRecord) record = NULL;
 
-  if (gantry_metadata_get (self->metadata, GANTRY_KIND_CONTAINER, ns, id, &record, NULL, error))
+  if (gantry_metadata_get (self->metadata, GANTRY_KIND_SANDBOX, ns, id, &record, NULL, NULL)
+      || gantry_metadata_get (self->metadata, GANTRY_KIND_CONTAINER, ns, id, &record, NULL, error))
     gantry_throw (error, GANTRY_ERROR_NOT_FOUND, "task %s not found", id);
 }
 

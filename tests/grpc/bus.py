@@ -35,6 +35,24 @@ class Bus:
     def managed(self):
         return self.call(ROOT, MANAGER, 'GetManagedObjects')[0]
 
+    def begin(self, path, interface, method, signature, *values):
+        """A call whose reply is not waited for. Returns: a function that gives it."""
+        replies = []
+        self.connection.call(None, path, interface, method, v(signature, values) if signature else None, None, 0, 120000, None,
+                             lambda connection, result: replies.append(connection.call_finish(result).unpack()))
+
+        def finish():
+            while not replies:
+                GLib.MainContext.default().iteration(True)
+            return replies[0]
+        return finish
+
+    def status(self, path, *statuses):
+        """Awaits a task's changes to these statuses, in order."""
+        for status in statuses:
+            while self.until('PropertiesChanged', 'org.gantry1.Task', at=path)[1].get('Status') != status:
+                pass
+
     def refused(self, name, *args):
         """The words of the error org.gantry1.Error.@name that the call ends with."""
         try:
@@ -44,15 +62,15 @@ class Bus:
             return error.message
         raise AssertionError('it was not refused')
 
-    def until(self, signal, *begin):
-        """The arguments of the first signal of that name that begin so, once it has come; it is told once."""
+    def until(self, signal, *begin, at=ROOT):
+        """The arguments of the first signal of that name, of the object @at, that begin so, once it has come; it is told once."""
         late = []
         source = GLib.timeout_add_seconds(120, lambda: late.append(True) or True)
         try:
             while True:
-                for at, (_, name, arguments) in enumerate(self.seen):
-                    if name == signal and arguments[:len(begin)] == begin:
-                        del self.seen[at]
+                for index, (path, name, arguments) in enumerate(self.seen):
+                    if path == at and name == signal and arguments[:len(begin)] == begin:
+                        del self.seen[index]
                         return arguments
                 assert not late, self.seen
                 GLib.MainContext.default().iteration(True)

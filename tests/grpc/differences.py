@@ -29,7 +29,7 @@ DIFFERENCES = [
     ('Lists', 'A list that does not fit into 16 MiB is refused by name of the streaming call; containerd sends what the client then cannot take.',
      'The message says what to do.'),
     ('Requests', 'Strings that are not UTF-8, or hold a NUL, are refused by every method.', 'containerd 2 does so, 1.6 did not.'),
-    ('Sandbox Controller', '`shim` and `podsandbox` are one controller; a sandbox must be in the store first; its process holds all namespaces and is listed as a task of its id.',
-     'A pod needs no pause image and no shim that knows sandboxes.'),
-    ('Mounts', 'What `mkfs/` makes has no name before it is whole. Update works.', 'A crash amid it leaves nothing. containerd has no Update.'),
+    ('Sandbox Controller', '`shim` and `podsandbox` are one controller; a sandbox must be in the store first; its process holds all namespaces and is listed as a task of its id. `/sandboxes/exit` is announced once, when it ends.',
+     'A pod needs no pause image and no shim that knows sandboxes. containerd announces an exit to each that waits for it, and none if nobody does.'),
+    ('Mounts', 'What `mkfs/` makes has no name before it is whole. Update works. `containerd.io/gc.root` and `gc.expire` hold an activation.', 'A crash amid it leaves nothing. containerd has no Update.'),
 ]

@@ -134,7 +134,7 @@ def test_what_is_activated_here_is_there_on_dbus(leased, side, bus):
     assert bus.call(path, 'org.gantry1.Mount', 'Inspect')[0] == listed[0]
     assert bus.call(ns, 'org.gantry1.Namespace', 'ListMounts', '(a{sv})', {'filters': v('as', ['labels.a==c'])}) == ([],)
     leased.mounts.Update(info={'name': 'seen/here', 'labels': {'c': 'd'}}, update_mask={'paths': ['labels.c']})
-    assert bus.until('PropertiesChanged', 'org.gantry1.Mount')[1] == {'Labels': {'a': 'b', 'c': 'd'}}
+    assert bus.until('PropertiesChanged', 'org.gantry1.Mount', at=path)[1] == {'Labels': {'a': 'b', 'c': 'd'}}
     bus.call(path, 'org.gantry1.Mount', 'SetLabels', '(a{ss})', {'a': '', 'e': 'f'})
     assert dict(leased.mounts.Info(name='seen/here').info.labels) == {'c': 'd', 'e': 'f'}
     # What garbage collection takes is told, too.

@@ -195,6 +195,7 @@ def test_every_documented_property_is_told(on_bus):
     on_bus.run("create", "--name", "waits", "busybox", "true")
     on_bus.run("run", "--name", "ended", "busybox", "true")
     on_bus.run("mount", "activate", "--temporary", "kept", "type=tmpfs,source=tmpfs")
+    on_bus.run("sandbox", "create", "pod")
     result = python(script("""
     managed, = call("/org/gantry1", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
     seen = set()
@@ -221,9 +222,10 @@ def test_every_documented_property_is_told(on_bus):
     print(sorted(seen))
     """), on_bus.bus)
     assert result.returncode == 0, result.stdout + result.stderr
-    for name in ("Container", "Image", "Job", "Manager", "Mount", "Namespace", "Plugin", "Process", "Task"):
+    for name in ("Container", "Image", "Job", "Manager", "Mount", "Namespace", "Plugin", "Process", "Sandbox", "Task"):
         assert f"'org.gantry1.{name}'" in result.stdout, result.stdout
     on_bus.run("mount", "deactivate", "kept")
+    on_bus.run("sandbox", "rm", "-f", "pod")
 
 
 def test_jobs_by_token_and_progress(on_bus, image):
@@ -412,6 +414,95 @@ def test_mounts_by_libgantry(daemon):
     """, f"unix:path={daemon.socket}")
 
 
+def test_sandboxes_by_libgantry(daemon):
+    libgantry("""
+    def v(**fields):
+        return GLib.Variant("a{sv}", fields)
+    def ids(found):
+        return [one.get_info().unpack()["id"] for one in found]
+    labels = v(labels=GLib.Variant("a{ss}", {"a": "b"}))
+    one = ns.create_sandbox("one", labels, None)
+    two = asynchronously(ns.create_sandbox_async, ns.create_sandbox_finish, "two", None)
+    assert ids(ns.list_sandboxes(None, None)) == ids(asynchronously(ns.list_sandboxes_async, ns.list_sandboxes_finish, None)) == ["one", "two"]
+    assert ids(ns.list_sandboxes(["labels.a==b"], None)) == ["one"]
+    assert ns.get_sandbox("two", None).get_path() == asynchronously(ns.get_sandbox_async, ns.get_sandbox_finish, "two").get_path() == two.get_path()
+    assert one.get_status(None).unpack()["state"] == "absent" and one.get_platform(None).unpack().startswith("linux/")
+    for call in (one.start, one.wait, one.get_stats):
+        try:
+            call(None)
+            sys.exit("what is not there answers")
+        except GLib.Error as error:
+            assert error.matches(Gantry.error_quark(), Gantry.Error.NOT_FOUND), error
+    pid = one.create_task(None, None)
+    assert pid > 0 and asynchronously(two.create_task_async, two.create_task_finish, v(annotations=GLib.Variant("a{ss}", {"x": "y"}))) > 0
+    assert one.start(None) == pid and asynchronously(two.start_async, two.start_finish) > 0
+    assert asynchronously(two.get_status_async, two.get_status_finish).unpack()["state"] == "ready"
+    assert asynchronously(two.get_platform_async, two.get_platform_finish).unpack() == one.get_platform(None).unpack()
+    assert set(one.get_stats(None).unpack()) == set(asynchronously(two.get_stats_async, two.get_stats_finish).unpack())
+    assert one.inspect(None).unpack()["task"]["Pid"] == pid and asynchronously(two.inspect_async, two.inspect_finish).unpack()["id"] == "two"
+    assert one.set_labels(GLib.Variant("a{ss}", {"a": "", "c": "d"}), None)
+    assert asynchronously(two.set_labels_async, two.set_labels_finish, GLib.Variant("a{ss}", {"e": "f"}))
+    assert one.inspect(None).unpack()["labels"] == {"c": "d"} and two.inspect(None).unpack()["labels"] == {"e": "f"}
+    assert one.update(labels, None) and asynchronously(two.update_async, two.update_finish, labels)
+    assert one.inspect(None).unpack()["labels"] == two.inspect(None).unpack()["labels"] == {"a": "b"}
+    assert one.stop(10, None) and one.wait(None) == 0
+    assert asynchronously(two.stop_async, two.stop_finish, 10) and asynchronously(two.wait_async, two.wait_finish) == 0
+    assert one.get_status(None).unpack()["state"] == "not-ready"
+    assert one.shutdown(None) and asynchronously(two.shutdown_async, two.shutdown_finish)
+    assert one.delete(False, None) and asynchronously(two.delete_async, two.delete_finish, True)
+    assert ids(ns.list_sandboxes(None, None)) == []
+    """, f"unix:path={daemon.socket}")
+
+
+def test_sandbox_verbs(busybox, tmp_path):
+    def verb(*args, **kwargs):
+        return busybox.out("sandbox", *args, **kwargs)
+
+    def row(name):
+        return next(line.split() for line in verb("ls").splitlines()[1:] if line.split()[0] == name)
+
+    assert verb("create", "-l", "a=b", "--annotation", "x=y", "pod") == "pod"
+    assert verb("ls").splitlines()[0].split() == ["SANDBOX", "STATUS", "PID", "CREATED", "LABELS"] and row("pod")[1] == "created"
+    verb("start", "pod")
+    status, pid = row("pod")[1:3]
+    assert status == "running" and row("pod")[-1] == "a=b"
+    # A container of the pod shares its network.
+    assert busybox.out("run", "--rm", "--network", f"/proc/{pid}/ns/net", "busybox", "readlink", "/proc/self/ns/net") == os.readlink(f"/proc/{pid}/ns/net")
+    verb("label", "pod", "a=", "c=d")
+    details = json.loads(verb("inspect", "pod"))
+    assert details["labels"] == {"c": "d"} and details["task"]["Pid"] == int(pid) and details["sandboxer"] == "shim"
+    assert json.loads(verb("stats", "pod")) and busybox.json("sandbox", "ls")[0]["status"] == "running"
+    assert verb("ls", "-q", "-f", "labels.c==d") == "pod" and verb("ls", "-q", "-f", "labels.c==e") == ""
+    waiting = subprocess.Popen([*busybox.client(), "sandbox", "wait", "pod"], stdout=subprocess.PIPE, text=True)
+    for args, code in ((["create"], 2), (["create", "pod"], 1), (["create", "not/a/name"], 1), (["create", "--spec", f"{tmp_path}/none", "x"], 1), (["start"], 2),
+                       (["start", "none"], 1), (["start", "pod"], 1), (["rm", "pod"], 1), (["rm", "none"], 1), (["inspect", "none"], 1), (["wait", "none"], 1),
+                       (["stop"], 2), (["stats", "none"], 1), (["label", "pod"], 2), (["create", "--runtime", "none", "x"], 1)):
+        failed = busybox.run("sandbox", *args, check=False)
+        assert failed.returncode == code and failed.stderr.startswith(b"gantry: ") and failed.stderr.count(b"\n") == 1, failed
+    assert verb("ls", "-q") == "pod"
+    verb("stop", "pod")
+    assert waiting.communicate(timeout=120)[0] == "0\n" and row("pod")[1:3] == ["stopped", "-"]
+    # Once more, in the namespaces of another.
+    verb("start", "--netns", "/proc/self/ns/net", "pod")
+    assert row("pod")[1] == "running" and row("pod")[2] != pid
+    verb("rm", "-f", "pod")
+    assert verb("ls", "-q") == ""
+    # A program of its own.
+    verb("create", "plain")
+    spec = json.loads(verb("inspect", "plain")).get("spec")
+    assert spec is None
+    with open(json.loads(verb("inspect", "plain"))["task"]["Bundle"] + "/config.json", encoding="utf-8") as file:
+        spec = json.load(file)
+    verb("rm", "-f", "plain")
+    spec["hostname"] = "special"
+    spec["linux"]["cgroupsPath"] = "/default/own"
+    (tmp_path / "spec").write_text(json.dumps(spec))
+    verb("create", "--spec", f"{tmp_path}/spec", "own")
+    verb("start", "own")
+    assert json.loads(verb("inspect", "own"))["spec"]["hostname"] == "special"
+    assert busybox.out("sandbox", "rm", "-f", "own") == "" and busybox.run("sandbox", "inspect", "own", check=False).returncode == 1
+
+
 def test_mount_verbs(daemon):
     made = daemon.out("mount", "activate", "--temporary", "-l", "a=b", "scratch", "type=tmpfs,source=tmpfs,size=64k,mode=0700").splitlines()
     assert [line.split()[:3] for line in made] == [["BY", "TYPE", "SOURCE"], ["daemon", "tmpfs", "tmpfs"], ["you", "bind", made[1].split()[3]]]
@@ -481,7 +572,7 @@ def test_plugin_verbs(daemon):
 
 
 def test_help_teaches():
-    for args in ([], ["run"], ["image"], ["image", "import"], ["plugin", "graph"], ["ns"], ["gc", "why"], ["mount"], ["mount", "activate"]):
+    for args in ([], ["run"], ["image"], ["image", "import"], ["plugin", "graph"], ["ns"], ["gc", "why"], ["mount"], ["mount", "activate"], ["sandbox"], ["sandbox", "create"]):
         result = subprocess.run([f"{BUILD}/cli/gantry", *args, "--help"], capture_output=True, text=True, check=True)
         assert "sage:" in result.stdout
     for args in (["nothing"], ["run"], ["image", "nothing"], ["--nothing", "ps"], ["run", "--nothing", "x"]):
