@@ -109,7 +109,8 @@ GVariant *properties_of_namespace (GantryRecord *record);
 GVariant *properties_of_image (GantryRecord *record);
 GVariant *properties_of_container (GantryRecord *record);
 GVariant *properties_of_task (ApiDbus *self, GantryProcess *process);
-GVariant *properties_of_process (GantryProcess *process);
+/** @sandbox: its task holds one. */
+GVariant *properties_of_process (GantryProcess *process, gboolean sandbox);
 /** @properties: some of @whole, which is as of gantry_job_get_properties (). */
 GVariant *properties_of_job (GVariant *properties, GVariant *whole);
 GVariant *properties_of_plugin (GVariant *plugin);

@@ -118,9 +118,10 @@ properties_of_task (ApiDbus *self, GantryProcess *process)
 }
 
 GVariant *
-properties_of_process (GantryProcess *process)
+properties_of_process (GantryProcess *process, gboolean sandbox)
 {
-  g_autofree char *container = path_container (process->ns, process->id);
+  g_autofree char *container
+      = sandbox ? path_sandbox (process->ns, process->id) : path_container (process->ns, process->id);
   GVariantBuilder builder;
 
   g_variant_builder_init (&builder, G_VARIANT_TYPE_VARDICT);
@@ -309,6 +310,17 @@ find_plugin_properties (Call *call, GError **error)
   return NULL;
 }
 
+/* Whether the task of the call's id holds a sandbox: one that has the id of a container is that one's. */
+static gboolean
+is_of_sandbox (Call *call)
+{
+  g_autoptr (GantryRecord) record = NULL;
+  GantryMetadata *metadata = call->self->metadata;
+
+  return !gantry_metadata_get (metadata, GANTRY_KIND_CONTAINER, call->ns, call->id, &record, NULL, NULL)
+         && gantry_metadata_get (metadata, GANTRY_KIND_SANDBOX, call->ns, call->id, &record, NULL, NULL);
+}
+
 /* The properties of one interface of the call's object. Returns: (transfer floating). */
 static GVariant *
 get_properties (Call *call, const char *interface, GError **error)
@@ -349,7 +361,7 @@ get_properties (Call *call, const char *interface, GError **error)
       g_autoptr (GantryProcess) process = NULL;
 
       return gantry_tasks_get (call->self->tasks, call->ns, call->id, call->exec, &process, NULL, error)
-                 ? properties_of_process (process)
+                 ? properties_of_process (process, is_of_sandbox (call))
                  : NULL;
     }
   if (strcmp (interface, "org.gantry1.Job") == 0)
@@ -447,7 +459,7 @@ add_mount (GantryRecord *record, gpointer user_data)
 }
 
 static void
-add_processes (Objects *objects, const char *ns, const char *id)
+add_processes (Objects *objects, const char *ns, const char *id, gboolean sandbox)
 {
   g_autoptr (GPtrArray) execs = NULL;
 
@@ -458,7 +470,7 @@ add_processes (Objects *objects, const char *ns, const char *id)
       GantryProcess *process = g_ptr_array_index (execs, i);
       g_autofree char *path = path_process (ns, id, process->exec_id);
 
-      add_object (objects, path, "org.gantry1.Process", properties_of_process (process));
+      add_object (objects, path, "org.gantry1.Process", properties_of_process (process, sandbox));
     }
 }
 
@@ -476,7 +488,7 @@ add_with_task (Objects *objects, GantryRecord *record, const char *path, const c
     {
       g_variant_builder_add (&interfaces, "{s@a{sv}}", "org.gantry1.Task",
                              properties_of_task (objects->self, process));
-      add_processes (objects, record->ns, record->id);
+      add_processes (objects, record->ns, record->id, strcmp (record->kind, GANTRY_KIND_SANDBOX) == 0);
     }
   g_variant_builder_add (objects->objects, "{oa{sa{sv}}}", path, &interfaces);
   return ++objects->n < MAX_OBJECTS;

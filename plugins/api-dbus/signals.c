@@ -142,7 +142,8 @@ tell_record (ApiDbus *self, GantryEvent *event, const RecordKind *kind, const ch
 
 /* @what: "exec-added", "exec-started", "exit" or "delete". */
 static void
-tell_process (ApiDbus *self, const char *ns, const char *id, const char *exec, const char *what)
+tell_process (ApiDbus *self, const char *ns, const char *id, const char *exec, gboolean sandbox,
+              const char *what)
 {
   static const char *const nothing[] = { NULL };
   g_autofree char *path = path_process (ns, id, exec);
@@ -153,9 +154,9 @@ tell_process (ApiDbus *self, const char *ns, const char *id, const char *exec, c
   else if (!gantry_tasks_get (self->tasks, ns, id, exec, &process, NULL, NULL))
     return;
   else if (strcmp (what, "exec-added") == 0)
-    emit_added (self, path, "org.gantry1.Process", properties_of_process (process));
+    emit_added (self, path, "org.gantry1.Process", properties_of_process (process, sandbox));
   else
-    emit_changed (self, path, "org.gantry1.Process", properties_of_process (process), nothing);
+    emit_changed (self, path, "org.gantry1.Process", properties_of_process (process, sandbox), nothing);
 }
 
 static void
@@ -175,7 +176,7 @@ tell_task (ApiDbus *self, GantryEvent *event, const char *what)
 
       g_variant_dict_init (&none, NULL);
       emit_changed (self, path, "org.gantry1.Task", g_variant_dict_end (&none), execs);
-      tell_process (self, event->ns, id, exec, what);
+      tell_process (self, event->ns, id, exec, sandbox, what);
     }
   else if (strcmp (what, "delete") == 0)
     emit_removed (self, path, "org.gantry1.Task");

@@ -213,6 +213,10 @@ tasks_exec (GantryTasks *tasks, const char *ns, const char *id, const char *exec
       g_autoptr (GantrySnapshotter) snapshotter = NULL;
       const char *key;
 
+      if (sandbox_is_held_by (self, ns, id))
+        return gantry_throw (error, GANTRY_ERROR_NOT_IMPLEMENTED,
+                             "processes in the task of sandbox %s are only made of whole specs, as over gRPC",
+                             id);
       if (!gantry_metadata_get (self->metadata, GANTRY_KIND_CONTAINER, ns, id, &record, cancellable, error))
         return FALSE;
       spec = gantry_record_get_field (record, "spec", G_VARIANT_TYPE ("(say)"));

@@ -12,7 +12,7 @@ import pytest
 grpc = pytest.importorskip('grpc')
 pytest.importorskip('gi')
 from bus import Bus, v  # noqa: E402
-from client import Client, unpack  # noqa: E402
+from client import Client, message, unpack  # noqa: E402
 from common import EXISTS, INVALID, NOT_FOUND, PRECONDITION, any_spec, container, import_image, make_spec, refused, run  # noqa: E402
 from sides import Side  # noqa: E402
 
@@ -256,6 +256,14 @@ def test_what_is_made_on_dbus_is_here(client, side, archive, bus, tmp_path):
     with open(f'{status.info["bundle"]}/config.json', encoding='utf-8') as file:
         assert json.load(file)['annotations']['x'] == 'y'
     runs(pid, b'sh\0-c\0trap')
+    # One more process in it, which is made here.
+    assert 'made' in bus.refused('NotImplemented', path, TASK, 'Exec', '(sa{sv}ah)', 'two', {'args': v('as', ['true'])}, [])
+    process = {**spec['process'], 'args': ['sleep', '1000']}
+    client.tasks.Exec(container_id='made', exec_id='two', spec=message('google.protobuf.Any', type_url='x', value=json.dumps(process).encode()))
+    second = object_of(client, 'process', 'made/two')
+    assert bus.until('InterfacesAdded', second)[1]['org.gantry1.Process']['Container'] == path
+    assert bus.properties(second, 'org.gantry1.Process')['Container'] == bus.managed()[second]['org.gantry1.Process']['Container'] == path
+    client.tasks.DeleteProcess(container_id='made', exec_id='two')
     # What is said of it changes; what runs does not.
     bus.call(path, SANDBOX, 'Update', '(a{sv})', {'labels': v('a{ss}', {'c': 'd'}), 'extensions': v('a{s(say)}', {})})
     bus.call(path, SANDBOX, 'SetLabels', '(a{ss})', {'e': 'f'})
