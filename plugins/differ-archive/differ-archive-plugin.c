@@ -48,7 +48,7 @@ differ_archive_init (const GantryHost *host, gpointer *ret_instance, GError **er
   if (access (worker, X_OK) < 0)
     return gantry_throw_errno (error, errno, "the unpack worker %s can't be run; set Worker to where it is",
                                worker);
-  *ret_instance = differ_archive_new (worker, &limits);
+  *ret_instance = differ_archive_new (worker, &limits, gantry_host_get_main_context (host));
   return TRUE;
 }
 

@@ -10,7 +10,7 @@
 typedef struct
 {
   GantryDiffer differ;
-  char *program;
+  ForkServer *server;
   UnpackLimits limits;
 } DifferArchive;
 
@@ -115,7 +115,7 @@ apply (GantryDiffer *differ, GantryDescriptor *layer, GantryContent *content, GP
 {
   DifferArchive *self = (DifferArchive *)differ;
   g_autoptr (GVariant) kept = gantry_variant_keep (options);
-  WorkerJob job = { .program = self->program, .progress_func = progress, .user_data = user_data };
+  WorkerJob job = { .server = self->server, .progress_func = progress, .user_data = user_data };
   g_autoptr (GVariant) request = NULL;
   g_autoptr (GString) implied = g_string_new (NULL);
   g_autofree char *digest = NULL;
@@ -268,11 +268,9 @@ static gboolean
 run_compare (DifferArchive *self, GVariant *request, Output *output, char **ret_diff_id,
              GCancellable *cancellable, GError **error)
 {
-  WorkerJob job = { .program = self->program,
-                    .request = request,
-                    .blob_fd = -1,
-                    .data_func = write_output,
-                    .user_data = output };
+  WorkerJob job = {
+    .server = self->server, .request = request, .blob_fd = -1, .data_func = write_output, .user_data = output
+  };
   guint64 size;
 
   /* What an earlier attempt under the same ref has left is of no use: this one begins anew. */
@@ -347,7 +345,7 @@ static gboolean
 run_recompress (DifferArchive *self, GVariant *request, int blob_fd, Relay *relay, char **ret_diff_id,
                 GError **error)
 {
-  WorkerJob job = { .program = self->program,
+  WorkerJob job = { .server = self->server,
                     .request = request,
                     .blob_fd = blob_fd,
                     .data_func = relay_output,
@@ -370,7 +368,7 @@ static gboolean
 find_diff_id (DifferArchive *self, int blob_fd, Relay *relay, char **ret_diff_id, GError **error)
 {
   g_autoptr (GVariant) request = make_recompress_request (self, PACK_PLAIN);
-  WorkerJob job = { .program = self->program,
+  WorkerJob job = { .server = self->server,
                     .request = request,
                     .blob_fd = blob_fd,
                     .data_func = drop_output,
@@ -430,12 +428,12 @@ static const GantryDifferVtable vtable = {
 };
 
 GantryDiffer *
-differ_archive_new (const char *program, const UnpackLimits *limits)
+differ_archive_new (const char *program, const UnpackLimits *limits, GMainContext *context)
 {
   DifferArchive *self = g_new0 (DifferArchive, 1);
 
   self->differ.vtable = &vtable;
-  self->program = g_strdup (program);
+  self->server = fork_server_new (program, context);
   self->limits = *limits;
   return &self->differ;
 }
@@ -447,6 +445,6 @@ differ_archive_free (GantryDiffer *differ)
 
   if (self == NULL)
     return;
-  g_free (self->program);
+  fork_server_free (self->server);
   g_free (self);
 }

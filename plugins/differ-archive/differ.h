@@ -5,8 +5,9 @@
 
 #include "unpack-common.h"
 
-/** Makes a differ whose worker is @program (copied). Returns: (transfer full). */
-GantryDiffer *differ_archive_new (const char *program, const UnpackLimits *limits);
+/** Makes a differ whose worker is @program (copied). @context: (nullable): as of fork_server_new (). Returns:
+ * (transfer full). */
+GantryDiffer *differ_archive_new (const char *program, const UnpackLimits *limits, GMainContext *context);
 
 /* settle.c: the slot */
 gboolean differ_archive_settle (GantryDiffer *differ, GantryDescriptor *diff, GPtrArray *below,

@@ -43,6 +43,20 @@
 #define UNPACK_BLOB_FD   4 /* the layer: read by apply and recompress, written by compare */
 #define UNPACK_OUTPUT_FD 5 /* of recompress: the new layer */
 
+/* gantry-unpack starts as a server that forks the workers. Each packet on its socket, a SOCK_SEQPACKET pair
+ * as well, is one byte and the descriptors of a worker: its life, and then those from UNPACK_SOCKET_FD on.
+ * The life is one end of a third pair: the worker is killed when the other end is shut, and when it has ended
+ * UnpackServerEnd comes, and the server closes the life. */
+#define UNPACK_SERVER_FD      3
+#define UNPACK_SERVER_START   's'
+#define UNPACK_SERVER_MAX_FDS 4
+
+typedef struct
+{
+  gint32 error;  /* an errno: there was no worker */
+  gint32 status; /* of waitpid () */
+} UnpackServerEnd;
+
 /* How a new layer is compressed; "compression" (u) of a request. */
 typedef enum
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gantry-unpack: applies one layer, or makes one, in a sandbox. Started by differ-archive; not a program for
- * people.
+ * gantry-unpack: a server that forks workers, each of which applies one layer, or makes one, in a sandbox.
+ * Started by differ-archive; not a program for people.
  */
 #include <locale.h>
 #include <poll.h>
@@ -20,6 +20,7 @@
 #include "unpack-extract.h"
 #include "unpack-mount.h"
 #include "unpack-sandbox.h"
+#include "unpack-server.h"
 
 static void
 answer (guint8 kind, guint64 number, const char *text)
@@ -338,7 +339,7 @@ main (int argc, char *argv[])
   g_autoptr (GError) error = NULL;
   struct stat st;
 
-  if (fstat (UNPACK_SOCKET_FD, &st) < 0 || !S_ISSOCK (st.st_mode))
+  if (fstat (UNPACK_SERVER_FD, &st) < 0 || !S_ISSOCK (st.st_mode))
     {
       fprintf (stderr, "gantry-unpack is started by gantryd to unpack layers; it can't be run by hand\n");
       return 64;
@@ -346,6 +347,7 @@ main (int argc, char *argv[])
   /* Names in the C locale would have to be ASCII. */
   setlocale (LC_CTYPE, "C.UTF-8");
   OPENSSL_init_crypto (OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+  unpack_server_run ();
   if (!run (&error))
     answer_error (error);
   /* Not exit (): there is nothing to flush, and handlers would make calls that are not allowed. */

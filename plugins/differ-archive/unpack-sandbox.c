@@ -137,8 +137,7 @@ limit (int resource, guint64 value, GError **error)
 gboolean
 unpack_sandbox_begin (const UnpackLimits *limits, GError **error)
 {
-  if (prctl (PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
-      || prctl (PR_SET_DUMPABLE, 0) < 0)
+  if (prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl (PR_SET_DUMPABLE, 0) < 0)
     return gantry_throw_errno (error, errno, "preparing the unpack worker");
   /* A file that grows too large is an error that names its entry, not the end of the worker. */
   signal (SIGXFSZ, SIG_IGN);

@@ -6,7 +6,7 @@
 
 #include "unpack-common.h"
 
-/** Ends the process when its parent ends, closes what was inherited by accident, and sets resource limits. */
+/** Lets the process gain no privileges and be read by nobody, and sets resource limits. */
 gboolean unpack_sandbox_begin (const UnpackLimits *limits, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /** Drops capabilities and system calls. Afterwards only the trees that are open can be reached, and no

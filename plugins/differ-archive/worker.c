@@ -3,7 +3,6 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -11,13 +10,12 @@
 #include "fdio.h"
 #include "unpack-common.h"
 
-#define FIRST_FREE_FD 16 /* out of the way of the numbers that the worker's descriptors get */
-#define DATA_BUFFER   (256 * 1024)
+#define DATA_BUFFER (256 * 1024)
 
 typedef struct
 {
   WorkerJob *job;
-  pid_t pid;
+  int life;
   int socket;    /* answers */
   int data;      /* what it writes, or -1 */
   int cancel_fd; /* or -1 */
@@ -37,102 +35,42 @@ worker_clear (Worker *self)
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Worker, worker_clear)
 
-static int
-move_fd (int fd)
-{
-  int moved = fcntl (fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
-
-  close (fd);
-  return moved;
-}
-
 static gboolean
 make_socket_pair (int ret_fds[2], GError **error)
 {
-  int fds[2];
-
-  if (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
-    return gantry_throw_errno (error, errno, "making a socket for the unpack worker");
-  ret_fds[0] = fds[0];
-  ret_fds[1] = move_fd (fds[1]);
-  return ret_fds[1] >= 0 || gantry_throw_errno (error, errno, "making a socket for the unpack worker");
+  return socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret_fds) == 0
+         || gantry_throw_errno (error, errno, "making a socket for the unpack worker");
 }
 
-static int
-spawn_with (const WorkerJob *job, int socket, int blob, int output, pid_t *ret_pid)
+static gboolean
+make_data_pipe (int ret_fds[2], GError **error)
 {
-  char *argv[] = { (char *)"gantry-unpack", NULL };
-  char *envp[]
-      = { (char *)"LC_CTYPE=C.UTF-8", (char *)"ASAN_OPTIONS=detect_leaks=0",
-          (char *)"TSAN_OPTIONS=report_thread_leaks=0", (char *)"UBSAN_OPTIONS=halt_on_error=1", NULL };
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attr;
-  sigset_t none, all;
-  int r = 0;
-
-  sigemptyset (&none);
-  sigfillset (&all);
-  posix_spawn_file_actions_init (&actions);
-  posix_spawnattr_init (&attr);
-  r |= posix_spawn_file_actions_addopen (&actions, 0, "/dev/null", O_RDONLY, 0);
-  r |= posix_spawn_file_actions_addopen (&actions, 1, "/dev/null", O_WRONLY, 0);
-  if (!UNDER_SANITIZER)
-    r |= posix_spawn_file_actions_addopen (&actions, 2, "/dev/null", O_WRONLY, 0);
-  r |= posix_spawn_file_actions_adddup2 (&actions, socket, UNPACK_SOCKET_FD);
-  r |= posix_spawn_file_actions_adddup2 (&actions, blob, UNPACK_BLOB_FD);
-  if (output >= 0)
-    r |= posix_spawn_file_actions_adddup2 (&actions, output, UNPACK_OUTPUT_FD);
-  r |= posix_spawn_file_actions_addclosefrom_np (&actions,
-                                                 output >= 0 ? UNPACK_OUTPUT_FD + 1 : UNPACK_OUTPUT_FD);
-  r |= posix_spawnattr_setsigmask (&attr, &none);
-  r |= posix_spawnattr_setsigdefault (&attr, &all);
-  r |= posix_spawnattr_setflags (&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  if (r == 0)
-    r = posix_spawn (ret_pid, job->program, &actions, &attr, argv, envp);
-  posix_spawnattr_destroy (&attr);
-  posix_spawn_file_actions_destroy (&actions);
-  return r;
-}
-
-/* A pipe from the worker. Returns: (transfer full): its end of it, or -1. */
-static int
-make_data_pipe (Worker *self, GError **error)
-{
-  int pipes[2], theirs = -1;
-
-  if (pipe2 (pipes, O_CLOEXEC) == 0)
-    {
-      self->data = pipes[0];
-      theirs = move_fd (pipes[1]);
-    }
-  if (theirs < 0)
-    gantry_throw_errno (error, errno, "making a pipe for the unpack worker");
-  return theirs;
+  return pipe2 (ret_fds, O_CLOEXEC) == 0
+         || gantry_throw_errno (error, errno, "making a pipe for the unpack worker");
 }
 
 static gboolean
 start (Worker *self, GError **error)
 {
-  int sockets[2] = { -1, -1 };
+  int fds[UNPACK_SERVER_MAX_FDS], sockets[2], pipes[2] = { -1, -1 };
   gantry_autofd int theirs = -1;
-  gantry_autofd int blob = -1;
   gantry_autofd int output = -1;
-  int r;
+  guint n = 0;
 
   if (!make_socket_pair (sockets, error))
     return FALSE;
   self->socket = sockets[0];
   theirs = sockets[1];
-  if (self->job->data_func != NULL && (output = make_data_pipe (self, error)) < 0)
+  if (self->job->data_func != NULL && !make_data_pipe (pipes, error))
     return FALSE;
-  if (self->job->blob_fd < 0)
-    blob = gantry_fd_steal (&output);
-  else if ((blob = fcntl (self->job->blob_fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD)) < 0)
-    return gantry_throw_errno (error, errno, "passing the layer to the unpack worker");
-  r = spawn_with (self->job, theirs, blob, output, &self->pid);
-  if (r != 0)
-    return gantry_throw_errno (error, r, "starting the unpack worker %s", self->job->program);
-  return TRUE;
+  self->data = pipes[0];
+  output = pipes[1];
+  fds[n++] = theirs;
+  if (self->job->blob_fd >= 0)
+    fds[n++] = self->job->blob_fd;
+  if (output >= 0)
+    fds[n++] = output;
+  return fork_server_start (self->job->server, fds, n, &self->life, error);
 }
 
 static gboolean
@@ -260,30 +198,45 @@ serve (Worker *self, GCancellable *cancellable, GError **error)
   return TRUE;
 }
 
+/* When the server has died its workers die with it, but they may take a moment. A process that has lost its
+ * descriptors runs nothing any more. */
+static void
+wait_for_end (Worker *self)
+{
+  char byte;
+  ssize_t n;
+
+  do
+    n = recv (self->socket, &byte, sizeof byte, 0);
+  while (n > 0 || (n < 0 && errno == EINTR));
+}
+
 /* Ends the process if it has not ended. Returns: FALSE with @error if it did not end well. */
 static gboolean
 reap (Worker *self, gboolean ok, GError **error)
 {
+  g_autoptr (GError) local = NULL;
   int status = 0;
-  pid_t r;
 
-  if (!ok)
-    kill (self->pid, SIGKILL);
-  do
-    r = waitpid (self->pid, &status, 0);
-  while (r < 0 && errno == EINTR);
+  if (!fork_server_wait (self->job->server, self->life, !ok, &status, &local))
+    wait_for_end (self);
   if (!ok)
     return FALSE;
-  if (self->done && r == self->pid && WIFEXITED (status) && WEXITSTATUS (status) == 0)
+  if (local != NULL)
+    {
+      g_propagate_error (error, g_steal_pointer (&local));
+      return FALSE;
+    }
+  if (self->done && WIFEXITED (status) && WEXITSTATUS (status) == 0)
     return TRUE;
-  if (r == self->pid && WIFSIGNALED (status) && WTERMSIG (status) == SIGXCPU)
+  if (WIFSIGNALED (status) && WTERMSIG (status) == SIGXCPU)
     return gantry_throw (error, GANTRY_ERROR_RESOURCE_EXHAUSTED,
                          "unpacking took more processor time than MaxCpuSeconds allows");
-  if (r == self->pid && WIFSIGNALED (status))
+  if (WIFSIGNALED (status))
     return gantry_throw (error, GANTRY_ERROR_INTERNAL, "the unpack worker was killed by signal %d (%s)",
                          WTERMSIG (status), g_strsignal (WTERMSIG (status)));
-  return gantry_throw (error, GANTRY_ERROR_INTERNAL,
-                       "the unpack worker %s ended without a result (status %d)", self->job->program, status);
+  return gantry_throw (error, GANTRY_ERROR_INTERNAL, "the unpack worker ended without a result (status %d)",
+                       status);
 }
 
 gboolean

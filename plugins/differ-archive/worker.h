@@ -6,6 +6,8 @@
 
 #include <gio/gio.h>
 
+#include "fork-server.h"
+
 /** Told how far the worker is. */
 typedef void (*WorkerProgressFunc) (guint64 bytes, gpointer user_data);
 
@@ -14,7 +16,7 @@ typedef gboolean (*WorkerDataFunc) (gconstpointer data, gsize length, gpointer u
 
 typedef struct
 {
-  const char *program;
+  ForkServer *server;
   GVariant *request;                /* UNPACK_REQUEST_TYPE */
   int blob_fd;                      /* what it reads, or -1 */
   WorkerDataFunc data_func;         /* (nullable): what becomes of what it writes; not if blob_fd is -1 */
@@ -24,7 +26,8 @@ typedef struct
   GString *implied; /* (nullable): gets the directories that the layer implies, each with a newline */
 } WorkerJob;
 
-/** Runs @job to its end; when this returns the process is gone. *@ret_digest: (transfer full): of the
+/** Runs @job to its end; when this returns the process is gone.
+ * *@ret_digest: (transfer full): of the
  * uncompressed tar,
  * *@ret_size: its size. Errors: the worker's; CANCELLED; INTERNAL if it died. */
 gboolean worker_run (WorkerJob *job, char **ret_digest, guint64 *ret_size, GCancellable *cancellable,

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A private daemon for each test, and an image made on the spot."""
+import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -58,9 +60,24 @@ class Daemon:
         with open(f"{self.dir}/log", encoding="utf-8", errors="replace") as file:
             return file.read()
 
+    def unpackers(self):
+        """What the daemon unpacks with, as {pid of a server that forks workers: pids of its workers}."""
+        def children(pid):
+            return [int(line) for line in subprocess.run(["pgrep", "-P", str(pid), "gantry-unpack"], capture_output=True, check=False).stdout.split()]
+        return {server: children(server) for server in children(self.process.pid)}
+
     def kill(self):
+        """Kills it; the processes that unpack for it end by themselves."""
+        pidfds = []
+        for server, workers in self.unpackers().items():
+            for pid in (server, *workers):
+                with contextlib.suppress(ProcessLookupError):
+                    pidfds.append(os.pidfd_open(pid))
         self.process.kill()
         self.process.wait()
+        for pidfd in pidfds:
+            assert select.select([pidfd], [], [], 60)[0], "a process that unpacks outlives the daemon"
+            os.close(pidfd)
 
     def stop(self):
         if self.process is not None and self.process.poll() is None:

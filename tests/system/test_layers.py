@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import os
-import subprocess
+import signal
 import sys
 import tarfile
 import time
@@ -74,8 +74,29 @@ def test_hostile_layer(daemon, tmp_path, name):
         assert time.monotonic() < deadline, "the good layer may stay, the hostile one may not"
         time.sleep(0.02)
     assert not [path for path in snapshots(daemon) if os.listdir(path) != ["bin"]]
-    assert subprocess.run(["pgrep", "-P", str(daemon.process.pid), "gantry-unpack"], capture_output=True, check=False).stdout == b""
+    assert not any(daemon.unpackers().values())
     # The daemon is none the worse for it.
     make_image(tmp_path / "good.tar", "good.test/x:1", [good, archive(entry("bin/.wh.tool"), entry("l", SYMLINK, link="bin"))])
     daemon.run("image", "import", str(tmp_path / "good.tar"))
     assert "good.test/x:1" in daemon.out("image", "ls")
+
+
+def test_end_of_the_unpackers(daemon, tmp_path):
+    """What forks the workers ends when there is nothing to unpack, and may be killed at any time before."""
+    def unpack():
+        unpack.count += 1
+        make_image(tmp_path / "image.tar", f"good.test/x:{unpack.count}", [archive(entry("file", REG, b"%d" % unpack.count))])
+        daemon.run("image", "import", str(tmp_path / "image.tar"))
+        return daemon.unpackers()
+    unpack.count = 0
+    deadline = time.monotonic() + 120
+    while not (unpackers := unpack()):
+        assert time.monotonic() < deadline
+    (server, workers), = unpackers.items()
+    assert workers == []
+    os.kill(server, signal.SIGKILL)
+    assert server not in unpack()
+    while daemon.unpackers():
+        assert time.monotonic() < deadline, "a daemon at rest has no process to unpack with"
+        time.sleep(0.05)
+    unpack()

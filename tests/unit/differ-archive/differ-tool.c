@@ -4,10 +4,12 @@
  *
  *     differ-tool WORKER apply LAYER TYPE SOURCE OPTIONS [KEY=VALUE…]
  *     differ-tool WORKER compare LAYER MEDIA-TYPE LOWER UPPER [KEY=VALUE…]
+ *     differ-tool WORKER apply-all LAYER DIRECTORY [LAYER DIRECTORY…]
  *
  * OPTIONS are a mount's, comma-separated. KEY is a limit, "uid-map", "gid-map", "sync", "rebase" or "below":
  * the directories of the layers, topmost first and with ":" between, that what is rebased is settled on.
- * Prints the DiffID and the size, or an error as "CODE: message" with exit status 1.
+ * Prints the DiffID and the size, or an error as "CODE: message" with exit status 1. apply-all applies all
+ * layers at once, and prints "DIRECTORY ok" or "DIRECTORY CODE: message" when one has ended.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,7 +179,7 @@ apply (char *argv[], GError **error)
     if (!parse_setting (argv[i], &limits, &dict))
       return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "%s is not KEY=VALUE", argv[i]);
   options = g_variant_ref_sink (g_variant_dict_end (&dict));
-  differ = differ_archive_new (argv[1], &limits);
+  differ = differ_archive_new (argv[1], &limits, NULL);
   ok = gantry_differ_apply (differ, layer, &content.content, mounts, options, NULL, NULL, &diff, NULL, error);
   if (ok && g_variant_lookup (options, "below", "&s", &below))
     ok = settle (differ, diff, below, mounts, error);
@@ -185,6 +187,54 @@ apply (char *argv[], GError **error)
   if (ok)
     printf ("%s %" G_GUINT64_FORMAT "\n", diff->digest, diff->blob_size);
   return ok;
+}
+
+/* One of the layers of apply-all. */
+typedef struct
+{
+  GantryDiffer *differ;
+  char *layer;
+  char *directory;
+} Application;
+
+static gpointer
+apply_one (gpointer data)
+{
+  Application *self = data;
+  FileContent content = { .content.vtable = &content_vtable, .path = self->layer };
+  g_autoptr (GPtrArray) mounts = parse_mounts ("bind", self->directory, "rbind");
+  g_autoptr (GantryDescriptor) layer
+      = gantry_descriptor_new ("application/vnd.oci.image.layer.v1.tar+gzip", "sha256:test", 0, NULL);
+  g_autoptr (GantryDescriptor) diff = NULL;
+  g_autoptr (GError) error = NULL;
+
+  if (gantry_differ_apply (self->differ, layer, &content.content, mounts, NULL, NULL, NULL, &diff, NULL,
+                           &error))
+    printf ("%s ok\n", self->directory);
+  else
+    printf ("%s %s: %s\n", self->directory, gantry_error_code_to_name (gantry_error_classify (error)),
+            error->message);
+  return NULL;
+}
+
+static gboolean
+apply_all (char *argv[], GError **error)
+{
+  UnpackLimits limits = UNPACK_LIMITS_INIT;
+  GantryDiffer *differ = differ_archive_new (argv[1], &limits, NULL);
+  g_autoptr (GArray) all = g_array_new (FALSE, FALSE, sizeof (Application));
+  g_autofree GThread **threads = NULL;
+
+  setvbuf (stdout, NULL, _IOLBF, 0);
+  for (int i = 3; argv[i] != NULL && argv[i + 1] != NULL; i += 2)
+    g_array_append_vals (all, &(Application){ differ, argv[i], argv[i + 1] }, 1);
+  threads = g_new (GThread *, all->len);
+  for (guint i = 0; i < all->len; i++)
+    threads[i] = g_thread_new ("apply", apply_one, &g_array_index (all, Application, i));
+  for (guint i = 0; i < all->len; i++)
+    g_thread_join (threads[i]);
+  differ_archive_free (differ);
+  return TRUE;
 }
 
 static GPtrArray *
@@ -214,7 +264,7 @@ compare (char *argv[], GError **error)
     if (!parse_setting (argv[i], &limits, &dict))
       return gantry_throw (error, GANTRY_ERROR_INVALID_ARGUMENT, "%s is not KEY=VALUE", argv[i]);
   options = g_variant_ref_sink (g_variant_dict_end (&dict));
-  differ = differ_archive_new (argv[1], &limits);
+  differ = differ_archive_new (argv[1], &limits, NULL);
   ok = gantry_differ_compare (differ, lower, upper, argv[4], &content.content, "test", NULL, options, &layer,
                               NULL, error);
   differ_archive_free (differ);
@@ -234,6 +284,8 @@ main (int argc, char *argv[])
     operation = apply;
   if (argc >= 7 && strcmp (argv[2], "compare") == 0)
     operation = compare;
+  if (argc >= 5 && strcmp (argv[2], "apply-all") == 0)
+    operation = apply_all;
   if (operation != NULL && operation (argv, &error))
     return 0;
   if (operation != NULL)
@@ -242,6 +294,7 @@ main (int argc, char *argv[])
       return 1;
     }
   fprintf (stderr, "usage: differ-tool WORKER apply LAYER TYPE SOURCE OPTIONS [KEY=VALUE…]\n"
-                   "       differ-tool WORKER compare LAYER MEDIA-TYPE LOWER UPPER [KEY=VALUE…]\n");
+                   "       differ-tool WORKER compare LAYER MEDIA-TYPE LOWER UPPER [KEY=VALUE…]\n"
+                   "       differ-tool WORKER apply-all LAYER DIRECTORY [LAYER DIRECTORY…]\n");
   return 64;
 }

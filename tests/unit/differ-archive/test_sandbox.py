@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the worker may do while it reads a layer, seen from outside."""
+import glob
 import os
 import select
 import signal
@@ -7,19 +8,31 @@ import subprocess
 
 import pytest
 
-from layers import TOOL, WORKER
+from layers import REG, TOOL, WORKER, archive, entry
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return [int(word) for word in file.read().split()]
+    """Of all its threads."""
+    found = []
+    for path in glob.glob(f"/proc/{pid}/task/*/children"):
+        try:
+            with open(path, encoding="ascii") as file:
+                found += [int(word) for word in file.read().split()]
+        except FileNotFoundError:
+            pass  # a thread that has ended since
+    return found
 
 
 def status(pid):
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
         return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+def workers(tool):
+    """The workers of `tool`, which the server that it has started has forked."""
+    return [worker for server in children(tool.pid) for worker in children(server)]
 
 
 @pytest.fixture
@@ -36,7 +49,7 @@ def running(tmp_path):
     try:
         while True:
             assert tool.poll() is None, tool.stdout.read()
-            pids = children(tool.pid)
+            pids = workers(tool)
             # The filter comes last, before the threads.
             if pids and status(pids[0])["Seccomp"].strip() == "2" and int(status(pids[0])["Threads"]) >= 3:
                 worker = pids[0]
@@ -88,14 +101,31 @@ def test_limits(running):
     assert [line for line in text.splitlines() if line.startswith("Max core file size")][0].split()[4] == "0"
 
 
+def wait_for_end(*pidfds):
+    for pidfd in pidfds:
+        assert select.select([pidfd], [], [], 60)[0]
+        os.close(pidfd)
+
+
+def test_server(running):
+    """What workers are forked from has nothing of theirs, and what it needs to fork them."""
+    tool, _, _ = running
+    server = children(tool.pid)[0]
+    fields = status(server)
+    assert fields["NoNewPrivs"].strip() == "1" and int(fields["Threads"]) == 1
+    targets = [os.readlink(f"/proc/{server}/fd/{fd}") for fd in os.listdir(f"/proc/{server}/fd")]
+    assert not [target for target in targets if target.endswith("/layer")]
+    # To the daemon, and the life of the one worker.
+    assert len([target for target in targets if target.startswith("socket:")]) == 2 or os.environ.get("UNDER_SANITIZER")
+
+
 def test_worker_dies_with_its_parent(running):
     tool, worker, _ = running
-    pidfd = os.pidfd_open(worker)
-    try:
-        tool.kill()
-        assert select.select([pidfd], [], [], 20)[0]
-    finally:
-        os.close(pidfd)
+    pidfds = [os.pidfd_open(worker), os.pidfd_open(children(tool.pid)[0])]
+    # It can't notice by itself that it is alone.
+    os.kill(worker, signal.SIGSTOP)
+    tool.kill()
+    wait_for_end(*pidfds)
 
 
 def test_worker_that_is_killed(running):
@@ -103,3 +133,42 @@ def test_worker_that_is_killed(running):
     os.kill(worker, signal.SIGKILL)
     out, _ = tool.communicate(timeout=20)
     assert tool.returncode == 1 and b"killed by signal 9" in out
+
+
+def test_server_that_is_killed(running):
+    tool, worker, _ = running
+    pidfd = os.pidfd_open(worker)
+    os.kill(worker, signal.SIGSTOP)
+    os.kill(children(tool.pid)[0], signal.SIGKILL)
+    out, _ = tool.communicate(timeout=60)
+    assert tool.returncode == 1 and b"without a result" in out and b"forked from, has died" in out
+    wait_for_end(pidfd)
+
+
+def test_death_of_one_worker(tmp_path):
+    """It costs its own layer, and no other that is unpacked at the time."""
+    layer = archive(entry("file", REG, b"x" * 10000))
+    names = ["hostile", "good"]
+    for name in names:
+        os.mkfifo(tmp_path / f"{name}.layer")
+        (tmp_path / name).mkdir()
+    argv = [word for name in names for word in (str(tmp_path / f"{name}.layer"), str(tmp_path / name))]
+    with subprocess.Popen([TOOL, WORKER, "apply-all", *argv], stdout=subprocess.PIPE, text=True) as tool:
+        pipes = {}
+        for name in names:
+            pipes[name] = open(tmp_path / f"{name}.layer", "wb", buffering=0)
+            pipes[name].write(layer[:2000])
+        victim = None
+        while victim is None:
+            assert tool.poll() is None
+            for worker in workers(tool):
+                if os.readlink(f"/proc/{worker}/fd/4") == str(tmp_path / "hostile.layer") and status(worker)["Seccomp"].strip() == "2":
+                    victim = worker
+        os.kill(victim, signal.SIGSEGV)
+        line = tool.stdout.readline()
+        assert line.startswith(str(tmp_path / "hostile")) and "killed by signal 11" in line
+        pipes["good"].write(layer[2000:])
+        pipes["good"].close()
+        assert tool.stdout.readline() == f"{tmp_path / 'good'} ok\n"
+    assert (tmp_path / "good" / "file").read_bytes() == b"x" * 10000
+    assert tool.returncode == 0
