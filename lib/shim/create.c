@@ -128,6 +128,7 @@ put_options (ShimRuntime *self, PbBuffer *body, GVariant *options)
   if (bytes != NULL && g_str_has_suffix (gantry_any_get_type_url (options), SHIM_OPTIONS_TYPE))
     pb_append (&message, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes));
   pb_put_string (&message, 7, root);
+  pb_put_varint (&message, SHIM_OPTION_CHECKPOINTABLE, self->checkpointable);
   put_any (body, 10, SHIM_OPTIONS_TYPE, message.data, message.length);
   pb_clear (&message);
 }

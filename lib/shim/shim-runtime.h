@@ -24,6 +24,8 @@
 /** In the bundle: the task was made, and its maker told so. */
 #define TASK_MADE         "made"
 #define SHIM_OPTIONS_TYPE "containerd.runc.v1.Options"
+/** A member of it that is our own. */
+#define SHIM_OPTION_CHECKPOINTABLE 100
 
 typedef struct
 {
@@ -31,6 +33,7 @@ typedef struct
   const GantryHost *host;
   gboolean native;
   gboolean of_runc;        /* native, or containerd's: its options are containerd.runc.v1.Options */
+  gboolean checkpointable; /* native: criu is to save FIFOs, too */
   char *shim;              /* its program */
   char *oci_runtime;       /* native: the OCI runtime's program unless the options name one */
   char *path;              /* of our directory */

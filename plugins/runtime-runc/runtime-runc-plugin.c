@@ -26,12 +26,15 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
 {
   g_autofree char *found = find_shim ();
   const char *shim = gantry_host_get_config_string (host, "Shim", found);
+  gboolean checkpointable;
   const char *oci_runtime;
   ShimRuntime *self;
 
   if (!g_file_test (shim, G_FILE_TEST_IS_EXECUTABLE))
     return gantry_throw (error, GANTRY_ERROR_NOT_FOUND,
                          "the shim %s is not there; install it or set Shim=", shim);
+  if (!gantry_host_get_config_boolean (host, "Checkpointable", FALSE, &checkpointable, error))
+    return FALSE;
   self = shim_runtime_new (host, shim, TRUE, error);
   if (self == NULL)
     return FALSE;
@@ -40,6 +43,7 @@ plugin_init (const GantryHost *host, gpointer *ret_instance, GError **error)
   self->oci_runtime = g_find_program_in_path (oci_runtime);
   if (self->oci_runtime == NULL)
     self->oci_runtime = g_strdup (oci_runtime);
+  self->checkpointable = checkpointable;
   if (!shim_runtime_recover (self, error))
     {
       shim_runtime_free (self);
@@ -63,8 +67,9 @@ plugin_fini (gpointer instance)
 
 static const GantryProvide provide = { sizeof (GantryProvide), GANTRY_RUNTIME_TYPE };
 static const GantryProvide *const provides[] = { &provide, NULL };
-static const char *const config_keys[] = { "Shim", "Runtime", "ClientAddresses", NULL };
-static const char *config_defaults[] = { "Runtime=runc", "ClientAddresses=", NULL /* Shim= */, NULL };
+static const char *const config_keys[] = { "Shim", "Runtime", "Checkpointable", "ClientAddresses", NULL };
+static const char *config_defaults[]
+    = { "Runtime=runc", "Checkpointable=no", "ClientAddresses=", NULL /* Shim= */, NULL };
 
 static const GantryPluginDesc desc = {
   .size = sizeof (GantryPluginDesc),
@@ -84,11 +89,11 @@ static const GantryPluginDesc desc = {
 const GantryPluginDesc *
 gantry_plugin_get_desc (void)
 {
-  if (config_defaults[2] == NULL)
+  if (config_defaults[3] == NULL)
     {
       g_autofree char *shim = find_shim ();
 
-      config_defaults[2] = g_strconcat ("Shim=", shim, NULL);
+      config_defaults[3] = g_strconcat ("Shim=", shim, NULL);
     }
   return &desc;
 }

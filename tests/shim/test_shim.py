@@ -97,11 +97,19 @@ def test_passed_fds_carry_100_mb(task):
     assert one.call("Wait").get(1, [0])[0] == 0
 
 
-def test_fifos(task, tmp_path):
+# What a daemon says whose containers may be checkpointed (options.c): then the process itself has pipes.
+CHECKPOINTABLE = [(100, 1)]
+
+
+@pytest.mark.parametrize("options, kind", [([], "/"), (CHECKPOINTABLE, "pipe:"), ([(11, "/tmp")], "pipe:")],
+                         ids=["direct", "checkpointable", "criu"])
+def test_fifos(task, tmp_path, options, kind):
     one = task(["sh", "-c", "cat; echo done >&2"])
     for name in ("in", "out", "err"):
         os.mkfifo(tmp_path / name)
-    one.create(stdin=str(tmp_path / "in"), stdout=str(tmp_path / "out"), stderr=str(tmp_path / "err"))
+    one.create(stdin=str(tmp_path / "in"), stdout=str(tmp_path / "out"), stderr=str(tmp_path / "err"), options=options)
+    init = one.call("State")[3][0]
+    assert all(os.readlink(f"/proc/{init}/fd/{fd}").startswith(kind) for fd in range(3))
     one.call("Start")
     with open(tmp_path / "in", "wb") as stdin:
         stdin.write(b"hello\n")

@@ -225,6 +225,73 @@ def test_a_checkpoint_that_ends_the_task():
     ctr("images", "rm", "--sync", IMAGE)
 
 
+SAY = "trap 'exit 7' TERM; i=0; while :; do i=$((i+1)); echo $i; echo e$i >&2; sleep 0.05; done"
+
+
+def numbers(stream, enough):
+    """Reads lines of one more each until one is past @enough. Returns: the first and the last."""
+    first = last = None
+    for line in stream:
+        number = int(line.removeprefix("e"))
+        assert last is None or number == last + 1, "a line was lost"
+        first, last = first or number, number
+        if last > enough:
+            return first, last
+    raise AssertionError(f"ended after {last}")
+
+
+def attached(*args):
+    return subprocess.Popen(["ctr", "--address", "/run/gantry/grpc.sock", "-n", "criu", *args], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_checkpoint_of_fifos_is_refused_unless_configured():
+    ctr("images", "import", "/opt/gantry-tests/busybox.tar")
+    with attached("run", IMAGE, "direct", "sh", "-c", SAY) as process:
+        numbers(process.stdout, 5)
+        refused = ctr("tasks", "checkpoint", "--image-path", "/var/tmp/direct", "direct", check=False)
+        assert refused.returncode != 0 and "Checkpointable=yes" in refused.stderr, refused.stderr
+        ctr("tasks", "kill", "-s", "KILL", "direct")
+        process.communicate(timeout=120)
+    ctr("containers", "rm", "direct")
+
+
+def test_a_checkpoint_of_fifos():
+    """What is written to them is neither lost nor doubled, whether the task goes on or another does, which is saved once more."""
+    directory = "/etc/gantry/plugins.d/runtime-runc.plugin.d"
+    os.makedirs(directory)
+    with open(f"{directory}/checkpointable.conf", "w", encoding="utf-8") as file:
+        file.write("[Config]\nCheckpointable=yes\n")
+    sh("systemctl", "restart", "gantryd")
+    with attached("run", IMAGE, "spoken", "sh", "-c", SAY) as process:
+        numbers(process.stdout, 20)
+        ctr("containers", "checkpoint", "--rw", "--image", "--task", "spoken", "example.com/spoken:1")
+        _, seen = numbers(process.stdout, 60)
+        numbers(process.stderr, seen)
+        ctr("tasks", "kill", "-s", "KILL", "spoken")
+        out, _ = process.communicate(timeout=120)
+        assert process.returncode == 137, out
+    ctr("containers", "rm", "spoken")
+    image = "example.com/spoken:1"
+    for name, next_image in (("again", "example.com/spoken:2"), ("twice", None)):
+        ctr("containers", "restore", "--rw", "--live", name, image)
+        with attached("tasks", "attach", name) as process:
+            first, last = numbers(process.stdout, seen + 20)
+            assert first > 20, "it began anew"
+            numbers(process.stderr, last)
+            if next_image is not None:
+                ctr("containers", "checkpoint", "--rw", "--image", "--task", name, next_image)
+                _, seen = numbers(process.stdout, last + 20)
+            ctr("tasks", "kill", "-s", "TERM", name)
+            out, _ = process.communicate(timeout=120)
+            assert process.returncode == 7, out
+        ctr("tasks", "rm", name, check=False)
+        ctr("containers", "rm", name)
+        ctr("images", "rm", "--sync", image)
+        image = next_image
+    ctr("images", "rm", "--sync", IMAGE)
+
+
 def test_nothing_is_left():
     assert gantry("ps", "-q").stdout == ""
     assert "gantry" not in sh("sh", "-c", "cat /proc/self/mounts").stdout

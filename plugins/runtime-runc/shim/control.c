@@ -26,9 +26,9 @@ do_kill (Request *request, Arguments *arguments, Error *error)
     return false;
   if (signal < 0 || signal > 64)
     return fail (error, CODE_INVALID_ARGUMENT, "%d is not a signal", signal);
-  if (arguments->numbers[4] != 0 && process->exec_id[0] == '\0' && !process->exited)
+  if (arguments->numbers[4] != 0 && process->exec_id[0] == '\0' && !process->ended)
     return runc_kill (process->container, signal, true, error);
-  if (process->exited)
+  if (process->ended)
     return fail (error, CODE_NOT_FOUND, "process already finished");
   if (process->pid <= 0)
     return fail (error, CODE_FAILED_PRECONDITION, "process %s has not been started", process->exec_id);
@@ -57,7 +57,7 @@ static const Process *
 exec_of_pid (const Container *container, pid_t pid)
 {
   for (const Process *exec = container->execs; exec != NULL; exec = exec->next)
-    if (exec->pid == pid && exec->started && !exec->exited)
+    if (exec->pid == pid && exec->started && !exec->ended)
       return exec;
   return NULL;
 }
@@ -246,7 +246,7 @@ static bool
 run_checkpoint (Container *container, const CheckpointOptions *options, const char *image_path, Error *error)
 {
   const char *work_path = options->work_path != NULL ? options->work_path : container->options.criu_work_path;
-  const char *args[32] = { "checkpoint", "--image-path", image_path };
+  const char *args[32] = { "checkpoint", "--image-path", image_path }, *fifo;
   size_t n = 3;
 
   if (work_path != NULL)
@@ -272,6 +272,13 @@ run_checkpoint (Container *container, const CheckpointOptions *options, const ch
   if (runc_run (container, args, NULL, NULL, error))
     return true;
   runc_explain_criu (container, work_path != NULL ? work_path : image_path, error);
+  fifo = stdio_unsavable (&container->init);
+  if (error->code != CODE_UNIMPLEMENTED && fifo != NULL)
+    fail (error, CODE_FAILED_PRECONDITION,
+          "container %s has the FIFO %.400s itself for a stream, which criu cannot save; set "
+          "Checkpointable=yes for runtime-runc, or CriuPath in the container's runtime options, and make its "
+          "task anew",
+          container->id, fifo);
   return false;
 }
 

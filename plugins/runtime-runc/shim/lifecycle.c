@@ -222,7 +222,7 @@ do_start (Request *request, Arguments *arguments, Error *error)
 
   if (process == NULL)
     return false;
-  if (process->started || process->exited)
+  if (process->started || process->ended)
     return fail (error, CODE_FAILED_PRECONDITION, "process was started already");
   if (!run_process (process, error))
     {
@@ -255,7 +255,7 @@ do_exec (Request *request, Arguments *arguments, Error *error)
                  "exec needs an id of letters, digits, dots, dashes and underscores");
   if (process_find (container, arguments->strings[2]) != NULL)
     return fail (error, CODE_ALREADY_EXISTS, "id %s: already exists", arguments->strings[2]);
-  if (container->init.exited)
+  if (container->init.ended)
     return fail (error, CODE_FAILED_PRECONDITION, "cannot exec in a stopped container");
   if (container->paused)
     return fail (error, CODE_FAILED_PRECONDITION, "cannot exec in a paused container; resume it first");
@@ -334,13 +334,14 @@ do_delete (Request *request, Arguments *arguments, Error *error)
   if (!runc_delete (container, !process->started, error) && error->code != CODE_NOT_FOUND
       && !runc_delete (container, true, error))
     return false;
-  if (!process->exited && process->pid > 0)
+  if (!process->ended && process->pid > 0)
     {
       int status;
 
       if (waitpid (process->pid, &status, 0) == process->pid)
         process_reap (process->pid, status);
     }
+  process_settle (process);
   if (container->mounted)
     rootfs_unmount (container->bundle);
   put_exit (&request->reply, process);

@@ -10,6 +10,8 @@
 #define SAVED_NAME   "runtime"
 #define DEFAULT_ROOT "/run/containerd/runc"
 #define MAX_SAVED    8192
+/* Of our own daemon's: whether the container may be checkpointed whatever its streams are. */
+#define CHECKPOINTABLE 100
 
 static void
 take_text (Options *options, const PbField *field)
@@ -58,6 +60,8 @@ take_number (Options *options, const PbField *field)
     options->io_gid = (uint32_t)field->value;
   else if (field->number == 9)
     options->systemd_cgroup = field->value != 0;
+  else if (field->number == CHECKPOINTABLE)
+    options->checkpointable = field->value != 0;
 }
 
 void

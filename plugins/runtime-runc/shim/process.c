@@ -10,7 +10,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Who does not read does not hold up for longer that others learn of an end. */
+#define SETTLE_SECONDS 5
+#define SETTLE_TICK_MS 100
+
 Container *containers;
+/* Processes that have ended, which has not been announced. */
+static unsigned n_settling;
 
 Container *
 container_find (const char *id)
@@ -42,6 +48,8 @@ process_init (Process *process, Container *container, const char *exec_id)
 void
 process_clear (Process *process)
 {
+  if (process->ended && !process->exited)
+    n_settling--;
   stdio_finish (process);
   for (int i = 0; i < process->stdio.n_fds; i++)
     close (process->stdio.fds[i]);
@@ -107,11 +115,51 @@ kill_rest (Container *container)
     runc_kill (container, SIGKILL, true, &ignored);
 }
 
-static void
-process_exited (Process *process, int wait_status)
+void
+process_settle (Process *process)
 {
+  if (!process->ended || process->exited)
+    return;
+  n_settling--;
   process->exited = true;
+  stdio_finish (process);
+  announce_exit (process);
+  waiters_complete (process);
+  if (process->exec_id[0] == '\0')
+    runc_delete_early (process->container);
+}
+
+static void
+settle_if_drained (Process *process)
+{
+  if (process->ended && !process->exited
+      && (stdio_is_drained (process) || uptime_ns () >= process->settle_by))
+    process_settle (process);
+}
+
+void
+processes_settle (void)
+{
+  for (Container *container = containers; container != NULL && n_settling > 0; container = container->next)
+    {
+      settle_if_drained (&container->init);
+      for (Process *exec = container->execs; exec != NULL; exec = exec->next)
+        settle_if_drained (exec);
+    }
+}
+
+int
+processes_timeout (void)
+{
+  return n_settling > 0 ? SETTLE_TICK_MS : -1;
+}
+
+static void
+process_ended (Process *process, int wait_status)
+{
+  process->ended = true;
   process->exited_ns = now_ns ();
+  process->settle_by = uptime_ns () + (int64_t)SETTLE_SECONDS * 1000000000;
   process->status = WIFSIGNALED (wait_status) ? 128u + (unsigned)WTERMSIG (wait_status)
                                               : (unsigned)WEXITSTATUS (wait_status);
   write_record (process);
@@ -120,11 +168,9 @@ process_exited (Process *process, int wait_status)
       oom_check (process->container);
       kill_rest (process->container);
     }
-  stdio_finish (process);
-  announce_exit (process);
-  waiters_complete (process);
-  if (process->exec_id[0] == '\0')
-    runc_delete_early (process->container);
+  n_settling++;
+  stdio_drain (process);
+  settle_if_drained (process);
 }
 
 void
@@ -137,15 +183,15 @@ process_reap (pid_t pid, int wait_status)
           runc_deleted (container, wait_status);
           return;
         }
-      if (container->init.pid == pid && !container->init.exited)
+      if (container->init.pid == pid && !container->init.ended)
         {
-          process_exited (&container->init, wait_status);
+          process_ended (&container->init, wait_status);
           return;
         }
       for (Process *exec = container->execs; exec != NULL; exec = exec->next)
-        if (exec->pid == pid && !exec->exited)
+        if (exec->pid == pid && !exec->ended)
           {
-            process_exited (exec, wait_status);
+            process_ended (exec, wait_status);
             return;
           }
     }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@ struct Pump
   Watch source;
   Pump **owner;
   bool reading;
+  size_t owed; /* what was in the source when pump_drain () was called, and is not read yet */
   Sink sinks[MAX_SINKS];
   Log *log; /* or NULL */
   const char *log_name;
@@ -147,6 +149,7 @@ on_source (Watch *watch, uint32_t events)
       return;
     }
   pump->length = (size_t)n;
+  pump->owed -= pump->owed < pump->length ? pump->owed : pump->length;
   for (int i = 0; i < MAX_SINKS; i++)
     pump->sinks[i].offset = 0;
   if (pump->log != NULL)
@@ -219,6 +222,28 @@ pump_set_log (Pump *pump, Log *log, const char *name)
   log_unref (pump->log);
   pump->log = log_ref (log);
   pump->log_name = name;
+}
+
+void
+pump_drain (Pump *pump)
+{
+  Pump **owner = pump->owner;
+  int unread = 0;
+
+  if (ioctl (pump->source.fd, FIONREAD, &unread) == 0 && unread > 0)
+    pump->owed = (size_t)unread;
+  /* Once more than there is to read: the end, if nobody else can write. */
+  for (bool last = false; *owner == pump && pump->reading && !last;)
+    {
+      last = pump->owed == 0;
+      on_source (&pump->source, EPOLLIN);
+    }
+}
+
+bool
+pump_owes (const Pump *pump)
+{
+  return pump->owed > 0 || !pump->reading;
 }
 
 void

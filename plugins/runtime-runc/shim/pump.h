@@ -18,6 +18,11 @@ Pump *pump_new (int source, Pump **owner);
 bool pump_add_sink (Pump *pump, int fd);
 /** Writes all to @log, too, as the stream @name ("stdout", for ever). */
 void pump_set_log (Pump *pump, Log *log, const char *name);
+/** Whoever wrote to the source has ended: copies what it left there, as far as sinks take it. The pump, which
+ * must have an owner, ends if the source does. */
+void pump_drain (Pump *pump);
+/** Whether something of that is still to be read, or waits for a sink. */
+bool pump_owes (const Pump *pump);
 void pump_free (Pump *pump);
 /** Nobody owns it any more; it ends by itself. */
 void pump_disown (Pump *pump);

@@ -46,6 +46,8 @@ bool fail_errno (Error *error, const char *format, ...) __attribute__ ((format (
 
 /* util.c */
 int64_t now_ns (void);
+/** A time that nobody sets. */
+int64_t uptime_ns (void);
 /** A file, whole, cut at @limit. Returns: (transfer full) NUL-terminated and malloc ()ed, or NULL. */
 char *read_file (const char *path, size_t limit, size_t *ret_length);
 bool write_file (const char *path, const void *data, size_t length);
@@ -97,7 +99,9 @@ struct Process
   uint16_t columns;
   pid_t pid;
   bool started;
-  bool exited;
+  bool ended;        /* it has been reaped */
+  bool exited;       /* that has been announced: what it wrote last is where it belongs */
+  int64_t settle_by; /* of uptime_ns (): when it is announced at the latest */
   uint32_t status;
   int64_t exited_ns;
   struct Waiter *waiters;
@@ -117,6 +121,7 @@ typedef struct
   bool systemd_cgroup;
   bool no_pivot;
   bool no_new_keyring;
+  bool checkpointable; /* whatever its streams are */
   uint32_t io_uid;
   uint32_t io_gid;
 } Options;
@@ -151,8 +156,14 @@ Process *process_find (Container *container, const char *exec_id);
 void process_init (Process *process, Container *container, const char *exec_id);
 void process_clear (Process *process);
 void container_free (Container *container);
-/** Notes that @pid has ended; announces it if it is one of ours. */
+/** Notes that @pid has ended; announces it if it is one of ours, as soon as its output has been copied. */
 void process_reap (pid_t pid, int wait_status);
+/** Announces the end of @process if that waits for its output. */
+void process_settle (Process *process);
+/** Announces those who have waited long enough; to be called when something may have been copied. */
+void processes_settle (void);
+/** How many milliseconds may pass until then, or -1. */
+int processes_timeout (void);
 
 /* runc.c */
 /** Runs "<runtime> --root … --log … <args>" and waits. @fds: three for its streams, or NULL: /dev/null.
@@ -243,8 +254,14 @@ bool stdio_open (Process *process, int ret_fds[3], Error *error);
 void stdio_close (int fds[3]);
 /** Takes over the console that the OCI runtime made. */
 bool stdio_take_console (Process *process, int master, Error *error);
+/** The process has ended: copies what it wrote last. */
+void stdio_drain (Process *process);
+/** Whether that has got to where it goes. */
+bool stdio_is_drained (const Process *process);
 /** The process has ended: nothing more will come. */
 void stdio_finish (Process *process);
+/** The FIFO that is a stream of @process itself, which criu can't save. Returns: its URI, or NULL. */
+const char *stdio_unsavable (const Process *process);
 bool stdio_attach (Process *process, int *fds, int n_fds, Error *error);
 bool stdio_close_stdin (Process *process, Error *error);
 /** A listening socket for the OCI runtime's --console-socket. @ret_path: MAX_ERROR bytes. */

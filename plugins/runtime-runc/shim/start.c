@@ -139,10 +139,14 @@ prepare_server (Watch *signals, int listener)
 static void
 wait_once (int timeout_ms)
 {
-  int retry_ms = forward_timeout ();
+  const int others[] = { forward_timeout (), processes_timeout () };
 
-  loop_run_once (retry_ms >= 0 && (timeout_ms < 0 || retry_ms < timeout_ms) ? retry_ms : timeout_ms);
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+    if (others[i] >= 0 && (timeout_ms < 0 || others[i] < timeout_ms))
+      timeout_ms = others[i];
+  loop_run_once (timeout_ms);
   forward_retry ();
+  processes_settle ();
 }
 
 static int

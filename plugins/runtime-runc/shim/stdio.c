@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Where a process's streams go (sdk/gantry/runtime.h, GantryStdio). Without a terminal a FIFO, a file or a
- * passed fd is given to the process itself and nothing is copied; "stream:" and terminals go through pumps.
+ * passed fd is given to the process itself and nothing is copied; "stream:" and terminals go through pumps,
+ * and so do the FIFOs of a process that is to be saved by criu.
  */
 #include "shim.h"
 
@@ -28,7 +29,8 @@
 struct Stream
 {
   int hold;   /* keeps a FIFO open at our end, or the writing end of a kept stdin, or -1 */
-  Pump *pump; /* of an output that is kept */
+  bool piped; /* between the process and a FIFO is a pipe */
+  Pump *pump; /* of an output that is kept, or piped */
   Pump *inputs[MAX_INPUTS];
 };
 
@@ -81,6 +83,68 @@ fifo_path (const char *uri)
   return has_prefix (uri, "fifo://") ? uri + strlen ("fifo://") : uri;
 }
 
+/* criu saves pipes, and a restored process gets others in their place; a FIFO that it does not find in the
+ * container it can't save. */
+static bool
+wants_pipes (const Process *process)
+{
+  const Container *container = process->container;
+  const Options *options = &container->options;
+
+  return process->exec_id[0] == '\0'
+         && (options->checkpointable || options->criu != NULL || options->criu_image_path != NULL
+             || options->criu_work_path != NULL || container->checkpoint != NULL);
+}
+
+/* Another description of the same FIFO. */
+static int
+open_again (int fifo, int flags)
+{
+  char path[64];
+
+  snprintf (path, sizeof path, "/proc/self/fd/%d", fifo);
+  return open (path, flags | O_CLOEXEC);
+}
+
+/* Copies from @source to @sink; takes over both. */
+static bool
+feed (int source, int sink, Pump **owner)
+{
+  if (pump_new (source, owner) != NULL)
+    return pump_add_sink (*owner, sink);
+  close (sink);
+  return false;
+}
+
+/* Puts a pipe between the process and @fifo (taken over), which is open in both directions: so outputs meet
+ * no FIFO without a reader, whether one comes later or leaves, and stdin ends no sooner than CloseIO says. */
+static int
+open_piped (Stream *stream, int i, int fifo, Error *error)
+{
+  int fds[2];
+
+  stream->piped = true;
+  if (pipe2 (fds, O_CLOEXEC) < 0)
+    {
+      close (fifo);
+      fail_errno (error, "making a pipe for a stream");
+      return -1;
+    }
+  if (i == 0)
+    {
+      stream->hold = fifo;
+      if (feed (open_again (fifo, O_RDONLY | O_NONBLOCK), fds[1], &stream->inputs[0]))
+        return fds[0];
+      close (fds[0]);
+    }
+  else if (feed (fds[0], fifo, &stream->pump))
+    return fds[1];
+  else
+    close (fds[1]);
+  fail (error, CODE_INTERNAL, "no memory for a stream");
+  return -1;
+}
+
 /* Opens a FIFO (or, as containerd allows, a plain file for output) so that neither end waits for the other:
  * our own end stays open until the process ends (outputs) or CloseIO (stdin). */
 static int
@@ -89,7 +153,6 @@ open_fifo (Process *process, int i, const char *path, Error *error)
   Stream *stream = stream_of (process, i);
   int fd = open (path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
   struct stat st;
-  char again[64];
 
   if (fd < 0 || stream == NULL)
     {
@@ -103,10 +166,11 @@ open_fifo (Process *process, int i, const char *path, Error *error)
       fcntl (fd, F_SETFL, O_APPEND);
       return fd;
     }
+  if (wants_pipes (process))
+    return open_piped (stream, i, fd, error);
   stream->hold = fd;
   /* A description of its own, so that the process's O_NONBLOCK is its own, too. */
-  snprintf (again, sizeof again, "/proc/self/fd/%d", fd);
-  return open (again, (i == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
+  return open_again (fd, i == 0 ? O_RDONLY : O_WRONLY);
 }
 
 /* Has what @pump copies logged as the stream @name if its URI names a file. Both outputs share one log, so
@@ -514,11 +578,51 @@ stdio_close_stdin (Process *process, Error *error)
     return write (process->console, &end, 1) >= 0 || true;
   if (stream == NULL)
     return true;
-  for (int i = 0; i < MAX_INPUTS; i++)
+  /* What is in a FIFO still gets through its pipe: the pump meets its end. */
+  for (int i = 0; i < MAX_INPUTS && !stream->piped; i++)
     pump_free (stream->inputs[i]);
   if (stream->hold >= 0)
     close (stream->hold);
   stream->hold = -1;
+  return true;
+}
+
+const char *
+stdio_unsavable (const Process *process)
+{
+  for (int i = 0; i < 3; i++)
+    {
+      const Stream *stream = process->streams[i];
+      const char *uri = process->stdio.uri[i];
+
+      if (stream != NULL && stream->hold >= 0 && !stream->piped && !has_prefix (uri, "stream:"))
+        return uri;
+    }
+  return NULL;
+}
+
+void
+stdio_drain (Process *process)
+{
+  for (int i = 1; i < 3; i++)
+    {
+      Stream *stream = process->streams[i];
+
+      if (stream != NULL && stream->piped && stream->pump != NULL)
+        pump_drain (stream->pump);
+    }
+}
+
+bool
+stdio_is_drained (const Process *process)
+{
+  for (int i = 1; i < 3; i++)
+    {
+      const Stream *stream = process->streams[i];
+
+      if (stream != NULL && stream->piped && stream->pump != NULL && pump_owes (stream->pump))
+        return false;
+    }
   return true;
 }
 

@@ -52,6 +52,15 @@ now_ns (void)
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+int64_t
+uptime_ns (void)
+{
+  struct timespec now;
+
+  clock_gettime (CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 char *
 read_file (const char *path, size_t limit, size_t *ret_length)
 {
