@@ -503,31 +503,38 @@ def test_sandbox_verbs(busybox, tmp_path):
     assert busybox.out("sandbox", "rm", "-f", "own") == "" and busybox.run("sandbox", "inspect", "own", check=False).returncode == 1
 
 
-def test_mount_verbs(daemon):
-    made = daemon.out("mount", "activate", "--temporary", "-l", "a=b", "scratch", "type=tmpfs,source=tmpfs,size=64k,mode=0700").splitlines()
+def test_mount_verbs(busybox):
+    made = busybox.out("mount", "activate", "--temporary", "-l", "a=b", "scratch", "type=tmpfs,source=tmpfs,size=64k,mode=0700").splitlines()
     assert [line.split()[:3] for line in made] == [["BY", "TYPE", "SOURCE"], ["daemon", "tmpfs", "tmpfs"], ["you", "bind", made[1].split()[3]]]
     point = made[1].split()[3]
     assert os.path.ismount(point) and made[1].split()[4] == "size=64k,mode=0700"
-    assert daemon.json("mount", "activate", "--owner", "nobody", "second", "type=tmpfs,source=a", "type=mkdir/format/overlay,source=overlay,ro,"
-                       "lowerdir={{ overlay 0 0 }},X-containerd.mkdir.path=" + f"{daemon.dir}/r/made")["system"][0]["options"][0] == "ro"
-    assert os.path.isdir(f"{daemon.dir}/r/made")
-    table = [line.split() for line in daemon.out("mount", "ls").splitlines()]
+    assert busybox.json("mount", "activate", "--owner", "nobody", "second", "type=tmpfs,source=a", "type=mkdir/format/overlay,source=overlay,ro,"
+                       "lowerdir={{ overlay 0 0 }},X-containerd.mkdir.path=" + f"{busybox.dir}/r/made")["system"][0]["options"][0] == "ro"
+    assert os.path.isdir(f"{busybox.dir}/r/made")
+    table = [line.split() for line in busybox.out("mount", "ls").splitlines()]
     assert table[0] == ["NAME", "MOUNTED", "LEFT", "CREATED", "LABELS"] and ["scratch", "1", "1"] in [row[:3] for row in table[1:]]
-    assert daemon.out("mount", "ls", "-q", "-f", "labels.a==b") == "scratch"
-    assert [one["name"] for one in daemon.json("mount", "ls", "-f", "name==scratch")] == ["scratch"]
+    assert busybox.out("mount", "ls", "-q", "-f", "labels.a==b") == "scratch"
+    assert [one["name"] for one in busybox.json("mount", "ls", "-f", "name==scratch")] == ["scratch"]
     # Held by nobody who lives; the other is, by itself.
-    daemon.run("gc", "run")
-    assert daemon.out("mount", "ls", "-q") == "scratch"
-    daemon.run("mount", "label", "scratch", "a=", "c=d")
-    details = json.loads(daemon.out("mount", "inspect", "scratch"))
+    busybox.run("gc", "run")
+    assert busybox.out("mount", "ls", "-q") == "scratch"
+    busybox.run("create", "--name", "owner", "busybox", "true")
+    busybox.run("mount", "activate", "--temporary", "-o", "owner", "owned", "type=tmpfs,source=tmpfs")
+    busybox.run("gc", "run")
+    assert busybox.out("mount", "ls", "-q").split() == ["owned", "scratch"]
+    busybox.run("rm", "owner")
+    busybox.run("gc", "run")
+    assert busybox.out("mount", "ls", "-q") == "scratch"
+    busybox.run("mount", "label", "scratch", "a=", "c=d")
+    details = json.loads(busybox.out("mount", "inspect", "scratch"))
     assert details["labels"]["c"] == "d" and "a" not in details["labels"] and details["active"][0]["mount-point"] == point
     for args, code in ((["activate", "x"], 2), (["activate", "x", "source=tmpfs"], 2), (["activate", "x", "type=overlay"], 1), (["inspect"], 2),
                        (["inspect", "none"], 1), (["deactivate", "none"], 1), (["ls", "-f", "=="], 1), (["label", "scratch"], 2)):
-        failed = daemon.run("mount", *args, check=False)
+        failed = busybox.run("mount", *args, check=False)
         assert failed.returncode == code and failed.stderr.startswith(b"gantry: ") and failed.stderr.count(b"\n") == 1, failed
-    assert daemon.out("--format", "json", "mount", "ls").startswith("[")
-    daemon.run("mount", "deactivate", "scratch")
-    assert not os.path.ismount(point) and daemon.out("mount", "ls", "-q") == ""
+    assert busybox.out("--format", "json", "mount", "ls").startswith("[")
+    busybox.run("mount", "deactivate", "scratch")
+    assert not os.path.ismount(point) and busybox.out("mount", "ls", "-q") == ""
 
 
 def test_plugin_verbs(daemon):
