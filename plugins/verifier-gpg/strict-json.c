@@ -8,14 +8,15 @@
 #define MAX_DEPTH 16
 #define MAX_BYTES (1024 * 1024)
 
-/* How many members the parser has told of each object; a doubled one makes the object smaller than that. */
+/* How many members the parser has told of each object; a doubled one makes the object smaller than that, and
+ * lets go of the object that the first may have been. */
 static void
 on_member (JsonParser *parser, JsonObject *object, const char *name, gpointer user_data)
 {
   GHashTable *counts = user_data;
   guint count = GPOINTER_TO_UINT (g_hash_table_lookup (counts, object)) + 1;
 
-  g_hash_table_insert (counts, object, GUINT_TO_POINTER (count));
+  g_hash_table_insert (counts, json_object_ref (object), GUINT_TO_POINTER (count));
 }
 
 static gboolean
@@ -55,7 +56,7 @@ is_shallow (const char *text, gsize length)
 JsonNode *
 strict_json_parse (const void *data, gsize length, GError **error)
 {
-  g_autoptr (GHashTable) counts = g_hash_table_new (NULL, NULL);
+  g_autoptr (GHashTable) counts = g_hash_table_new_full (NULL, NULL, (GDestroyNotify)json_object_unref, NULL);
   g_autoptr (JsonParser) parser = json_parser_new ();
   g_autoptr (GError) local = NULL;
 
