@@ -128,7 +128,7 @@ recover_one (ShimRuntime *self, const char *ns, const char *id, int dir_fd)
 {
   g_autoptr (Task) task = task_new (self, ns, id, dir_fd);
   gboolean made = faccessat (dir_fd, TASK_MADE, F_OK, 0) == 0;
-  gantry_autofd int lock = made ? -1 : lock_starts (self);
+  G_GNUC_UNUSED gantry_autofd int lock = made ? -1 : lock_starts (self); /* held to the end */
   guint32 status = 128 + SIGKILL;
   gint64 exited = gantry_now_ns ();
   g_auto (GStrv) execs = NULL;
