@@ -219,6 +219,10 @@ ask_for_worker (ForkServer *self, const int *fds, guint n_fds, GError **error)
       if (!ensure_process (self, error))
         return FALSE;
       r = send_fds (self->process->socket, fds, n_fds);
+      if (r == EPIPE || r == ECONNRESET)
+        return gantry_throw (error, GANTRY_ERROR_INTERNAL,
+                             "the unpack worker ended without a result: %s ends as soon as it is started",
+                             self->program);
     }
   return r == 0 || gantry_throw_errno (error, r, "asking for an unpack worker");
 }
