@@ -296,6 +296,10 @@ settle_one (Settling *self, const char *path, GError **error)
   gboolean hidden;
   int below;
 
+  /* The names come from the worker, which a layer may have taken over. */
+  if (g_strv_contains ((const char *const *)names, ".."))
+    return gantry_throw (error, GANTRY_ERROR_INTERNAL, "the unpack worker named a directory outside: %s",
+                         path);
   fd = open_own (self, names, &hidden, error);
   if (fd < 0 || !node_get (go_to (self, names), 0, self->opaque, &below, error))
     return FALSE;
