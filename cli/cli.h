@@ -51,6 +51,10 @@ void cli_print_json (GVariant *value);
 void cli_print_node (JsonNode *node);
 /** Prints rows of tab-separated cells (element-type utf8) as columns. */
 void cli_print_table (GPtrArray *rows);
+/** Prints what a verb lists: @objects as JSON, or a table of them with @header, or their names alone.
+ * @get_info: (transfer none): an object's a{sv}. @add: adds the row of one. */
+void cli_print_list (GPtrArray *objects, GVariant *(*get_info) (gpointer object), const char *header,
+                     void (*add) (GPtrArray *rows, GVariant *info, gboolean quiet), gboolean quiet);
 void cli_add_row (GPtrArray *rows, const char *format, ...) G_GNUC_PRINTF (2, 3);
 GPtrArray *cli_new_table (void);
 /** The string @key of the a{sv} @dict, or "". */

@@ -31,14 +31,9 @@ add_container (GPtrArray *rows, GVariant *info, gboolean quiet)
 }
 
 static GVariant *
-infos (GPtrArray *containers)
+get_info (gpointer container)
 {
-  GVariantBuilder builder;
-
-  g_variant_builder_init (&builder, G_VARIANT_TYPE ("aa{sv}"));
-  for (guint i = 0; i < containers->len; i++)
-    g_variant_builder_add_value (&builder, gantry_container_get_info (g_ptr_array_index (containers, i)));
-  return g_variant_builder_end (&builder);
+  return gantry_container_get_info (container);
 }
 
 int
@@ -55,7 +50,6 @@ cli_ps (int argc, char **argv)
           { "filter", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &filters,
             "Only those that match, as labels.app==web", "FILTER" },
           { NULL } };
-  g_autoptr (GPtrArray) rows = cli_new_table ();
   g_autoptr (GPtrArray) containers = NULL;
   GError *error = NULL;
 
@@ -71,16 +65,7 @@ cli_ps (int argc, char **argv)
       = gantry_namespace_list_containers (cli_namespace (), (const char *const *)filters, NULL, &error);
   if (containers == NULL)
     return cli_fail_error (error);
-  if (cli.json)
-    {
-      cli_print_json (infos (containers));
-      return 0;
-    }
-  if (!quiet)
-    cli_add_row (rows, "CONTAINER\tIMAGE\tSTATUS\tPID\tCREATED");
-  for (guint i = 0; i < containers->len; i++)
-    add_container (rows, gantry_container_get_info (g_ptr_array_index (containers, i)), quiet);
-  cli_print_table (rows);
+  cli_print_list (containers, get_info, "CONTAINER\tIMAGE\tSTATUS\tPID\tCREATED", add_container, quiet);
   return 0;
 }
 

@@ -24,6 +24,12 @@ add_listed (GPtrArray *rows, GVariant *info, gboolean quiet)
                  left != NULL ? g_variant_n_children (left) : 0, ago, text);
 }
 
+static GVariant *
+get_info (gpointer mount)
+{
+  return gantry_mount_get_info (mount);
+}
+
 static int
 mount_ls (int argc, char **argv)
 {
@@ -33,9 +39,7 @@ mount_ls (int argc, char **argv)
                                    { "filter", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &filters,
                                      "Only those that match, as labels.a==b", "FILTER" },
                                    { NULL } };
-  g_autoptr (GPtrArray) rows = cli_new_table ();
   g_autoptr (GPtrArray) mounts = NULL;
-  GVariantBuilder infos;
   GError *error = NULL;
 
   if (!cli_parse (
@@ -49,23 +53,7 @@ mount_ls (int argc, char **argv)
   mounts = gantry_namespace_list_mounts (cli_namespace (), (const char *const *)filters, NULL, &error);
   if (mounts == NULL)
     return cli_fail_error (error);
-  if (!quiet)
-    cli_add_row (rows, "NAME\tMOUNTED\tLEFT\tCREATED\tLABELS");
-  g_variant_builder_init (&infos, G_VARIANT_TYPE ("aa{sv}"));
-  for (guint i = 0; i < mounts->len; i++)
-    {
-      GVariant *info = gantry_mount_get_info (g_ptr_array_index (mounts, i));
-
-      g_variant_builder_add_value (&infos, info);
-      add_listed (rows, info, quiet);
-    }
-  if (cli.json)
-    cli_print_json (g_variant_builder_end (&infos));
-  else
-    {
-      g_variant_builder_clear (&infos);
-      cli_print_table (rows);
-    }
+  cli_print_list (mounts, get_info, "NAME\tMOUNTED\tLEFT\tCREATED\tLABELS", add_listed, quiet);
   return 0;
 }
 
@@ -191,8 +179,7 @@ mount_activate (int argc, char **argv)
           &argc, &argv, "mount activate", "NAME MOUNT …",
           "Has the daemon mount what the system can't mount by itself, keeps it under NAME, and says what is "
           "left to be mounted by whoever wants the file system. It stays until gantry mount deactivate, or "
-          "as "
-          "long as its --owner or --lease does; not over a boot.\n\n"
+          "as long as its --owner or --lease does; not over a boot.\n\n"
           "A MOUNT is type=TYPE[,source=SOURCE][,target=PATH][,OPTION …]. Transforms before the type, with "
           "slashes: format/ puts in what was mounted before (\"{{ mount 0 }}\"), mkdir/ makes a directory, "
           "mkfs/ a file system in a new file.\n\n"

@@ -111,6 +111,30 @@ cli_print_table (GPtrArray *rows)
   g_print ("%s", text->str);
 }
 
+void
+cli_print_list (GPtrArray *objects, GVariant *(*get_info) (gpointer object), const char *header,
+                void (*add) (GPtrArray *rows, GVariant *info, gboolean quiet), gboolean quiet)
+{
+  g_autoptr (GPtrArray) rows = cli_new_table ();
+  g_auto (GVariantBuilder) infos = G_VARIANT_BUILDER_INIT (G_VARIANT_TYPE ("aa{sv}"));
+
+  if (!quiet)
+    cli_add_row (rows, "%s", header);
+  for (guint i = 0; i < objects->len; i++)
+    {
+      GVariant *info = get_info (g_ptr_array_index (objects, i));
+
+      if (cli.json)
+        g_variant_builder_add_value (&infos, info);
+      else
+        add (rows, info, quiet);
+    }
+  if (cli.json)
+    cli_print_json (g_variant_builder_end (&infos));
+  else
+    cli_print_table (rows);
+}
+
 const char *
 cli_string (GVariant *dict, const char *key)
 {

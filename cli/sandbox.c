@@ -25,6 +25,12 @@ add_listed (GPtrArray *rows, GVariant *info, gboolean quiet)
                  process, ago, text);
 }
 
+static GVariant *
+get_info (gpointer sandbox)
+{
+  return gantry_sandbox_get_info (sandbox);
+}
+
 static int
 sandbox_ls (int argc, char **argv)
 {
@@ -34,9 +40,7 @@ sandbox_ls (int argc, char **argv)
                                    { "filter", 'f', 0, G_OPTION_ARG_STRING_ARRAY, &filters,
                                      "Only those that match, as labels.a==b", "FILTER" },
                                    { NULL } };
-  g_autoptr (GPtrArray) rows = cli_new_table ();
   g_autoptr (GPtrArray) sandboxes = NULL;
-  GVariantBuilder infos;
   GError *error = NULL;
 
   if (!cli_parse (&argc, &argv, "sandbox ls", "",
@@ -47,23 +51,7 @@ sandbox_ls (int argc, char **argv)
   sandboxes = gantry_namespace_list_sandboxes (cli_namespace (), (const char *const *)filters, NULL, &error);
   if (sandboxes == NULL)
     return cli_fail_error (error);
-  if (!quiet)
-    cli_add_row (rows, "SANDBOX\tSTATUS\tPID\tCREATED\tLABELS");
-  g_variant_builder_init (&infos, G_VARIANT_TYPE ("aa{sv}"));
-  for (guint i = 0; i < sandboxes->len; i++)
-    {
-      GVariant *info = gantry_sandbox_get_info (g_ptr_array_index (sandboxes, i));
-
-      g_variant_builder_add_value (&infos, info);
-      add_listed (rows, info, quiet);
-    }
-  if (cli.json)
-    cli_print_json (g_variant_builder_end (&infos));
-  else
-    {
-      g_variant_builder_clear (&infos);
-      cli_print_table (rows);
-    }
+  cli_print_list (sandboxes, get_info, "SANDBOX\tSTATUS\tPID\tCREATED\tLABELS", add_listed, quiet);
   return 0;
 }
 
@@ -231,6 +219,8 @@ sandbox_stop (int argc, char **argv)
     return CLI_USAGE;
   if (argc < 2)
     return cli_usage ("sandbox stop", "stop needs a sandbox");
+  if (seconds < 1)
+    return cli_usage ("sandbox stop", "--time is 1 or more");
   for (int i = 1; i < argc; i++)
     {
       g_autoptr (GantrySandbox) sandbox = find_sandbox (argv[i]);
@@ -238,7 +228,7 @@ sandbox_stop (int argc, char **argv)
 
       status |= sandbox == NULL
                     ? 1
-                    : cli_done (gantry_sandbox_stop (sandbox, (guint)MAX (seconds, 1), NULL, &error), &error);
+                    : cli_done (gantry_sandbox_stop (sandbox, (guint)seconds, NULL, &error), &error);
     }
   return status;
 }

@@ -464,13 +464,21 @@ core_start (Core *self)
   core_advance (self);
 }
 
+static gboolean
+on_stopped (gpointer data)
+{
+  g_main_loop_quit (((Core *)data)->loop);
+  return G_SOURCE_REMOVE;
+}
+
 static void
 on_frontend_stopped (gpointer data)
 {
   Core *self = data;
 
+  /* Not now: what stops it may happen in core_start (), and a loop that does not run yet forgets it. */
   if (--self->frontends_stopping == 0)
-    g_main_loop_quit (self->loop);
+    core_post (self, on_stopped, self);
 }
 
 void

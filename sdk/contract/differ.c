@@ -144,6 +144,31 @@ test_no_mounts (DifferFixture *fixture)
   g_assert_nonnull (message);
 }
 
+/* The names come from what has read the layer, so a layer may have had a say in them. */
+static void
+test_settle_outside (DifferFixture *fixture)
+{
+  static const char *const implied[] = { "..\n", "d/../..\n", "../../d\n" };
+  g_autoptr (GBytes) tar = differ_make_tar ("d/", '5', "", NULL);
+  g_autoptr (GPtrArray) below = differ_make_filled_tree (fixture, NULL, tar);
+  g_autoptr (GPtrArray) mounts = differ_make_filled_tree (fixture, NULL, tar);
+  g_autofree char *digest = differ_digest_of (tar);
+
+  if (!GANTRY_CONTRACT_HAS (fixture->differ, GantryDifferVtable, settle))
+    return;
+  for (gsize i = 0; i < G_N_ELEMENTS (implied); i++)
+    {
+      g_autoptr (GVariant) annotations
+          = g_variant_ref_sink (g_variant_new_parsed ("{%s: %s}", GANTRY_DIFF_IMPLIED, implied[i]));
+      g_autoptr (GantryDescriptor) diff
+          = gantry_descriptor_new (TAR, digest, g_bytes_get_size (tar), annotations);
+      g_autoptr (GError) error = NULL;
+
+      g_assert_false (gantry_differ_settle (fixture->differ, diff, below, mounts, NULL, &error));
+      g_assert_true (gantry_error_is (error, GANTRY_ERROR_INTERNAL));
+    }
+}
+
 static void
 test_cancelled (DifferFixture *fixture)
 {
@@ -388,6 +413,7 @@ run (GantryContractFixture *contract, gboolean overlay, void (*test) (DifferFixt
   X ("broken", test_broken)                                                                                  \
   X ("hostile", test_hostile)                                                                                \
   X ("no-mounts", test_no_mounts)                                                                            \
+  X ("settle-outside", test_settle_outside)                                                                  \
   X ("cancelled", test_cancelled)                                                                            \
   X ("options", test_options)                                                                                \
   X ("floating-options", test_floating_options)                                                              \

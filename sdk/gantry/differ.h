@@ -86,7 +86,8 @@ typedef struct
    * unpacked, are put on. Nobody else uses @mounts; @below may be in use. What was written is not synced.
    * Blocks: on local I/O. Cost: of the directories implied times the layers below. Errors:
    * FAILED_PRECONDITION (one of them is something else below, so that the layer must be unpacked on top of
-   * it; or mounts that can't be read so), CANCELLED. Since: 1.0 */
+   * it; or mounts that can't be read so), INTERNAL (@diff names a directory outside), CANCELLED.
+   * Since: 1.0 */
   gboolean (*settle) (GantryDiffer *self, GantryDescriptor *diff, GPtrArray *below, GPtrArray *mounts,
                       GCancellable *cancellable, GError **error);
 } GantryDifferVtable;

@@ -115,6 +115,17 @@ def assert_passes(result, case):
     assert result.returncode == 0 and f"/{case}" in result.stdout and "not ok" not in result.stdout, (result.stdout, result.stderr)
 
 
+def test_a_plugin_that_fails_ends_its_host(work):
+    """At once, before there is a main loop: its module is not there, and no thread is needed to see that."""
+    os.mkdir(f"{work}/plugins.d")
+    with open(f"{work}/plugins.d/broken.plugin", "w", encoding="utf-8") as file:
+        file.write("[Plugin]\nId=broken\nModule=/nowhere.so\nProvides=org.gantry.snapshotter.v1\n")
+    host = subprocess.run([f"{BUILD}/host/gantry-plugin-host", "--plugins-dir", f"{work}/plugins.d", "--plugin", "broken", "--address", f"{work}/b.sock",
+                           "--root", f"{work}/b.root", "--state", f"{work}/b.state"], timeout=LONG, capture_output=True, text=True, check=False)
+    assert host.returncode == 1 and "/nowhere.so" in host.stderr, host
+    assert not os.path.exists(f"{work}/b.sock")
+
+
 @pytest.mark.parametrize("case", cases_of("snapshotter"))
 def test_our_snapshotter_in_a_host(work, case):
     host = Host(work, "snapshotter-overlay")

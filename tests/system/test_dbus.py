@@ -473,6 +473,8 @@ def test_sandbox_verbs(busybox, tmp_path):
     assert details["labels"] == {"c": "d"} and details["task"]["Pid"] == int(pid) and details["sandboxer"] == "shim"
     assert json.loads(verb("stats", "pod")) and busybox.json("sandbox", "ls")[0]["status"] == "running"
     assert verb("ls", "-q", "-f", "labels.c==d") == "pod" and verb("ls", "-q", "-f", "labels.c==e") == ""
+    refused = busybox.run("sandbox", "stop", "-t", "0", "pod", check=False)
+    assert refused.returncode == 2 and b"--time is 1 or more" in refused.stderr
     waiting = subprocess.Popen([*busybox.client(), "sandbox", "wait", "pod"], stdout=subprocess.PIPE, text=True)
     for args, code in ((["create"], 2), (["create", "pod"], 1), (["create", "not/a/name"], 1), (["create", "--spec", f"{tmp_path}/none", "x"], 1), (["start"], 2),
                        (["start", "none"], 1), (["start", "pod"], 1), (["rm", "pod"], 1), (["rm", "none"], 1), (["inspect", "none"], 1), (["wait", "none"], 1),
