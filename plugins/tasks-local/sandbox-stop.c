@@ -4,10 +4,13 @@
 #include "tasks-local.h"
 
 #include <signal.h>
+#include <string.h>
 
 /* For whoever names no time. */
 #define DEFAULT_SECONDS 10
 #define MAX_SECONDS     86400
+/* How often to look whether one that was deaf hears. */
+#define LOOK_MS 100
 
 /* One that has not ended yet is in the list, which owns it. */
 typedef struct
@@ -17,7 +20,10 @@ typedef struct
   char *ns;
   char *id;
   guint seconds;
-  GSource *timer; /* (nullable): main context */
+  guint pid;
+  gboolean deaf;  /* as SIGTERM was sent */
+  gint64 end_us;  /* main context, as what follows */
+  GSource *timer; /* (nullable) */
 } Stop;
 
 static void
@@ -78,14 +84,80 @@ force (gpointer data, gpointer unused)
   gantry_tasks_kill (&stop->self->tasks, stop->ns, stop->id, "", SIGKILL, TRUE, NULL, NULL);
 }
 
+static void
+tell (gpointer data, gpointer unused)
+{
+  Stop *stop = data;
+  g_autoptr (GError) error = NULL;
+
+  /* If it can't be told, it is ended when the time has come. */
+  if (!gantry_tasks_kill (&stop->self->tasks, stop->ns, stop->id, "", SIGTERM, FALSE, NULL, &error))
+    gantry_host_log (stop->self->host, GANTRY_LOG_DEBUG, "stopping sandbox %s: %s", stop->id, error->message);
+}
+
+/* Whether the process neither takes SIGTERM nor keeps it for later: the kernel forgets what is sent to pid 1
+ * of a namespace then, and one that has just started may be so for a moment. See proc_pid_status(5). */
 static gboolean
-on_timeout (gpointer data)
+is_deaf (guint pid)
+{
+  static const char *const masks[] = { "\nSigBlk:", "\nSigCgt:" };
+  g_autofree char *path = g_strdup_printf ("/proc/%u/status", pid), *text = NULL;
+
+  if (!g_file_get_contents (path, &text, NULL, NULL))
+    return FALSE;
+  for (gsize i = 0; i < G_N_ELEMENTS (masks); i++)
+    {
+      const char *found = strstr (text, masks[i]);
+
+      if (found != NULL
+          && (g_ascii_strtoull (found + strlen (masks[i]), NULL, 16)
+              & (G_GUINT64_CONSTANT (1) << (SIGTERM - 1)))
+                 != 0)
+        return FALSE;
+    }
+  return TRUE;
+}
+
+static void
+submit (Stop *stop, GFunc work)
+{
+  if (!gantry_host_submit (stop->self->host, GANTRY_POOL_RUNTIME, work, stop_ref (stop), stop_unref, NULL))
+    stop_unref (stop);
+}
+
+static void set_timer (Stop *stop);
+
+static gboolean
+on_timer (gpointer data)
 {
   Stop *stop = data;
 
-  if (!gantry_host_submit (stop->self->host, GANTRY_POOL_RUNTIME, force, stop_ref (stop), stop_unref, NULL))
-    stop_unref (stop);
+  if (g_get_monotonic_time () >= stop->end_us)
+    {
+      submit (stop, force);
+      return G_SOURCE_REMOVE;
+    }
+  if (stop->deaf && !is_deaf (stop->pid))
+    {
+      stop->deaf = FALSE;
+      submit (stop, tell);
+    }
+  set_timer (stop);
   return G_SOURCE_REMOVE;
+}
+
+/* At the end, or at the next look before that. */
+static void
+set_timer (Stop *stop)
+{
+  gint64 left_ms = MAX (stop->end_us - g_get_monotonic_time () + 999, 0) / 1000;
+
+  if (stop->timer != NULL)
+    g_source_destroy (stop->timer);
+  g_clear_pointer (&stop->timer, g_source_unref);
+  stop->timer = g_timeout_source_new ((guint)(stop->deaf ? MIN (left_ms, LOOK_MS) : left_ms));
+  g_source_set_callback (stop->timer, on_timer, stop_ref (stop), stop_unref);
+  g_source_attach (stop->timer, stop->self->host->get_main_context (stop->self->host));
 }
 
 /* Main context, where its end is told, too. */
@@ -100,15 +172,14 @@ arm (gpointer data)
   g_mutex_unlock (&stop->self->lock);
   if (!listed)
     return G_SOURCE_REMOVE;
-  stop->timer = g_timeout_source_new (stop->seconds * 1000);
-  g_source_set_callback (stop->timer, on_timeout, stop_ref (stop), stop_unref);
-  g_source_attach (stop->timer, stop->self->host->get_main_context (stop->self->host));
+  stop->end_us = g_get_monotonic_time () + (gint64)stop->seconds * G_USEC_PER_SEC;
+  set_timer (stop);
   return G_SOURCE_REMOVE;
 }
 
 /* Sees to it that it is killed when the time is over. */
 static gboolean
-watch_over (TasksLocal *self, const char *ns, const char *id, guint seconds, GError **error)
+watch_over (TasksLocal *self, const char *ns, const char *id, guint pid, guint seconds, GError **error)
 {
   Stop *stop = g_new0 (Stop, 1);
   guint64 wait;
@@ -117,6 +188,8 @@ watch_over (TasksLocal *self, const char *ns, const char *id, guint seconds, GEr
   stop->self = self;
   stop->ns = g_strdup (ns);
   stop->id = g_strdup (id);
+  stop->pid = pid;
+  stop->deaf = is_deaf (pid);
   stop->seconds = seconds > 0 ? MIN (seconds, MAX_SECONDS) : DEFAULT_SECONDS;
   g_mutex_lock (&self->lock);
   g_ptr_array_add (self->stops, stop);
@@ -141,7 +214,7 @@ tasks_stop_sandbox (GantryTasks *tasks, const char *ns, const char *id, guint se
   g_autoptr (GError) local = NULL;
 
   if (!gantry_tasks_get (tasks, ns, id, "", &process, cancellable, error)
-      || (process->status != GANTRY_TASK_STOPPED && !watch_over (self, ns, id, seconds, error))
+      || (process->status != GANTRY_TASK_STOPPED && !watch_over (self, ns, id, process->pid, seconds, error))
       || !gantry_tasks_wait (tasks, ns, id, "", func, user_data, ret_id, cancellable, error))
     return FALSE;
   /* If it can't be told, it is ended when the time has come. */

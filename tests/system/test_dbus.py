@@ -503,6 +503,16 @@ def test_sandbox_verbs(busybox, tmp_path):
     verb("start", "own")
     assert json.loads(verb("inspect", "own"))["spec"]["hostname"] == "special"
     assert busybox.out("sandbox", "rm", "-f", "own") == "" and busybox.run("sandbox", "inspect", "own", check=False).returncode == 1
+    # One that can't hear yet: the kernel forgets what a pid 1 without a handler is sent.
+    spec["process"]["args"] = ["/busybox", "sh", "-c", "/busybox sleep 1; trap 'exit 0' TERM; while :; do /busybox sleep 0.05; done"]
+    spec["mounts"].append({"destination": "/busybox", "type": "bind", "source": "/bin/busybox", "options": ["bind", "ro"]})
+    (tmp_path / "spec").write_text(json.dumps(spec))
+    verb("create", "--spec", f"{tmp_path}/spec", "deaf")
+    waiting = subprocess.Popen([*busybox.client(), "sandbox", "wait", "deaf"], stdout=subprocess.PIPE, text=True)
+    verb("start", "deaf")
+    verb("stop", "-t", "20", "deaf")
+    assert waiting.communicate(timeout=120)[0] == "0\n"
+    verb("rm", "deaf")
 
 
 def test_mount_verbs(busybox):
