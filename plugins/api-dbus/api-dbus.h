@@ -108,6 +108,8 @@ const char *status_name (GantryTaskStatus status);
 GVariant *properties_of_namespace (GantryRecord *record);
 GVariant *properties_of_image (GantryRecord *record);
 GVariant *properties_of_container (GantryRecord *record);
+/** What changes of a process that ends, by the event of it. Returns: (transfer floating): a{sv}. */
+GVariant *properties_of_exit (GVariant *payload);
 GVariant *properties_of_task (ApiDbus *self, GantryProcess *process);
 /** @sandbox: its task holds one. */
 GVariant *properties_of_process (GantryProcess *process, gboolean sandbox);

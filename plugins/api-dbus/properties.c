@@ -101,6 +101,24 @@ add_process (GVariantBuilder *builder, GantryProcess *process)
 }
 
 GVariant *
+properties_of_exit (GVariant *payload)
+{
+  GVariantBuilder builder;
+  guint32 pid = 0, exit_status = 0;
+  gint64 exited_ns = 0;
+
+  g_variant_lookup (payload, "pid", "u", &pid);
+  g_variant_lookup (payload, "exit-status", "u", &exit_status);
+  g_variant_lookup (payload, "exited-at", "x", &exited_ns);
+  g_variant_builder_init (&builder, G_VARIANT_TYPE_VARDICT);
+  g_variant_builder_add (&builder, "{sv}", "Pid", g_variant_new_uint32 (pid));
+  add_string (&builder, "Status", status_name (GANTRY_TASK_STOPPED));
+  g_variant_builder_add (&builder, "{sv}", "ExitStatus", g_variant_new_uint32 (exit_status));
+  add_int64 (&builder, "ExitedAt", exited_ns);
+  return g_variant_builder_end (&builder);
+}
+
+GVariant *
 properties_of_task (ApiDbus *self, GantryProcess *process)
 {
   g_autoptr (GPtrArray) execs = NULL;

@@ -142,15 +142,18 @@ tell_record (ApiDbus *self, GantryEvent *event, const RecordKind *kind, const ch
 
 /* @what: "exec-added", "exec-started", "exit" or "delete". */
 static void
-tell_process (ApiDbus *self, const char *ns, const char *id, const char *exec, gboolean sandbox,
+tell_process (ApiDbus *self, GantryEvent *event, const char *id, const char *exec, gboolean sandbox,
               const char *what)
 {
   static const char *const nothing[] = { NULL };
+  const char *ns = event->ns;
   g_autofree char *path = path_process (ns, id, exec);
   g_autoptr (GantryProcess) process = NULL;
 
   if (strcmp (what, "delete") == 0)
     emit_removed (self, path, "org.gantry1.Process");
+  else if (strcmp (what, "exit") == 0)
+    emit_changed (self, path, "org.gantry1.Process", properties_of_exit (event->payload), nothing);
   else if (!gantry_tasks_get (self->tasks, ns, id, exec, &process, NULL, NULL))
     return;
   else if (strcmp (what, "exec-added") == 0)
@@ -176,10 +179,13 @@ tell_task (ApiDbus *self, GantryEvent *event, const char *what)
 
       g_variant_dict_init (&none, NULL);
       emit_changed (self, path, "org.gantry1.Task", g_variant_dict_end (&none), execs);
-      tell_process (self, event->ns, id, exec, sandbox, what);
+      tell_process (self, event, id, exec, sandbox, what);
     }
   else if (strcmp (what, "delete") == 0)
     emit_removed (self, path, "org.gantry1.Task");
+  /* By the event itself: it may be gone already, as those that go when they have ended are. */
+  else if (strcmp (what, "exit") == 0)
+    emit_changed (self, path, "org.gantry1.Task", properties_of_exit (event->payload), nothing);
   /* A task that has gone in the meantime is told of by its delete, which follows. */
   else if (!gantry_tasks_get (self->tasks, event->ns, id, "", &process, NULL, NULL))
     return;
